@@ -202,7 +202,7 @@ impl ApiError {
     }
 
     /// 422: the path is not of the required kind, such as a directory.
-    pub(super) fn kind(message: impl Into<String>) -> Self {
+    pub(super) fn wrong_file_kind(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 

@@ -14,11 +14,11 @@ pub struct Digest(String);
 impl Digest {
     /// Computes the digest of bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::finish(Sha256::new_with_prefix(bytes))
+        Self::from_hasher(Sha256::new_with_prefix(bytes))
     }
 
     /// The digest of everything that a hasher was given.
-    pub fn finish(hasher: Sha256) -> Self {
+    pub fn from_hasher(hasher: Sha256) -> Self {
         Self(
             hasher
                 .finalize()

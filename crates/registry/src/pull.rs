@@ -225,7 +225,7 @@ impl<'a> Repository<'a> {
             }
         }
         file.flush().await.map_err(write_error(path))?;
-        if Digest::finish(hasher) != blob.digest {
+        if Digest::from_hasher(hasher) != blob.digest {
             return Err(self.protocol_error(format!(
                 "sent content that does not match the digest of the layer {}",
                 blob.digest

@@ -80,7 +80,10 @@ impl ConnectionLog {
             ..connection(verdict, method, target)
         };
         if denied {
-            self.record(|counts| counts.deny(target.to_string(), &reason), event);
+            self.record(
+                |counts| counts.count_denial(target.to_string(), &reason),
+                event,
+            );
         } else {
             self.record(|counts| counts.failed += 1, event);
         }
@@ -104,7 +107,7 @@ impl ConnectionLog {
             via: None,
             reason: Some(reason.clone()),
         };
-        self.record(|counts| counts.deny(String::new(), &reason), event);
+        self.record(|counts| counts.count_denial(String::new(), &reason), event);
     }
 
     fn record(&self, update: impl FnOnce(&mut ConnectionCounts), event: EngineConnection) {
@@ -171,7 +174,7 @@ fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection 
 }
 
 impl ConnectionCounts {
-    fn deny(&mut self, target: String, reason: &str) {
+    fn count_denial(&mut self, target: String, reason: &str) {
         self.denied += 1;
         if let Some(denial) = self
             .denials
@@ -241,18 +244,18 @@ mod tests {
     fn the_summary_is_bounded_and_counts_every_denial() {
         let mut counts = ConnectionCounts::default();
         assert_eq!(counts.summary(), None);
-        counts.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+        counts.count_denial("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
         assert_eq!(
             counts.summary().expect("a line"),
             "1 connection was denied by the network policy of this sandbox: 10.0.0.1 is a private address (`contree-mcp doctor` says what may be reached)"
         );
         for n in 0..1000 {
-            counts.deny(
+            counts.count_denial(
                 format!("host{}.example:443", n % 500),
                 "host is not on the allow list",
             );
         }
-        counts.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+        counts.count_denial("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
         let line = counts.summary().expect("a line");
         assert!(line.starts_with("1002 connections were denied"), "{line}");
         assert!(

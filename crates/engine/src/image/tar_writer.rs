@@ -62,25 +62,25 @@ impl TarHeader<'_> {
         let records = self.pax_records(&path, size, target);
         if !records.is_empty() {
             let mut block = HeaderBlock::new(b"PaxHeaders/entry", b'x');
-            block.octal(100, 8, 0o644);
-            block.octal(108, 8, 0);
-            block.octal(116, 8, 0);
-            block.octal(124, 12, records.len() as u64);
-            block.octal(136, 12, 0);
+            block.write_octal(100, 8, 0o644);
+            block.write_octal(108, 8, 0);
+            block.write_octal(116, 8, 0);
+            block.write_octal(124, 12, records.len() as u64);
+            block.write_octal(136, 12, 0);
             block.finish(out);
             out.extend_from_slice(&records);
             out.resize(out.len() + padding(records.len() as u64), 0);
         }
         let mut block = HeaderBlock::new(&path, letter);
-        block.octal(100, 8, u64::from(self.mode & 0o7777));
-        block.octal(108, 8, u64::from(self.uid).min(MAX_ID));
-        block.octal(116, 8, u64::from(self.gid).min(MAX_ID));
-        block.octal(124, 12, size.min(MAX_SIZE));
+        block.write_octal(100, 8, u64::from(self.mode & 0o7777));
+        block.write_octal(108, 8, u64::from(self.uid).min(MAX_ID));
+        block.write_octal(116, 8, u64::from(self.gid).min(MAX_ID));
+        block.write_octal(124, 12, size.min(MAX_SIZE));
         let mtime = u64::try_from(self.mtime).unwrap_or_default();
-        block.octal(136, 12, mtime.min(MAX_SIZE));
-        block.text(157, 100, target);
-        block.text(265, 32, self.user.as_bytes());
-        block.text(297, 32, self.group.as_bytes());
+        block.write_octal(136, 12, mtime.min(MAX_SIZE));
+        block.write_text(157, 100, target);
+        block.write_text(265, 32, self.user.as_bytes());
+        block.write_text(297, 32, self.group.as_bytes());
         block.finish(out);
     }
 
@@ -160,28 +160,28 @@ struct HeaderBlock([u8; BLOCK_BYTES]);
 impl HeaderBlock {
     fn new(path: &[u8], letter: u8) -> Self {
         let mut block = Self([0; BLOCK_BYTES]);
-        block.text(0, 100, path);
+        block.write_text(0, 100, path);
         block.0[156] = letter;
-        block.text(257, 8, b"ustar\x0000");
-        block.octal(329, 8, 0);
-        block.octal(337, 8, 0);
+        block.write_text(257, 8, b"ustar\x0000");
+        block.write_octal(329, 8, 0);
+        block.write_octal(337, 8, 0);
         block
     }
 
-    fn text(&mut self, at: usize, length: usize, text: &[u8]) {
+    fn write_text(&mut self, at: usize, length: usize, text: &[u8]) {
         let used = text.len().min(length);
         self.0[at..at + used].copy_from_slice(&text[..used]);
     }
 
-    fn octal(&mut self, at: usize, length: usize, value: u64) {
+    fn write_octal(&mut self, at: usize, length: usize, value: u64) {
         let digits = format!("{value:0width$o}", width = length - 1);
-        self.text(at, length - 1, digits.as_bytes());
+        self.write_text(at, length - 1, digits.as_bytes());
     }
 
     fn finish(mut self, out: &mut Vec<u8>) {
-        self.text(148, 8, b"        ");
+        self.write_text(148, 8, b"        ");
         let sum: u32 = self.0.iter().map(|byte| u32::from(*byte)).sum();
-        self.text(148, 8, format!("{sum:06o}\0 ").as_bytes());
+        self.write_text(148, 8, format!("{sum:06o}\0 ").as_bytes());
         out.extend_from_slice(&self.0);
     }
 }

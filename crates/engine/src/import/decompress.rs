@@ -89,7 +89,7 @@ impl<R: BufRead> ZstdDecoder<R> {
         }
     }
 
-    fn next(mut source: R) -> io::Result<FrameState<R>> {
+    fn open_next_frame(mut source: R) -> io::Result<FrameState<R>> {
         loop {
             if source.fill_buf()?.is_empty() {
                 return Ok(FrameState::End);
@@ -120,7 +120,7 @@ impl<R: BufRead> Read for ZstdDecoder<R> {
         loop {
             self.state = match std::mem::replace(&mut self.state, FrameState::End) {
                 FrameState::End => return Ok(0),
-                FrameState::BetweenFrames(source) => Self::next(source)?,
+                FrameState::BetweenFrames(source) => Self::open_next_frame(source)?,
                 FrameState::InFrame(mut frame) => match frame.read(buffer)? {
                     0 => FrameState::BetweenFrames(frame.into_inner().into_inner().1),
                     read => {

@@ -41,10 +41,10 @@ pub(super) struct ImportPlan {
 #[derive(Clone, Debug)]
 pub(super) struct LayerPlan {
     /// The digest of the decompressed archive, if it is known before decompression.
-    pub(super) diff: Option<Digest>,
+    pub(super) diff_id: Option<Digest>,
     /// The ChainID of the layer, which covers it and all layers below it (OCI image-spec,
     /// config.md, "Layer ChainID").
-    pub(super) chain: Option<Digest>,
+    pub(super) chain_id: Option<Digest>,
     pub(super) location: ArchiveLocation,
 }
 
@@ -101,8 +101,8 @@ impl ImportPlan {
                 let layer_chain = chain_id(chain.as_ref(), &diff);
                 chain = Some(layer_chain.clone());
                 LayerPlan {
-                    diff: Some(diff),
-                    chain: Some(layer_chain),
+                    diff_id: Some(diff),
+                    chain_id: Some(layer_chain),
                     location,
                 }
             })
@@ -123,8 +123,8 @@ impl ImportPlan {
             env: BTreeMap::new(),
             platform: this_platform(),
             layers: vec![LayerPlan {
-                diff: None,
-                chain: None,
+                diff_id: None,
+                chain_id: None,
                 location,
             }],
             source_bytes: None,
@@ -136,6 +136,6 @@ impl ImportPlan {
 pub(super) fn chain_id(below: Option<&Digest>, diff: &Digest) -> Digest {
     match below {
         None => diff.clone(),
-        Some(below) => Digest::finish(Sha256::new_with_prefix(format!("{below} {diff}"))),
+        Some(below) => Digest::from_hasher(Sha256::new_with_prefix(format!("{below} {diff}"))),
     }
 }

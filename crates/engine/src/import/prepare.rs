@@ -180,7 +180,7 @@ impl ImportContext<'_> {
                 None => layer.location.clone(),
             };
             let name = layer
-                .diff
+                .diff_id
                 .as_ref()
                 .map_or("files".to_owned(), |diff| format!("layer {}", diff.short()));
             let result = self.unpack(layer, &location, &prepared, &mut size).await;
@@ -235,7 +235,7 @@ impl ImportContext<'_> {
         &self,
         plan: &[LayerPlan],
     ) -> Result<(Vec<PreparedLayer>, Option<u64>), ApiError> {
-        let chains: Option<Vec<Digest>> = plan.iter().map(|layer| layer.chain.clone()).collect();
+        let chains: Option<Vec<Digest>> = plan.iter().map(|layer| layer.chain_id.clone()).collect();
         let Some(chains) = chains else {
             return Ok((Vec::new(), None));
         };

@@ -60,9 +60,9 @@ impl ImportContext<'_> {
                 drop(stream);
                 let verified = match verified {
                     Ok(verified) => verified,
-                    Err(VerifyError::Refused) => {
+                    Err(VerifyError::HelperEnded) => {
                         unpacking.wait()?;
-                        return Err(VerifyError::Refused.into());
+                        return Err(VerifyError::HelperEnded.into());
                     }
                     Err(error) => {
                         unpacking.stop();
@@ -70,7 +70,7 @@ impl ImportContext<'_> {
                     }
                 };
                 let unpacked = unpacking.wait()?;
-                if let Some(expected) = layer.diff.as_ref().filter(|diff| **diff != verified.diff) {
+                if let Some(expected) = layer.diff_id.as_ref().filter(|diff| **diff != verified.diff) {
                     return Err(UnpackError::WrongDigest {
                         found: verified.diff,
                         expected: expected.clone(),
@@ -93,7 +93,7 @@ impl ImportContext<'_> {
                 discard::commit_or_forget(&engine, &run, id)?;
                 let prepared = PreparedLayer {
                     id,
-                    chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
+                    chain: layer.chain_id.unwrap_or_else(|| verified.diff.clone()),
                     unpacked: Some(UnpackedSize {
                         bytes: unpacked.bytes,
                         entries: unpacked.counted_entries(),

@@ -51,7 +51,7 @@ pub(super) enum VerifyError {
     Write(#[source] io::Error),
     /// The helper has ended. Its own error gives the reason.
     #[error("the helper that unpacks it ended too early")]
-    Refused,
+    HelperEnded,
 }
 
 impl VerifyError {
@@ -107,7 +107,7 @@ pub(super) fn copy_verified(
     if count.get() < *length {
         return Err(VerifyError::EndsEarly);
     }
-    let packed = Digest::finish(hasher.borrow().clone());
+    let packed = Digest::from_hasher(hasher.borrow().clone());
     if digest.as_ref().is_some_and(|digest| *digest != packed) {
         return Err(VerifyError::WrongDigest);
     }
@@ -124,7 +124,7 @@ fn copy_decompressed(
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let read = match decoder.read(&mut buffer) {
-            Ok(0) => return Ok(Digest::finish(hasher)),
+            Ok(0) => return Ok(Digest::from_hasher(hasher)),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(error)),
@@ -139,7 +139,7 @@ fn copy_decompressed(
                     io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
                 ) =>
             {
-                return Err(VerifyError::Refused);
+                return Err(VerifyError::HelperEnded);
             }
             Err(error) => return Err(VerifyError::Write(error)),
         }

@@ -194,14 +194,14 @@ pub(crate) fn ended_operations(c: &Connection) -> Result<Vec<EndedOperation>, Db
 }
 
 /// Lists the UUIDs of all operations.
-pub(crate) fn operations(c: &Connection) -> Result<HashSet<Uuid>, DbError> {
+pub(crate) fn operation_uuids(c: &Connection) -> Result<HashSet<Uuid>, DbError> {
     let mut statement = c.prepare("SELECT uuid FROM operations")?;
     let rows = statement.query_map([], |row| row.get(0).map(super::parse_uuid))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Lists the digests of all files.
-pub(crate) fn digests(c: &Connection) -> Result<HashSet<String>, DbError> {
+pub(crate) fn file_digests(c: &Connection) -> Result<HashSet<String>, DbError> {
     let mut statement = c.prepare("SELECT sha256 FROM files")?;
     let rows = statement.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -265,7 +265,7 @@ fn guess_lowest() -> [LayerNote; 2] {
 
 /// The uploaded files without a record, with their digests and sizes. A damaged one is left out.
 fn find_uploads(engine: &Engine) -> Result<Vec<(String, u64)>, StorageError> {
-    let recorded = engine.rows.read(rows::digests)?;
+    let recorded = engine.rows.read(rows::file_digests)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(engine.store.root().join("files"))?.flatten() {
         let Ok(name) = entry.file_name().into_string() else {

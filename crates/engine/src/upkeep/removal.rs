@@ -156,7 +156,7 @@ impl Removal<'_> {
         let recorded = self
             .engine
             .rows
-            .read(rows::digests)
+            .read(rows::file_digests)
             .is_ok_and(|all| all.contains(sha256));
         let stays = (uploaded_again || recorded) && fs::hard_link(&renamed, &path).is_ok();
         self.remove_file(&renamed);
@@ -214,7 +214,7 @@ impl Removal<'_> {
         }
         let root = self.engine.store.root().to_owned();
         let uploads = entries(&root.join("files"));
-        let recorded = self.engine.rows.read(rows::digests)?;
+        let recorded = self.engine.rows.read(rows::file_digests)?;
         for (path, name) in uploads {
             // An engine was killed while it checked this file.
             let abandoned = name.starts_with(CHECKED_PREFIX) && self.was_renamed_long_ago(&path);
@@ -224,7 +224,7 @@ impl Removal<'_> {
             }
         }
         let logs = entries(&root.join("events"));
-        let recorded = self.engine.rows.read(rows::operations)?;
+        let recorded = self.engine.rows.read(rows::operation_uuids)?;
         for (path, name) in logs {
             let operation = name
                 .strip_suffix(".jsonl")

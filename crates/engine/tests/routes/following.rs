@@ -285,7 +285,7 @@ async fn a_client_that_resumes_within_a_frame_gets_each_event_once() {
         let last = events
             .last()
             .map_or(0, |event| event["id"].as_u64().unwrap());
-        let text = local.some_of(&operation, last, 700).await;
+        let text = local.read_some_events(&operation, last, 700).await;
         let complete = text.rfind("\n\n").map_or("", |end| &text[..end + 2]);
         events.extend(frames(complete));
     }

@@ -267,7 +267,7 @@ async fn a_server_to_which_a_registry_redirects_gets_no_password() {
     let registry = Registry::start(Authentication::Open).await;
     let image = greeting_image();
     registry.push("one", &image);
-    registry.fault(&image.blob(0), Fault::Elsewhere(port));
+    registry.fault(&image.blob(0), Fault::RedirectToPort(port));
     // The registry itself needs no login, so the first 401 comes from the other server.
     let credentials = json!({"username": USER, "password": PASSWORD});
     let url = registry.url("one");
@@ -351,7 +351,7 @@ async fn broken_downloads_are_resumed_and_wrong_ones_leave_nothing() {
 
 #[tokio::test]
 async fn cancelled_and_slow_imports_leave_nothing_and_others_wait() {
-    let local = TestEngine::changed(|config| config.max_imports = 1).await;
+    let local = TestEngine::with_settings(|config| config.max_imports = 1).await;
     let registry = Registry::start(Authentication::Open).await;
     let image = greeting_image();
     registry.push("one", &image);
@@ -430,7 +430,7 @@ async fn layers_that_an_import_uses_are_not_pruned() {
     .unwrap();
     let pruned: Vec<String> = pruned.images.iter().map(ToString::to_string).collect();
     assert_eq!(pruned, [first]);
-    registry.heal();
+    registry.remove_faults();
     let done = local.done(&operation).await;
     assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
     let ran = local
@@ -480,7 +480,7 @@ async fn two_imports_of_one_image_make_one() {
 
 #[tokio::test]
 async fn the_entries_of_all_layers_count_together() {
-    let local = TestEngine::changed(|config| config.import_entries = 500).await;
+    let local = TestEngine::with_settings(|config| config.import_entries = 500).await;
     let registry = Registry::start(Authentication::Open).await;
     let layer = |from: usize, to: usize| {
         let files = (from..to).fold(Layer::new(), |layer, n| layer.file(&n.to_string(), ""));
@@ -513,7 +513,7 @@ async fn the_entries_of_all_layers_count_together() {
 
 #[tokio::test]
 async fn malicious_layers_fail_and_leave_nothing() {
-    let local = TestEngine::changed(|config| {
+    let local = TestEngine::with_settings(|config| {
         config.import_entries = 500;
         config.import_bytes = 10 << 20;
     })
@@ -677,7 +677,7 @@ async fn images_are_imported_from_local_files() {
 
 #[tokio::test]
 async fn invalid_imports_are_refused_at_once() {
-    let local = TestEngine::changed(|config| config.local_imports = false).await;
+    let local = TestEngine::with_settings(|config| config.local_imports = false).await;
     for (body, status, word) in [
         (
             json!({"registry": {"url": "docker://UPPER"}}),
@@ -763,7 +763,7 @@ async fn a_killed_import_leaves_nothing() {
     }
     let operations = engine.get("/operations").await.json;
     assert_eq!(operations[0]["status"], "FAILED");
-    registry.heal();
+    registry.remove_faults();
     let operation = engine
         .begin(json!({"registry": {"url": registry.url("one")}}))
         .await;

@@ -229,7 +229,7 @@ async fn images_without_certificates_get_this_machines() {
 
 #[tokio::test]
 async fn an_engine_can_deny_the_network() {
-    let local = TestEngine::changed(|config| config.network = NetworkMode::None).await;
+    let local = TestEngine::with_settings(|config| config.network = NetworkMode::None).await;
     assert_eq!(
         local.get("/whoami").await.json["x-engine"]["network"],
         "loopback"
@@ -262,7 +262,7 @@ async fn an_engine_can_deny_the_network() {
 
 #[tokio::test]
 async fn an_engine_can_share_this_machines_network() {
-    let local = TestEngine::changed(|config| config.network = NetworkMode::Host).await;
+    let local = TestEngine::with_settings(|config| config.network = NetworkMode::Host).await;
     let whoami = local.get("/whoami").await.json;
     assert_eq!(whoami["x-engine"]["network"], "host");
     assert!(
@@ -282,7 +282,7 @@ async fn an_engine_can_share_this_machines_network() {
 
 #[tokio::test]
 async fn the_engines_egress_rules_apply() {
-    let local = TestEngine::changed(|config| {
+    let local = TestEngine::with_settings(|config| {
         config.egress_allow =
             contree_engine::EgressRule::parse_list("allowed.example:443").unwrap();
     })

@@ -40,7 +40,7 @@ pub(crate) enum Fault {
     /// Answers 500 a number of times.
     Fail(usize),
     /// Redirects to the server on this port of the loopback interface.
-    Elsewhere(u16),
+    RedirectToPort(u16),
 }
 
 #[derive(Clone)]
@@ -131,7 +131,7 @@ impl Registry {
             .insert(blob.to_owned(), fault);
     }
 
-    pub(crate) fn heal(&self) {
+    pub(crate) fn remove_faults(&self) {
         self.state.faults.lock().unwrap().clear();
     }
 
@@ -244,7 +244,7 @@ async fn blob(
                 .insert(name, Fault::Fail(times - 1));
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
-        Some(Fault::Elsewhere(port)) => {
+        Some(Fault::RedirectToPort(port)) => {
             let location = format!("http://127.0.0.1:{port}/elsewhere");
             return (
                 StatusCode::TEMPORARY_REDIRECT,

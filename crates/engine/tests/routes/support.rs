@@ -83,7 +83,7 @@ impl TestEngine {
     }
 
     /// Starts an engine for one test, with changed settings.
-    pub(crate) async fn changed(change: impl FnOnce(&mut LocalConfig)) -> Self {
+    pub(crate) async fn with_settings(change: impl FnOnce(&mut LocalConfig)) -> Self {
         let data = data_dir();
         let mut config = LocalConfig::new(data.path());
         change(&mut config);
@@ -188,7 +188,12 @@ impl TestEngine {
 
     /// Reads at least `bytes` bytes of the event stream after `last`, or all of it, and then drops
     /// the connection.
-    pub(crate) async fn some_of(&self, operation: &str, last: u64, bytes: usize) -> String {
+    pub(crate) async fn read_some_events(
+        &self,
+        operation: &str,
+        last: u64,
+        bytes: usize,
+    ) -> String {
         let mut response = self
             .http
             .get(url(&format!("/operations/{operation}/events?follow=1")))

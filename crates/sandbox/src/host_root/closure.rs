@@ -49,7 +49,7 @@ impl<'a> ClosureFinder<'a> {
 
     /// Lists the links to `path`, its file, and the files it needs: an ELF file's loader and
     /// libraries, or a script's interpreter.
-    pub(super) fn of(&mut self, path: &Path) -> Result<Nodes, CopyRefusal> {
+    pub(super) fn find_closure(&mut self, path: &Path) -> Result<Nodes, CopyRefusal> {
         let mut nodes = Nodes::new();
         self.follow(path, MAX_INTERPRETERS, &mut nodes)?;
         Ok(nodes)
@@ -90,7 +90,7 @@ impl<'a> ClosureFinder<'a> {
             .map_err(failed)?;
         if interpreter.file_name().is_some_and(|name| name == "env") {
             let name = words.find(|word| !word.starts_with('-') && !word.contains('='));
-            if let Some(program) = name.map(|name| self.search(name)) {
+            if let Some(program) = name.map(|name| self.find_program(name)) {
                 self.follow(&program.map_err(failed)?, interpreters - 1, nodes)
                     .map_err(failed)?;
             }
@@ -99,7 +99,7 @@ impl<'a> ClosureFinder<'a> {
     }
 
     /// Finds the path of a program by its name.
-    pub(super) fn search(&self, name: &str) -> Result<PathBuf, CopyRefusal> {
+    pub(super) fn find_program(&self, name: &str) -> Result<PathBuf, CopyRefusal> {
         let mut refusal = CopyRefusal::Missing(PathBuf::from(name));
         for directory in self.program_directories {
             let path = directory.join(name);
@@ -169,7 +169,7 @@ impl<'a> ClosureFinder<'a> {
     }
 
     /// Finds the path of a library that `program` could open by name.
-    pub(super) fn library(
+    pub(super) fn find_library(
         &mut self,
         program: &Path,
         name: &str,

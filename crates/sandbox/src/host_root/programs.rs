@@ -78,16 +78,16 @@ impl<'a> ProgramCollector<'a> {
 
     /// Adds a program and its closure, and returns the program's real path.
     fn add_program(&mut self, name: &str) -> Result<PathBuf, CopyRefusal> {
-        let found = self.closures.search(name)?;
+        let found = self.closures.find_program(name)?;
         let real = self.host.resolve_file(&found)?.path;
         if PROGRAM_DIRECTORIES
             .iter()
             .any(|directory| found.starts_with(directory))
         {
-            let nodes = self.closures.of(&found)?;
+            let nodes = self.closures.find_closure(&found)?;
             self.plan.extend(nodes);
         } else {
-            let nodes = self.closures.of(&real)?;
+            let nodes = self.closures.find_closure(&real)?;
             self.plan.extend(nodes);
             self.plan.add(
                 &Path::new("/usr/bin").join(name),
@@ -145,7 +145,7 @@ impl<'a> ProgramCollector<'a> {
             self.plan.add(&resolved.path, node);
             return Ok(());
         }
-        match self.closures.of(path) {
+        match self.closures.find_closure(path) {
             Ok(nodes) => self.plan.extend(nodes),
             Err(refusal) => self
                 .skipped
@@ -217,15 +217,17 @@ impl<'a> ProgramCollector<'a> {
     fn add_plugins(&mut self) {
         let Ok(shell) = self
             .closures
-            .search("sh")
+            .find_program("sh")
             .and_then(|path| self.host.resolve_file(&path))
         else {
             return;
         };
         for name in ["libnss_files.so.2", "libnss_dns.so.2", "libgcc_s.so.1"] {
-            if let Ok(Some(path)) = self.closures.library(&shell.path, name) {
+            if let Ok(Some(path)) = self.closures.find_library(&shell.path, name) {
                 self.or_skip(name, |this| {
-                    this.closures.of(&path).map(|nodes| this.plan.extend(nodes))
+                    this.closures
+                        .find_closure(&path)
+                        .map(|nodes| this.plan.extend(nodes))
                 });
             }
         }
@@ -297,7 +299,7 @@ impl<'a> ProgramCollector<'a> {
                 }
                 Ok(_) if name.to_string_lossy().ends_with(".so") => self
                     .closures
-                    .of(&inner)
+                    .find_closure(&inner)
                     .map(|nodes| self.plan.extend(nodes)),
                 Ok(found) => {
                     self.plan.extend(found.into_nodes());

@@ -49,7 +49,7 @@ impl FakeHost {
     fn closure(&self, path: &str) -> Result<Vec<String>, CopyRefusal> {
         let host = self.host();
         let programs = super::programs::directories();
-        let nodes = ClosureFinder::new(&host, &programs).of(Path::new(path))?;
+        let nodes = ClosureFinder::new(&host, &programs).find_closure(Path::new(path))?;
         Ok(nodes
             .into_iter()
             .map(|(path, _)| path.display().to_string())

@@ -19,7 +19,7 @@ const NOBODY: u32 = 65_534;
 
 impl IdMap {
     /// Picks the best map for this user's store in `directory` without trying it. If it then fails,
-    /// [`IdMap::single_id`] is the fallback.
+    /// [`IdMap::map_with_single_id`] is the fallback.
     ///
     /// Root's ids are entered into `record`. Where it cannot be read or written, they are chosen at
     /// random.
@@ -42,7 +42,7 @@ impl IdMap {
     }
 
     /// The fallback map of an ordinary user whose subordinate ids cannot be mapped.
-    pub(crate) fn single_id(why: String) -> Self {
+    pub(crate) fn map_with_single_id(why: String) -> Self {
         single_id(
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),

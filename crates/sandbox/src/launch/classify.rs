@@ -64,7 +64,7 @@ fn unavailable(
     let errno = failure.cause.errno()?;
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
     if failure.step == Step::UserNamespace {
-        return Some(forbidden(errno, host));
+        return Some(namespaces_unavailable(errno, host));
     }
     let needs_capabilities = matches!(
         failure.step,
@@ -98,15 +98,15 @@ fn unavailable(
         Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace | Step::PrivateMounts
             if refused =>
         {
-            Some(forbidden(errno, host))
+            Some(namespaces_unavailable(errno, host))
         }
         Step::Overlay if matches!(errno, Errno::NODEV | Errno::NOSYS) => {
             Some(Unavailable::Kernel {
                 lacks: "has no overlayfs".into(),
             })
         }
-        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(host, options)),
-        Step::OverlayReadOnly => Some(data_directory(host, options)),
+        Step::Upper if errno == Errno::OPNOTSUPP => Some(unsuitable_data_directory(host, options)),
+        Step::OverlayReadOnly => Some(unsuitable_data_directory(host, options)),
         Step::Overlay
             if matches!(
                 errno,
@@ -118,13 +118,13 @@ fn unavailable(
                     | Errno::STALE
             ) =>
         {
-            Some(data_directory(host, options))
+            Some(unsuitable_data_directory(host, options))
         }
         _ => None,
     }
 }
 
-fn data_directory(host: &HostInfo, options: &StoreOptions) -> Unavailable {
+fn unsuitable_data_directory(host: &HostInfo, options: &StoreOptions) -> Unavailable {
     Unavailable::DataDirectory {
         path: host.data_directory.clone(),
         filesystem: host.filesystem.clone(),
@@ -136,7 +136,7 @@ fn data_directory(host: &HostInfo, options: &StoreOptions) -> Unavailable {
 }
 
 /// The reason why this machine makes no user namespace, or makes it without capabilities.
-fn forbidden(errno: Errno, host: &HostInfo) -> Unavailable {
+fn namespaces_unavailable(errno: Errno, host: &HostInfo) -> Unavailable {
     let (why, remedy) = if host.max_user_namespaces == Some(0)
         || matches!(errno, Errno::NOSPC | Errno::USERS)
     {
@@ -402,8 +402,8 @@ mod tests {
             Unavailable::ProcMasked,
             Unavailable::MemfdNoexec,
             Unavailable::NoProc,
-            data_directory(&host(), &options()),
-            forbidden(Errno::PERM, &host()),
+            unsuitable_data_directory(&host(), &options()),
+            namespaces_unavailable(Errno::PERM, &host()),
         ];
         for unavailable in all {
             let message = unavailable.to_string();

@@ -242,7 +242,7 @@ pub(crate) fn pick_map(options: &StoreOptions, directory: &Path) -> Result<IdMap
         return Ok(map);
     }
     Ok(match probe(options, &map) {
-        Err(StartError::Map(error)) => IdMap::single_id(error.to_string()),
+        Err(StartError::Map(error)) => IdMap::map_with_single_id(error.to_string()),
         // Any other failure would also occur with a single id.
         _ => map,
     })

@@ -224,7 +224,7 @@ impl<R: Read> Archive<R> {
             let length = extended
                 .sparse_length
                 .ok_or(TarError::Damaged("a sparse file without its size"))?;
-            sparse = Some(sparse::in_data(self, length)?);
+            sparse = Some(sparse::read_map_from_data(self, length)?);
             size = self.unread;
         }
         if sparse.is_none() && extended.sparse_length.is_some() {

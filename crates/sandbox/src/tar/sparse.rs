@@ -68,7 +68,10 @@ impl Sparse {
 
 /// Reads the map before the content: the count, then the offset and length of each piece. Each
 /// number is a line, and the map is padded to a block.
-pub(super) fn in_data<R: Read>(archive: &mut Archive<R>, length: u64) -> Result<Sparse, TarError> {
+pub(super) fn read_map_from_data<R: Read>(
+    archive: &mut Archive<R>,
+    length: u64,
+) -> Result<Sparse, TarError> {
     const DAMAGED: TarError = TarError::Damaged("the map of a sparse file cannot be read");
     let mut lines = MapReader {
         archive,

@@ -84,13 +84,13 @@ fn calls_on_a_killed_sandbox_fail() {
 }
 
 #[test]
-fn the_thread_that_started_it_may_end() {
+fn a_sandbox_outlives_the_thread_that_started_it() {
     let (_run, sandbox) = thread::spawn(start).join().unwrap();
     assert_eq!(output(&sandbox, &shell("echo here")).stdout, "here\n");
 }
 
 #[test]
-fn many_at_once() {
+fn sandboxes_run_at_the_same_time() {
     store();
     let threads: Vec<_> = (0..8)
         .map(|number| {

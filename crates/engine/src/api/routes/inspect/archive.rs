@@ -103,7 +103,7 @@ pub(in crate::api::routes) async fn check_archive(
 /// The answer to an error of making an archive.
 fn archive_error(path: &std::path::Path, error: ViewError) -> ApiError {
     match error {
-        ViewError::NotAFile => ApiError::kind(format!(
+        ViewError::NotAFile => ApiError::wrong_file_kind(format!(
             "{} is neither a regular file nor a directory",
             path.display()
         )),

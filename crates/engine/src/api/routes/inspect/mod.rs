@@ -136,12 +136,12 @@ fn view_error(path: &std::path::Path, error: ViewError) -> ApiError {
     let path = path.display();
     match error {
         ViewError::NotFound => ApiError::missing(format!("the image has no {path}")),
-        ViewError::NotADirectory => ApiError::kind(format!("{path} is not a directory")),
-        ViewError::NotAFile => ApiError::kind(format!("{path} is not a regular file")),
+        ViewError::NotADirectory => ApiError::wrong_file_kind(format!("{path} is not a directory")),
+        ViewError::NotAFile => ApiError::wrong_file_kind(format!("{path} is not a regular file")),
         ViewError::TooManyLinks => {
-            ApiError::kind(format!("{path} has too many symbolic links to follow"))
+            ApiError::wrong_file_kind(format!("{path} has too many symbolic links to follow"))
         }
-        ViewError::TooMany => ApiError::kind(format!(
+        ViewError::TooMany => ApiError::wrong_file_kind(format!(
             "{path} has too many entries to list; read it as an archive"
         )),
         ViewError::Sandbox(error) => error.into(),
