@@ -23,12 +23,12 @@ pub enum Error {
         message: String,
         /// The delay before the next attempt that the backend asks for (`Retry-After`).
         retry_after: Option<Duration>,
-        /// Whether the backend may have acted on the request nevertheless, and would act again if it
-        /// were repeated.
+        /// Whether the backend may have acted on the request nevertheless, and would act again if
+        /// it were repeated.
         unconfirmed: bool,
     },
-    /// The answer to a request was lost or cannot be used. The backend may have acted on the request,
-    /// and would act again if it were repeated.
+    /// The answer to a request was lost or cannot be used. The backend may have acted on the
+    /// request, and would act again if it were repeated.
     #[error("the request was sent, but has no usable answer, so it may have taken effect: {0}")]
     Unconfirmed(String),
     /// The backend could not be reached, or the connection broke.

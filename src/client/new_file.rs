@@ -141,7 +141,7 @@ fn named(directory: &Path, mode: u32) -> io::Result<NamedTempFile> {
     names.permissions(std::fs::Permissions::from_mode(mode));
     loop {
         let file = names.tempfile_in(directory)?;
-        // Filesystems without locks have none that another process could take.
+        // On a filesystem without locks, no other process can take one either.
         let _ = file.as_file().lock();
         // Another process may have locked and removed the file first.
         if file.as_file().metadata()?.nlink() > 0 {
@@ -173,7 +173,7 @@ fn remove_abandoned(directory: &Path, own: &File) {
         let Ok(file) = open_nonblocking(&path) else {
             continue;
         };
-        // Before the lock was taken, the file may have got its final name, and another file this one.
+        // Before the lock was taken, the file may have got its final name.
         let is_abandoned = file.try_lock().is_ok()
             && std::fs::symlink_metadata(&path).is_ok_and(|named| {
                 file.metadata().is_ok_and(|opened| {

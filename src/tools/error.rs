@@ -175,8 +175,8 @@ impl ToolError {
         self
     }
 
-    /// Adds a hint to the error of a request that the backend may have carried out nevertheless, and
-    /// that is safe to repeat. `effect` is a sentence that says what may have happened.
+    /// Adds a hint to the error of a request that the backend may have carried out nevertheless,
+    /// and that is safe to repeat. `effect` is a sentence that says what may have happened.
     pub(super) fn safe_to_repeat(self, effect: &str) -> Self {
         match self {
             Self::Unreachable(_) | Self::BackendFailed(_) => {
