@@ -117,7 +117,7 @@ impl Call {
         if !selection.has(tool.name) {
             return Err(selection.refusal(&format!("`{}`", tool.name)).into());
         }
-        let schema = tool.input_schema();
+        let schema = tool.argument_schema();
         let mut arguments =
             arguments::read(&self.arguments, &schema, &mut ProcessInput::default())?;
         ask_for_secrets(tool, &schema, &mut arguments)?;

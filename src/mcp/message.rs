@@ -102,8 +102,8 @@ pub(super) fn refused_initialize(text: &[u8]) -> Option<ErrorData> {
     }
 }
 
-/// Handles a line that is not one JSON value, is nested too deeply, or has a text that no string can
-/// hold.
+/// Handles a line that is not one JSON value, is nested too deeply, or has a text that is not
+/// Unicode.
 fn unparsable(line: &[u8], error: &serde_json::Error) -> ParseOutcome {
     if let Some(messages) = split_objects(line) {
         return ParseOutcome::Several(messages);

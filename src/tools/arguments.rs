@@ -14,7 +14,7 @@ use super::suggestion::{brief, nearest};
 /// Arguments of a call.
 pub type Arguments = serde_json::Map<String, Value>;
 
-/// What the manifest says about a tool's arguments beside their schema.
+/// The rules of the manifest for a tool's arguments, beside their schema.
 #[derive(Clone, Copy)]
 pub(super) struct ArgumentRules<'a> {
     /// Accepted names that are not shown, each with the name of the real argument.
@@ -27,8 +27,8 @@ pub(super) struct ArgumentRules<'a> {
 
 /// Converts `sent` to what `schema` requires: names, types, bounds and defaults.
 ///
-/// Some clients fill in every optional argument. So null, an empty text, and a zero or an empty list
-/// or map that the schema does not allow, count as left out.
+/// Some clients fill in every optional argument. So null and an empty text count as left out, and so
+/// do a zero and an empty list or map that the schema does not allow.
 ///
 /// # Errors
 /// Lists every problem with the name of its argument.

@@ -173,8 +173,8 @@ fn lossy_spellings_are_refused() {
         ),
         (
             "run",
-            json!({"timeout": 0}),
-            "`timeout` must be at least 1, not 0",
+            json!({"timeout": -1}),
+            "`timeout` must be at least 1, not -1",
         ),
         (
             "list_images",

@@ -268,13 +268,10 @@ fn formats_and_patterns_of_arguments_are_compared() {
             "set_tag",
             (
                 &|tool| {
-                    remove(
-                        &mut tool["inputSchema"]["properties"]["image_uuid"],
-                        "format",
-                    )
+                    tool["inputSchema"]["properties"]["image_uuid"]["format"] = json!("uuid");
                 },
-                5,
-                "set_tag.image_uuid: its format was none, and is uuid",
+                4,
+                "set_tag.image_uuid: its format was uuid, and is none",
             ),
         ),
         (

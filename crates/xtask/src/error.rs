@@ -14,7 +14,7 @@ pub enum TaskError {
     /// A generated file, or one that an earlier task generated, cannot be read, written or removed.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was tried, as a verb.
+        /// The action, as a verb.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,

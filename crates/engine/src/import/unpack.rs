@@ -70,7 +70,11 @@ impl ImportContext<'_> {
                     }
                 };
                 let unpacked = unpacking.wait()?;
-                if let Some(expected) = layer.diff_id.as_ref().filter(|diff| **diff != verified.diff) {
+                if let Some(expected) = layer
+                    .diff_id
+                    .as_ref()
+                    .filter(|diff| **diff != verified.diff)
+                {
                     return Err(UnpackError::WrongDigest {
                         found: verified.diff,
                         expected: expected.clone(),

@@ -114,8 +114,8 @@ impl Connection {
     /// The resources that the sandbox used, once it has ended normally.
     ///
     /// # Errors
-    /// - The errors of [`LayerExcess`] if it was killed for exceeding `max_layer_bytes` or for a full
-    ///   disk.
+    /// - The errors of [`LayerExcess`] if it was killed for exceeding `max_layer_bytes` or for a
+    ///   full disk.
     /// - [`Error::Setup`] if the init reported a failure.
     /// - [`Error::Gone`] if it died otherwise.
     pub(super) fn result(&self, max_layer_bytes: Option<u64>) -> Result<Usage, Error> {
