@@ -27,8 +27,8 @@ pub(super) struct ArgumentRules<'a> {
 
 /// Converts `sent` to what `schema` requires: names, types, bounds and defaults.
 ///
-/// Some clients fill in every optional argument. So null and an empty text count as left out, and so
-/// do a zero and an empty list or map that the schema does not allow.
+/// Some clients fill in every optional argument. So null and an empty text count as left out, and
+/// so do a zero and an empty list or map that the schema does not allow.
 ///
 /// # Errors
 /// Lists every problem with the name of its argument.
