@@ -212,7 +212,7 @@ mod wire {
         let mut command = Command::new("sh");
         command
             .args(["-c", "trap '' HUP INT; exec \"$0\""])
-            .arg(program.get_program())
+            .arg(env!("CARGO_BIN_EXE_contree-mcp"))
             .env_clear()
             .envs(
                 program

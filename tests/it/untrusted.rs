@@ -156,7 +156,7 @@ mod terminals {
         let quoted = arguments.iter().map(|argument| format!(" '{argument}'"));
         let line = format!(
             "'{}'{}",
-            program.get_program().to_str().unwrap(),
+            env!("CARGO_BIN_EXE_contree-mcp"),
             quoted.collect::<String>()
         );
         let mut script = Command::new("script");

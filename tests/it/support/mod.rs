@@ -29,7 +29,7 @@ impl Home {
 
     /// Returns the program's command with a minimal environment and directories below this home.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_contree-mcp"));
+        let mut command = program();
         command.env_clear();
         for name in ["PATH", "TMPDIR", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {
@@ -52,6 +52,23 @@ impl Home {
             .env("CONTREE_TOKEN", "a-secret-token");
         command
     }
+}
+
+/// The program, which reacts to SIGINT and SIGHUP. The tests may run where these are ignored, such
+/// as in the background of a script, and the program keeps ignoring what it finds ignored.
+fn program() -> Command {
+    let path = env!("CARGO_BIN_EXE_contree-mcp");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .map_or(0, |mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+    if ignored & 0b11 == 0 {
+        return Command::new(path);
+    }
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=INT,HUP", path]);
+    command
 }
 
 /// Sends a signal by its name, with the shell's `kill`.
