@@ -97,7 +97,15 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
     }
     let begins_session =
         !parts.headers.contains_key("mcp-session-id") && calls_method(&bytes, "initialize");
-    if begins_session && let Some(why) = message::refused_initialize(&bytes) {
+    // Protocols since 2026-07-28 have no `initialize`. Versions are dates, so they compare as texts.
+    let has_initialize = parts
+        .headers
+        .get("mcp-protocol-version")
+        .is_none_or(|version| version.as_bytes() < b"2026-07-28".as_slice());
+    if begins_session
+        && has_initialize
+        && let Some(why) = message::refused_initialize(&bytes)
+    {
         return error(StatusCode::BAD_REQUEST, message::id_of(&bytes), why);
     }
     if begins_session && !endpoint.sessions.has_room().await {
