@@ -370,7 +370,9 @@ fn the_token_page_is_shown_in_the_way_that_the_client_supports() {
 fn on_terminal(setting: &TestSetup, command: &str) -> Child {
     let program = env!("CARGO_BIN_EXE_contree-mcp");
     let whole = format!("exec sh -c '{command}' '{program}'");
-    let mut script = Command::new("script");
+    // The tests may run where SIGINT is ignored, and the program keeps ignoring it.
+    let mut script = Command::new("/usr/bin/env");
+    script.args(["--default-signal=INT,HUP", "script"]);
     script.env_clear();
     for (name, value) in setting.home.command_for(&setting.url).get_envs() {
         script.env(name, value.unwrap_or_default());
