@@ -97,7 +97,7 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
     }
     let begins_session =
         !parts.headers.contains_key("mcp-session-id") && calls_method(&bytes, "initialize");
-    // Protocols since 2026-07-28 have no `initialize`. Versions are dates, so they compare as texts.
+    // Protocols since 2026-07-28 have no `initialize`. Versions are dates, and compare as texts.
     let has_initialize = parts
         .headers
         .get("mcp-protocol-version")
