@@ -9,8 +9,13 @@ const MAX_DESCRIPTORS: u64 = 65_536;
 /// Raises this process's limit of open descriptors to 65,536, or to its hard limit if that is
 /// lower. Returns the limit in force.
 ///
-/// A sandbox holds about six descriptors, so 200 sandboxes exceed the usual limit of 1,024. A
-/// refusal by the kernel is not an error.
+/// A program that starts sandboxes calls this first:
+///
+/// - A sandbox holds about six descriptors, so 200 sandboxes exceed the usual limit of 1,024.
+/// - The kernel passes descriptors for a process only while fewer than this limit are in flight for
+///   its user. One command of an ordinary user may keep 1,021 in flight.
+///
+/// A refusal by the kernel is not an error.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(MAX_DESCRIPTORS, |maximum| maximum.min(MAX_DESCRIPTORS));

@@ -29,6 +29,8 @@ pub(crate) fn store() -> &'static LayerStore {
     static STORE: OnceLock<LayerStore> = OnceLock::new();
     STORE.get_or_init(|| {
         let root = directory().join("store");
+        // As the engine does, so that a flood of another test does not stop the start of a sandbox.
+        contree_sandbox::raise_descriptor_limit();
         // Enter a control group as the engine does, so that limits are tested wherever possible.
         ControlGroups::enter(false);
         let store = LayerStore::open(&root, options()).unwrap();
@@ -78,6 +80,14 @@ extern "C" fn clean_up() {
         .arg(directory())
         .status();
     let _ = std::fs::remove_dir_all(directory());
+}
+
+/// Keeps other tests of this program, also those in other processes, from floods of descriptors in
+/// flight while the value lives. The kernel counts them for the user, so two floods add up.
+pub(crate) fn only_flood_of_descriptors() -> File {
+    let program = File::open(std::env::current_exe().unwrap()).unwrap();
+    program.lock().unwrap();
+    program
 }
 
 /// The description of a sandbox on this machine's programs.
