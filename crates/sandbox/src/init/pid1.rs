@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fstat};
@@ -22,6 +23,7 @@ use super::setup::{
     allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files,
 };
 use super::{command, watch};
+use crate::os::poll::timespec;
 use crate::os::sys;
 use crate::os::usage::Usage;
 use crate::protocol::boot::SandboxBoot;
@@ -177,7 +179,9 @@ struct Pid1<'a> {
     /// The numbers of running commands, by process id.
     running: HashMap<i32, u32>,
     /// The requests that wait until every process has ended.
-    kill_requests: Vec<u32>,
+    end_requests: Vec<u32>,
+    /// The time at which processes are killed that SIGTERM has not ended.
+    kill_at: Option<Instant>,
     finishing: bool,
 }
 
@@ -197,7 +201,8 @@ impl<'a> Pid1<'a> {
             groups,
             descriptors,
             running: HashMap::new(),
-            kill_requests: Vec::new(),
+            end_requests: Vec::new(),
+            kill_at: None,
             finishing: false,
         })
     }
@@ -220,12 +225,18 @@ impl<'a> Pid1<'a> {
                     PollFd::new(&self.child_signals, PollFlags::IN),
                     PollFd::from_borrowed_fd(watcher, PollFlags::IN),
                 ];
-                match poll(&mut polled, None) {
+                let timeout = self
+                    .kill_at
+                    .map(|at| timespec(at.saturating_duration_since(Instant::now())));
+                match poll(&mut polled, timeout.as_ref()) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
                 polled.map(|fd| !fd.revents().is_empty())
             };
+            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                self.kill_all();
+            }
             if watcher_ready && self.watcher.is_some() {
                 self.handle_watcher_message();
             }
@@ -275,16 +286,25 @@ impl<'a> Pid1<'a> {
                 let result = group.map_or(Err(Errno::SRCH), |group| sys::kill(-group, signal));
                 self.send_done(request, result)?;
             }
-            Pid1Request::KillAll { request } => {
-                let _ = sys::kill(-1, libc::SIGKILL);
-                self.kill_requests.push(request);
+            Pid1Request::EndAll { request, grace_ms } => {
+                self.end_requests.push(request);
+                if grace_ms == 0 {
+                    self.kill_all();
+                } else if sys::kill(-1, libc::SIGTERM).is_ok() {
+                    self.kill_at = Some(Instant::now() + Duration::from_millis(grace_ms));
+                }
             }
             Pid1Request::Finish => {
-                let _ = sys::kill(-1, libc::SIGKILL);
+                self.kill_all();
                 self.finishing = true;
             }
         }
         Ok(())
+    }
+
+    fn kill_all(&mut self) {
+        self.kill_at = None;
+        let _ = sys::kill(-1, libc::SIGKILL);
     }
 
     /// Passes the streams of a started command to the engine. If the kernel refuses, the command is
@@ -336,7 +356,8 @@ impl<'a> Pid1<'a> {
                 Err(_) => break,
             }
         }
-        for request in std::mem::take(&mut self.kill_requests) {
+        self.kill_at = None;
+        for request in std::mem::take(&mut self.end_requests) {
             self.send_done(request, Ok(()))?;
         }
         if self.finishing {
