@@ -41,6 +41,8 @@ pub(crate) struct PassedFiles {
     pub(crate) side_files: Vec<OwnedFd>,
     /// The file system of the sandbox's own device nodes.
     pub(crate) device_nodes: Option<OwnedFd>,
+    /// The image, if it is mounted already.
+    pub(crate) image: Option<OwnedFd>,
 }
 
 /// Runs pid 1. Never returns.
@@ -86,7 +88,7 @@ fn build(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
-    passed: PassedFiles,
+    mut passed: PassedFiles,
     limits: &CommandLimits,
 ) -> Result<SetupResult, StepFailure> {
     // Pid 1 dies with the first stage. It notices the engine's death by the end of the socket.
@@ -101,7 +103,7 @@ fn build(
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )
     .at_step(Step::PrivateMounts)?;
-    let root = mount_image(boot)?;
+    let root = mount_image(boot, passed.image.take())?;
     let device = fstat(&root).at_step(Step::Overlay)?.st_dev;
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
@@ -142,14 +144,20 @@ fn build(
     })
 }
 
-fn mount_image(boot: &SandboxBoot) -> Result<OwnedFd, StepFailure> {
-    let (upper, work, target) = (boot.run.join("L/d"), boot.run.join("w"), boot.run.join("m"));
-    let writable = WritableLayer {
-        upper: &upper,
-        work: &work,
-    };
-    let root = overlay::mount_image(&boot.lowers, Some(&writable), &target, boot.old_mount)
-        .at_step(Step::Overlay)?;
+/// Mounts the image, or attaches the one that is mounted already.
+fn mount_image(boot: &SandboxBoot, mounted: Option<OwnedFd>) -> Result<OwnedFd, StepFailure> {
+    let target = boot.run.join("m");
+    let root = match mounted {
+        Some(root) => overlay::attach(&root, &target).map(|()| root),
+        None => {
+            let writable = WritableLayer {
+                upper: &boot.run.join("L/d"),
+                work: &boot.run.join("w"),
+            };
+            overlay::mount_image(&boot.lowers, Some(&writable), &target, boot.old_mount)
+        }
+    }
+    .at_step(Step::Overlay)?;
     if !overlay::is_writable(&root).at_step(Step::OverlayReadOnly)? {
         return Err(Errno::ROFS).at_step(Step::OverlayReadOnly);
     }
