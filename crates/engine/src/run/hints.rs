@@ -71,7 +71,7 @@ const HARD_LINK: &str = "a hard link to a file that the image already has shows 
 const FILE_CAPABILITY: &str = "the kernel does not start a program whose file has capabilities that sandboxes lack, such as CAP_NET_RAW of ping \
     (`getcap FILE` shows them): run a copy, made with `cp`, which has none";
 
-const OTHER_ARCHITECTURE: &str = "the file is a program for another processor or system, or a script without a `#!` line: `file FILE` shows which; \
+const OTHER_ARCHITECTURE: &str = "the file is a program for another processor or a 32-bit one, or a script without a `#!` line: `file FILE` shows which; \
     use a build for this machine, or start the script with its interpreter";
 
 const SEGMENTATION_FAULT: &str = "if the program that ended with SIGSEGV is a 32-bit one (`file FILE` shows it), use its 64-bit build: \
@@ -90,7 +90,7 @@ pub(super) fn of_end(end: CommandEnd<'_>) -> Vec<&'static str> {
     if output.contains("hardlink different from source") {
         hints.push(HARD_LINK);
     }
-    if output.contains("cross-device link") {
+    if output.lines().any(is_failed_rename) {
         hints.push(DIRECTORY_OF_THE_IMAGE);
     }
     if end.code == Some(NOT_EXECUTABLE) && output.contains("operation not permitted") {
@@ -99,7 +99,7 @@ pub(super) fn of_end(end: CommandEnd<'_>) -> Vec<&'static str> {
     if output.contains("exec format error") {
         hints.push(OTHER_ARCHITECTURE);
     }
-    if end.is_killed_by(Signal::BUS) || lacks_shared_memory(&output) {
+    if end.is_killed_by(Signal::BUS) || output.lines().any(lacks_shared_memory) {
         hints.push(BUS_ERROR);
     }
     // A program of another architecture cannot even write an error.
@@ -141,12 +141,16 @@ fn reports_missing_ids(output: &str) -> bool {
     })
 }
 
-/// Returns true if the output reports that a program found no room for shared memory.
-fn lacks_shared_memory(output: &str) -> bool {
-    output.lines().any(|line| {
-        line.contains("no space left on device")
-            && (line.contains("shared memory") || line.contains("/dev/shm"))
-    })
+/// Returns true if a line reports a rename that overlayfs refused, and not one between /dev/shm and
+/// the image.
+fn is_failed_rename(line: &str) -> bool {
+    line.contains("cross-device link") && !line.contains("/dev/")
+}
+
+/// Returns true if a line reports that a program found no room for shared memory.
+fn lacks_shared_memory(line: &str) -> bool {
+    let names_memory = line.contains("shared memory") || line.contains("/dev/shm");
+    line.contains("bus error") || (line.contains("no space left on device") && names_memory)
 }
 
 /// Returns true if a shell wrote the line about a program that ended with SIGSEGV.
@@ -186,6 +190,8 @@ mod tests {
         ] {
             assert_eq!(of_output(line), [DIRECTORY_OF_THE_IMAGE], "{line}");
         }
+        let between = "OSError: [Errno 18] Invalid cross-device link: '/dev/shm/d' -> '/d'";
+        assert_eq!(of_output(between), [""; 0]);
         let clone = "fatal: hardlink different from source at '/copy/.git/objects/pack/x.pack'";
         assert_eq!(of_output(clone), [HARD_LINK]);
     }
@@ -211,6 +217,8 @@ mod tests {
         for (code, signal) in [(None, Some(bus)), (Some(128 + bus), None)] {
             assert_eq!(of_exit(code, signal, "Bus error\n"), [BUS_ERROR]);
         }
+        let worker = "DataLoader worker (pid 5) is killed by signal: Bus error.";
+        assert_eq!(of_output(worker), [BUS_ERROR]);
         let full = "FATAL: could not resize shared memory segment \"/x\": No space left on device";
         assert_eq!(of_output(full), [BUS_ERROR]);
         for (code, signal, output) in [

@@ -92,8 +92,7 @@ async fn a_run_that_is_cancelled_while_its_processes_end_keeps_nothing() {
             .spawn(&leaving("echo asked"), json!({"disposable": false}))
             .await;
         let path = format!("/operations/{operation}");
-        while local.get(&format!("{path}?inflight=1")).await.json["metadata"]["result"]["stdout"]
-            ["value"]
+        while local.get(&format!("{path}?inflight=1")).await.json["metadata"]["result"]["stdout"]["value"]
             != "asked\n"
         {
             tokio::task::yield_now().await;

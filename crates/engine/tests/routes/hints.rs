@@ -7,9 +7,7 @@ use crate::support::{FinishedOperation, TestEngine};
 /// The lines that the engine added to the standard error of a command.
 fn added_lines(done: &FinishedOperation) -> Vec<&str> {
     let lines = done.stderr.lines();
-    lines
-        .filter(|line| line.starts_with("contree: "))
-        .collect()
+    lines.filter(|line| line.starts_with("contree: ")).collect()
 }
 
 #[tokio::test]
@@ -71,7 +69,8 @@ async fn commands_that_do_not_need_an_explanation_get_none() {
 async fn a_program_that_cannot_be_started_is_explained() {
     let local = TestEngine::shared().await;
     let file = local.upload(&[0; 100]).await;
-    let fields = json!({"shell": false, "files": {"/tool": {"uuid": file["uuid"], "mode": "0755"}}});
+    let fields =
+        json!({"shell": false, "files": {"/tool": {"uuid": file["uuid"], "mode": "0755"}}});
     let done = local.run("/tool", fields).await;
     assert_eq!(done.status, "FAILED", "{done:?}");
     assert!(

@@ -207,8 +207,8 @@ fn a_hard_link_to_a_file_of_the_image_has_its_inode_number() {
     let done = output(&sandbox, &shell(script));
     // Only this machine's root can mount such an overlay.
     let user_namespace = std::fs::read_link("/proc/self/ns/user").unwrap();
-    let is_machine_root = rustix::process::geteuid().is_root()
-        && user_namespace.as_os_str() == "user:[4026531837]";
+    let is_machine_root =
+        rustix::process::geteuid().is_root() && user_namespace.as_os_str() == "user:[4026531837]";
     let same = if is_machine_root { "same\n" } else { "" };
     assert_eq!(done.stdout, format!("2\n2\nx\n{same}"), "{done:?}");
     // Other names of a file stay with the old content, during the run and after its commit.

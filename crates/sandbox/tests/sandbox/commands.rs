@@ -250,7 +250,8 @@ const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 #[test]
 fn processes_get_time_to_end_after_sigterm() {
     let (_run, sandbox) = start();
-    let saves = "trap 'sleep 0.2; echo saved >/saved; exit 3' TERM; echo up; while :; do sleep 0.05; done";
+    let saves =
+        "trap 'sleep 0.2; echo saved >/saved; exit 3' TERM; echo up; while :; do sleep 0.05; done";
     let process = start_script(&sandbox, saves);
     let left = start_script(&sandbox, &format!("(setsid sh -c \"{saves}\" &)"));
     assert_eq!(left.exit.blocking_recv().unwrap().code, Some(0));
@@ -278,7 +279,10 @@ fn processes_that_ignore_sigterm_are_killed_after_their_time() {
     let exit = process.exit.blocking_recv().unwrap();
     assert_eq!(exit.signal, Some(libc::SIGKILL));
     // Killing all cuts the time short.
-    let process = start_script(&sandbox, "trap 'echo ending' TERM; echo up; while :; do sleep 0.05; done");
+    let process = start_script(
+        &sandbox,
+        "trap 'echo ending' TERM; echo up; while :; do sleep 0.05; done",
+    );
     std::thread::scope(|scope| {
         let ending = scope.spawn(|| sandbox.end_all(MINUTE));
         let mut stdout = std::io::BufReader::new(std::fs::File::from(process.stdout));

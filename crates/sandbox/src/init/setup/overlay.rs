@@ -12,9 +12,7 @@ use rustix::mount::{
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
     move_mount,
 };
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, UnshareFlags, capabilities, set_capabilities,
-};
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, capabilities, set_capabilities};
 
 use crate::os::sys;
 use crate::protocol::step::Step;

@@ -31,8 +31,7 @@ const LINK_STORE: &CStr = c".wh..wh.plnk";
 pub(super) fn is_aufs_data(path: &[u8]) -> bool {
     let (above, name) = (directory_of(path), file_name(path));
     let is_reserved = |name: &[u8]| name.starts_with(AUFS_PREFIX);
-    above.split(|&byte| byte == b'/').any(is_reserved)
-        || (is_reserved(name) && name != OPAQUE_NAME)
+    above.split(|&byte| byte == b'/').any(is_reserved) || (is_reserved(name) && name != OPAQUE_NAME)
 }
 
 /// Returns true if a path is that of a file to which hard links of the archive may lead.
@@ -79,7 +78,9 @@ pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), U
         Err(error) => return Err(UnpackError::call("inspect", path, error)),
     }
     let hidden = [within, name].join(&b'/');
-    let is_copy = layer.copied_up.remove(hidden.strip_prefix(b"/").unwrap_or(&hidden));
+    let is_copy = layer
+        .copied_up
+        .remove(hidden.strip_prefix(b"/").unwrap_or(&hidden));
     let directory = layer.parent(path)?;
     let apply = || {
         // A copy of a file below is no file of the archive.
@@ -136,7 +137,14 @@ mod tests {
         ] {
             assert!(is_aufs_data(path.as_bytes()), "{path}");
         }
-        for path in [".wh..wh..opq", "a/.wh..wh..opq", ".wh.a", "a/.wh.b", "a/b", ""] {
+        for path in [
+            ".wh..wh..opq",
+            "a/.wh..wh..opq",
+            ".wh.a",
+            "a/.wh.b",
+            "a/b",
+            "",
+        ] {
             assert!(!is_aufs_data(path.as_bytes()), "{path}");
         }
         assert!(is_in_link_store(b".wh..wh.plnk/1.2"));
