@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, Cursor, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::StreamingDecoder;
@@ -11,10 +11,13 @@ use ruzstd::decoding::StreamingDecoder;
 /// The most memory that xz may use, in KiB. Level 9 needs 65 MiB.
 const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
 
+/// The first bytes of a Zstandard frame.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// A reader of the decompressed bytes.
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),
-    Gzip(Box<MultiGzDecoder<R>>),
+    Gzip(Box<GzipDecoder<R>>),
     Zstd(Box<ZstdDecoder<R>>),
     Xz(Box<XzReader<R>>),
 }
@@ -30,9 +33,9 @@ impl<R: BufRead> Decoder<R> {
         let start = source.fill_buf()?;
         let begins = |magic: &[u8]| start.starts_with(magic);
         if begins(&[0x1f, 0x8b]) {
-            return Ok(Self::Gzip(Box::new(MultiGzDecoder::new(source))));
+            return Ok(Self::Gzip(Box::new(GzipDecoder::new(source))));
         }
-        if begins(&[0x28, 0xb5, 0x2f, 0xfd]) || (start.len() >= 4 && is_skippable(start)) {
+        if begins(&ZSTD_MAGIC) || (start.len() >= 4 && is_skippable(start)) {
             return Ok(Self::Zstd(Box::new(ZstdDecoder::new(source))));
         }
         if begins(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
@@ -67,10 +70,97 @@ impl<R: BufRead> Read for Decoder<R> {
     }
 }
 
+/// Decodes consecutive gzip members, and skips zeros after the last one.
+pub(super) struct GzipDecoder<R: BufRead> {
+    state: MemberState<R>,
+}
+
+/// The position of a decoder among the members.
+enum MemberState<R: BufRead> {
+    InFirst(GzDecoder<R>),
+    InLater(GzDecoder<R>),
+    End,
+}
+
+impl<R: BufRead> GzipDecoder<R> {
+    fn new(source: R) -> Self {
+        Self {
+            state: MemberState::InFirst(GzDecoder::new(source)),
+        }
+    }
+
+    fn next_member(mut source: R) -> io::Result<MemberState<R>> {
+        if is_at_end(&mut source)? {
+            return Ok(MemberState::End);
+        }
+        Ok(MemberState::InLater(GzDecoder::new(source)))
+    }
+}
+
+impl<R: BufRead> Read for GzipDecoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let read = match &mut self.state {
+                MemberState::InFirst(member) => member.read(buffer)?,
+                MemberState::InLater(member) => {
+                    let has_header = member.header().is_some();
+                    member.read(buffer).map_err(|error| match error.kind() {
+                        io::ErrorKind::InvalidInput if !has_header => bytes_after_end(),
+                        _ => error,
+                    })?
+                }
+                MemberState::End => 0,
+            };
+            if read > 0 {
+                return Ok(read);
+            }
+            self.state = match std::mem::replace(&mut self.state, MemberState::End) {
+                MemberState::InFirst(member) | MemberState::InLater(member) => {
+                    Self::next_member(member.into_inner())?
+                }
+                MemberState::End => return Ok(0),
+            };
+        }
+    }
+}
+
+/// Skips zeros with which a compressed file is padded. Returns true if nothing else follows.
+///
+/// # Errors
+/// Fails if zeros are followed by something else.
+fn is_at_end(source: &mut impl BufRead) -> io::Result<bool> {
+    let mut is_padded = false;
+    loop {
+        let next = match source.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        match next.iter().take_while(|byte| **byte == 0).count() {
+            0 if next.is_empty() => return Ok(true),
+            0 if is_padded => return Err(bytes_after_end()),
+            0 => return Ok(false),
+            zeros => {
+                is_padded = true;
+                source.consume(zeros);
+            }
+        }
+    }
+}
+
+fn bytes_after_end() -> io::Error {
+    io::Error::other(
+        "other bytes follow the end of the compressed data, where only more of it or zeros may be: \
+         the file is damaged, or two files were joined",
+    )
+}
+
 /// The decoder of one Zstandard frame, whose magic number was already read.
 type ZstdFrame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
 
-/// Decodes consecutive Zstandard frames and skips the skippable ones.
+/// Decodes consecutive Zstandard frames. It skips the skippable ones, and zeros after the last one.
 pub(super) struct ZstdDecoder<R: BufRead> {
     state: FrameState<R>,
 }
@@ -91,11 +181,14 @@ impl<R: BufRead> ZstdDecoder<R> {
 
     fn open_next_frame(mut source: R) -> io::Result<FrameState<R>> {
         loop {
-            if source.fill_buf()?.is_empty() {
+            if is_at_end(&mut source)? {
                 return Ok(FrameState::End);
             }
             let mut magic = [0; 4];
             source.read_exact(&mut magic)?;
+            if !is_skippable(&magic) && magic != ZSTD_MAGIC {
+                return Err(bytes_after_end());
+            }
             if is_skippable(&magic) {
                 let mut length = [0; 4];
                 source.read_exact(&mut length)?;
@@ -179,6 +272,48 @@ mod tests {
         .concat();
         assert_eq!(unpack(&frames).unwrap(), whole);
         assert_eq!(unpack(b"").unwrap(), b"");
+    }
+
+    /// The word "text", compressed with xz.
+    const XZ: &[u8] = b"\xfd\x37\x7a\x58\x5a\x00\x00\x04\xe6\xd6\xb4\x46\x02\x00\x21\x01\x16\x00\
+        \x00\x00\x74\x2f\xe5\xa3\x01\x00\x03\x74\x65\x78\x74\x00\x55\xcd\xe8\x33\
+        \xff\x4a\x0c\x17\x00\x01\x1c\x04\x6f\x2c\x9c\xc1\x1f\xb6\xf3\x7d\x01\x00\
+        \x00\x00\x00\x04\x59\x5a";
+
+    #[test]
+    fn zeros_after_the_end_are_padding() {
+        for packed in [gzip(b"text"), zstd(b"text"), XZ.to_vec()] {
+            // xz is padded with multiples of four bytes.
+            for padding in [4, 512, 10_240] {
+                let padded = [packed.clone(), vec![0; padding]].concat();
+                assert_eq!(unpack(&padded).unwrap(), b"text", "{padding}");
+            }
+        }
+        let twice = [gzip(b"one "), gzip(b"two"), vec![0; 7]].concat();
+        assert_eq!(unpack(&twice).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn other_bytes_after_the_end_are_an_error() {
+        for packed in [gzip(b"text"), zstd(b"text")] {
+            for rest in [
+                &b"garbage"[..],
+                b"\x1f\x1f garbage that begins like gzip",
+                b"\0\0\0\0garbage",
+                &[vec![0; 100], packed.clone()].concat()[..],
+            ] {
+                let error = unpack(&[&packed, rest].concat()).unwrap_err();
+                let shown = error.to_string();
+                assert!(shown.contains("follow the end"), "{shown}");
+            }
+        }
+        // A member that is damaged further on is not taken for other bytes.
+        let mut damaged = gzip(&b"text".repeat(1000));
+        let last = damaged.len() - 6;
+        damaged[last] ^= 1;
+        let error = unpack(&[gzip(b"text"), damaged].concat()).unwrap_err();
+        assert!(!error.to_string().contains("follow the end"), "{error}");
+        assert!(unpack(&[XZ, b"garbage"].concat()).is_err());
     }
 
     #[test]

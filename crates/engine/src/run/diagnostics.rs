@@ -7,32 +7,11 @@ use crate::api::types::OperationEventType;
 use crate::engine::Engine;
 use crate::operation::events::{self, SYSTEM, stream};
 use crate::operation::lifecycle::OperationTask;
+use crate::run::hints::{self, CommandEnd};
 use crate::run::running_sandbox::MAIN;
 
 /// The prefix that tells these lines from the command's own output.
 const PREFIX: &str = "contree: ";
-
-/// Words in error messages about actions that need a second user id.
-const OWNERSHIP_WORDS: &[&str] = &[
-    "chown",
-    "ownership",
-    "changing group",
-    "setgroups",
-    "setgid",
-    "setuid",
-    "setegid",
-    "seteuid",
-    "setresgid",
-    "setresuid",
-];
-
-/// The errors with which the kernel refuses such actions.
-const REFUSALS: &[&str] = &["Invalid argument", "Operation not permitted"];
-
-/// The explanation for a command that failed because the sandbox has a single user id.
-const SINGLE_ID: &str = "this sandbox has a single user id, so files in it cannot belong to another user and processes cannot change theirs: \
-    install newuidmap (Debian: uidmap), give this machine's user entries in /etc/subuid and /etc/subgid, and use a new data directory \
-    (CONTREE_DATA_DIR)";
 
 /// Appends the lines for which there is a reason.
 ///
@@ -47,8 +26,6 @@ pub(crate) fn append(
     exit: Option<&Exit>,
 ) {
     let log = &task.running.log;
-    let failed = exit.is_some_and(|exit| exit.code != Some(0));
-    let single = engine.store.id_map().is_single();
     let refusal = engine
         .egress
         .missing_network_notice(request)
@@ -65,15 +42,25 @@ pub(crate) fn append(
         .chain(refusal)
         .chain(exceeded_memory_limit.map(out_of_memory))
         .collect();
-    if request.truncate_output_at == 0 || (lines.is_empty() && !(failed && single)) {
+    let failed = exit.is_some_and(|exit| exit.code != Some(0));
+    let may_have_hints = exit.is_some() && (failed || log.has_errors());
+    if request.truncate_output_at == 0 || (lines.is_empty() && !may_have_hints) {
         return;
     }
     let main = events::read_process(&engine.log_path(task.operation), MAIN).unwrap_or_default();
-    let reports_missing_ids = |bytes: &[u8]| needs_ids(&String::from_utf8_lossy(bytes));
-    // Many scripts send both streams to one.
-    if single && failed && (reports_missing_ids(&main.stderr) || reports_missing_ids(&main.stdout))
-    {
-        lines.push(SINGLE_ID.to_owned());
+    if let Some(exit) = exit {
+        let mut output = String::from_utf8_lossy(&main.stderr).into_owned();
+        if failed {
+            output.push('\n');
+            output.push_str(&String::from_utf8_lossy(&main.stdout));
+        }
+        let end = CommandEnd {
+            code: exit.code,
+            signal: exit.signal,
+            output: &output,
+            single_id: engine.store.id_map().is_single(),
+        };
+        lines.extend(hints::of_end(end).into_iter().map(str::to_owned));
     }
     if lines.is_empty() {
         return;
@@ -107,14 +94,6 @@ fn out_of_memory(reached: ReachedMemoryLimit) -> String {
     }
 }
 
-/// Whether the output reports an action that the kernel refused for lack of user ids.
-fn needs_ids(output: &str) -> bool {
-    output.lines().any(|line| {
-        OWNERSHIP_WORDS.iter().any(|word| line.contains(word))
-            && REFUSALS.iter().any(|error| line.contains(error))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,20 +109,5 @@ mod tests {
     fn the_limit_of_all_sandboxes_is_not_blamed_on_one() {
         let message = out_of_memory(ReachedMemoryLimit::AllSandboxes(1 << 30));
         assert!(message.ends_with("all sandboxes together reached their memory limit of 1.0 GiB"));
-    }
-
-    #[test]
-    fn messages_of_tools_that_lack_user_ids_are_recognized() {
-        for line in [
-            "E: setgroups 65534 failed - setgroups (1: Operation not permitted)",
-            "chown: changing ownership of '/x': Invalid argument",
-            "dpkg: error processing archive x.deb (--unpack):\n error setting ownership of './var/mail': Invalid argument",
-            "tar: x: Cannot change ownership to uid 1000, gid 1000: Invalid argument",
-        ] {
-            assert!(needs_ids(line), "{line}");
-        }
-        assert!(!needs_ids(
-            "grep: invalid option: Invalid argument\nchown done"
-        ));
     }
 }

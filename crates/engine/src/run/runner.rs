@@ -10,6 +10,8 @@ use contree_sandbox::{
     Usage,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::api::report::{init_event, resources};
 use crate::api::request::SpawnRequest;
 use crate::api::types::{
@@ -30,6 +32,10 @@ use crate::run::commit::commit_run;
 use crate::run::diagnostics;
 use crate::run::ending::RunEnding;
 use crate::run::running_sandbox::{RunningSandbox, StartedProcess};
+
+/// How long processes that the command leaves behind may take to end after SIGTERM, if the run's
+/// changes are kept. A database writes its newest data then.
+const END_GRACE: Duration = Duration::from_secs(2);
 
 /// How long killed processes may take to end before the sandbox is ended by force.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -154,7 +160,12 @@ async fn run_to_end(
     let Some(sandbox) = running_sandbox.close(timed_out).await.map(Arc::new) else {
         return (RunEnding::AlreadyClosed, None);
     };
-    kill_all(&sandbox).await;
+    // A cancelled run keeps nothing, and the command of a run that timed out gets no more time.
+    let grace = match &cause {
+        StopCause::Exit(Some(_)) if !plan.request.disposable => END_GRACE,
+        _ => Duration::ZERO,
+    };
+    end_processes(&sandbox, grace, &task.running.cancel).await;
     let observed_exit = match &cause {
         StopCause::Exit(exit) => exit.clone(),
         StopCause::TimeOut | StopCause::Cancel | StopCause::EngineStop => {
@@ -303,10 +314,23 @@ fn sandbox_spec(
     }
 }
 
-async fn kill_all(sandbox: &Arc<Sandbox>) {
-    let sandbox = Arc::clone(sandbox);
-    // Processes that survive an error here end together with the sandbox.
-    let _ = blocking(move || Ok(sandbox.kill_all()?)).await;
+/// Ends all processes. They get SIGTERM and `grace`, which `cancel` cuts short, and then SIGKILL.
+async fn end_processes(sandbox: &Arc<Sandbox>, grace: Duration, cancel: &CancellationToken) {
+    let end = |grace| {
+        let sandbox = Arc::clone(sandbox);
+        // Processes that survive an error here end together with the sandbox.
+        async move {
+            let _ = blocking(move || Ok(sandbox.end_all(grace)?)).await;
+        }
+    };
+    let ended = end(grace);
+    tokio::pin!(ended);
+    tokio::select! {
+        biased;
+        () = &mut ended => return,
+        () = cancel.cancelled(), if !grace.is_zero() => end(Duration::ZERO).await,
+    }
+    ended.await;
 }
 
 /// Ends the sandbox, waits until all of it is gone, and logs if its layer was too large. `inspect`:

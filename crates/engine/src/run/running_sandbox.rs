@@ -21,6 +21,7 @@ use crate::error::ApiError;
 use crate::limits;
 use crate::operation::events::EventLog;
 use crate::rows::images::Image;
+use crate::run::hints;
 use crate::run::streams::{ProcessInput, record_output};
 
 /// The `spid` of the main process in events.
@@ -379,7 +380,13 @@ fn no_process(spid: u64) -> ApiError {
 fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
     use contree_sandbox::Error;
     match &error {
-        Error::Exec { .. } | Error::Invalid(_) => ApiError::bad(error.to_string()),
+        Error::Exec {
+            step, error: cause, ..
+        } => ApiError::bad(match hints::of_start(*step, cause) {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        }),
+        Error::Invalid(_) => ApiError::bad(error.to_string()),
         Error::NoProcess(_) => ApiError::missing(error.to_string()),
         Error::Gone => main_process_ended(),
         Error::TimedOut(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),

@@ -55,6 +55,58 @@ async fn an_ending_that_cannot_be_recorded_is_not_taken_for_the_end_of_the_engin
     }
 }
 
+/// A script that leaves a process behind. `on_term` is its reaction to SIGTERM.
+fn leaving(on_term: &str) -> String {
+    format!(
+        "setsid sh -c \"trap '{on_term}' TERM; echo up >/up; while :; do sleep 0.05; done\" &
+         while [ ! -s /up ]; do sleep 0.01; done"
+    )
+}
+
+#[tokio::test]
+async fn processes_that_a_kept_run_leaves_get_sigterm_and_time() {
+    let local = TestEngine::shared().await;
+    let command = leaving("sleep 0.2; echo saved >/saved; echo ended; exit");
+    let kept = local.run(&command, json!({"disposable": false})).await;
+    assert_eq!((kept.stdout.as_str(), kept.exit_code), ("ended\n", 0));
+    let later = local.run("cat /saved", json!({"image": kept.result})).await;
+    assert_eq!(later.stdout, "saved\n");
+    // A run without a result gives them none.
+    let discarded = local.run(&command, json!({})).await;
+    assert_eq!(discarded.stdout, "", "{discarded:?}");
+    // The time is limited.
+    let begun = std::time::Instant::now();
+    let stays = leaving("echo asked");
+    let kept = local.run(&stays, json!({"disposable": false})).await;
+    assert_eq!((kept.status.as_str(), kept.exit_code), ("SUCCESS", 0));
+    assert!(kept.result.is_some() && kept.stdout.starts_with("asked\n"));
+    assert!(begun.elapsed().as_secs() < 30);
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_while_its_processes_end_keeps_nothing() {
+    let local = TestEngine::shared().await;
+    // On a very busy machine, the time may be over before the request arrives.
+    for _ in 0..10 {
+        let operation = local
+            .spawn(&leaving("echo asked"), json!({"disposable": false}))
+            .await;
+        let path = format!("/operations/{operation}");
+        while local.get(&format!("{path}?inflight=1")).await.json["metadata"]["result"]["stdout"]["value"]
+            != "asked\n"
+        {
+            tokio::task::yield_now().await;
+        }
+        if local.delete(&path).await.status != 202 {
+            continue;
+        }
+        let done = local.done(&operation).await;
+        assert_eq!((done.status.as_str(), done.result), ("CANCELLED", None));
+        return;
+    }
+    panic!("no request arrived in time");
+}
+
 /// All files of a data directory whose content has `text`.
 fn files_with(directory: &Path, text: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();

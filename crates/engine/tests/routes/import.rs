@@ -585,6 +585,11 @@ async fn malicious_layers_fail_and_leave_nothing() {
     registry.push("cut", &image);
     let done = local.import(&registry.url("cut")).await;
     assert!(done.error.contains("too early"), "{}", done.error);
+    // Other bytes than zeros follow the compressed data.
+    let garbage = [gzip(&base_layer()), b"garbage".to_vec()].concat();
+    registry.push("garbage", &Image::new(&[(garbage, Packing::Plain)], &[]));
+    let done = local.import(&registry.url("garbage")).await;
+    assert!(done.error.contains("follow the end"), "{}", done.error);
     assert!(!Path::new("/tmp/escaped").exists());
     local.wait_until_cleaned_up(&before).await;
 }

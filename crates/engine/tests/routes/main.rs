@@ -13,6 +13,7 @@ mod every_operation;
 mod following;
 mod full_disk;
 mod grep;
+mod hints;
 mod images;
 mod import;
 mod inspect;

@@ -299,7 +299,7 @@ async fn blob(
 pub(crate) enum Packing {
     Plain,
     Gzip,
-    /// Gzip with two members.
+    /// Gzip with two members, padded with zeros.
     Gzips,
     Zstd,
 }
@@ -341,7 +341,7 @@ impl Image {
                 Packing::Gzip => ("+gzip", gzip(layer)),
                 Packing::Gzips => {
                     let (one, two) = layer.split_at(layer.len() / 2);
-                    ("+gzip", [gzip(one), gzip(two)].concat())
+                    ("+gzip", [gzip(one), gzip(two), vec![0; 512]].concat())
                 }
                 Packing::Zstd => ("+zstd", zstd(layer)),
             };

@@ -19,6 +19,7 @@ use super::helper::{changed, squash, unpack, view};
 use super::inner_namespace;
 use super::limits::{self, CommandLimits};
 use super::pid1::{self, PassedFiles};
+use super::setup::overlay::{self, WritableLayer};
 use super::setup::{devices, upper};
 use super::watch;
 use crate::os::sys::{self, Fork};
@@ -33,6 +34,10 @@ use crate::protocol::wire::{self, payload};
 /// The OOM score of the sandbox's processes. If they exhaust memory, the kernel kills one of them
 /// rather than the engine.
 const OOM_SCORE: &str = "500";
+
+/// The first user namespace of a machine, as its link in /proc names it. The kernel fixes the
+/// number (`PROC_USER_INIT_INO`).
+const MACHINE_USER_NAMESPACE: &str = "user:[4026531837]";
 
 /// Runs the init. Returns when its work is done or the engine is gone.
 pub(crate) fn main() {
@@ -97,6 +102,10 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
         _ => None,
     };
     fchdir(&store).at_step(Step::Prepare)?;
+    let image = match &boot {
+        Boot::Sandbox(boot) => mount_outside(boot),
+        _ => None,
+    };
     let user = match &boot {
         Boot::Sandbox(boot) => boot.charged_user,
         // Helpers run nothing of an image.
@@ -132,11 +141,30 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
             let files = PassedFiles {
                 side_files,
                 device_nodes,
+                image,
             };
             run_sandbox(socket, store, &boot, files, &limits)?;
         }
     }
     Ok(())
+}
+
+/// Mounts the image of a sandbox outside its user namespace, which only this machine's root may do.
+/// If it cannot be done, pid 1 mounts the image inside, and reports why if that fails too.
+fn mount_outside(boot: &SandboxBoot) -> Option<OwnedFd> {
+    let is_machine_root = rustix::process::geteuid().is_root()
+        && boot.user_namespace.as_os_str() == MACHINE_USER_NAMESPACE;
+    if !is_machine_root || boot.old_mount || boot.charged_user == ChargedUser::Engine {
+        return None;
+    }
+    upper::prepare(boot).ok()?;
+    let writable = WritableLayer {
+        upper: &boot.run.join("L/d"),
+        work: &boot.run.join("w"),
+    };
+    overlay::mount_as_machine_root(&boot.lowers, &writable)
+        .ok()
+        .flatten()
 }
 
 fn enter_user_namespace(socket: &OwnedFd, user: ChargedUser) -> Result<(), InitError> {
@@ -168,7 +196,10 @@ fn run_sandbox(
     files: PassedFiles,
     limits: &CommandLimits,
 ) -> Result<(), InitError> {
-    upper::prepare(boot)?;
+    // A mounted image would not see the changes.
+    if files.image.is_none() {
+        upper::prepare(boot)?;
+    }
     // Before the pid namespace, so that this process is outside.
     let allocator = boot
         .max_layer_bytes

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fstat};
@@ -22,6 +23,7 @@ use super::setup::{
     allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files,
 };
 use super::{command, watch};
+use crate::os::poll::timespec;
 use crate::os::sys;
 use crate::os::usage::Usage;
 use crate::protocol::boot::SandboxBoot;
@@ -39,6 +41,8 @@ pub(crate) struct PassedFiles {
     pub(crate) side_files: Vec<OwnedFd>,
     /// The file system of the sandbox's own device nodes.
     pub(crate) device_nodes: Option<OwnedFd>,
+    /// The image, if it is mounted already.
+    pub(crate) image: Option<OwnedFd>,
 }
 
 /// Runs pid 1. Never returns.
@@ -84,7 +88,7 @@ fn build(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
-    passed: PassedFiles,
+    mut passed: PassedFiles,
     limits: &CommandLimits,
 ) -> Result<SetupResult, StepFailure> {
     // Pid 1 dies with the first stage. It notices the engine's death by the end of the socket.
@@ -99,7 +103,7 @@ fn build(
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )
     .at_step(Step::PrivateMounts)?;
-    let root = mount_image(boot)?;
+    let root = mount_image(boot, passed.image.take())?;
     let device = fstat(&root).at_step(Step::Overlay)?.st_dev;
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
@@ -140,14 +144,20 @@ fn build(
     })
 }
 
-fn mount_image(boot: &SandboxBoot) -> Result<OwnedFd, StepFailure> {
-    let (upper, work, target) = (boot.run.join("L/d"), boot.run.join("w"), boot.run.join("m"));
-    let writable = WritableLayer {
-        upper: &upper,
-        work: &work,
-    };
-    let root = overlay::mount_image(&boot.lowers, Some(&writable), &target, boot.old_mount)
-        .at_step(Step::Overlay)?;
+/// Mounts the image, or attaches the one that is mounted already.
+fn mount_image(boot: &SandboxBoot, mounted: Option<OwnedFd>) -> Result<OwnedFd, StepFailure> {
+    let target = boot.run.join("m");
+    let root = match mounted {
+        Some(root) => overlay::attach(&root, &target).map(|()| root),
+        None => {
+            let writable = WritableLayer {
+                upper: &boot.run.join("L/d"),
+                work: &boot.run.join("w"),
+            };
+            overlay::mount_image(&boot.lowers, Some(&writable), &target, boot.old_mount)
+        }
+    }
+    .at_step(Step::Overlay)?;
     if !overlay::is_writable(&root).at_step(Step::OverlayReadOnly)? {
         return Err(Errno::ROFS).at_step(Step::OverlayReadOnly);
     }
@@ -177,7 +187,9 @@ struct Pid1<'a> {
     /// The numbers of running commands, by process id.
     running: HashMap<i32, u32>,
     /// The requests that wait until every process has ended.
-    kill_requests: Vec<u32>,
+    end_requests: Vec<u32>,
+    /// The time at which processes are killed that SIGTERM has not ended.
+    kill_at: Option<Instant>,
     finishing: bool,
 }
 
@@ -197,7 +209,8 @@ impl<'a> Pid1<'a> {
             groups,
             descriptors,
             running: HashMap::new(),
-            kill_requests: Vec::new(),
+            end_requests: Vec::new(),
+            kill_at: None,
             finishing: false,
         })
     }
@@ -220,12 +233,18 @@ impl<'a> Pid1<'a> {
                     PollFd::new(&self.child_signals, PollFlags::IN),
                     PollFd::from_borrowed_fd(watcher, PollFlags::IN),
                 ];
-                match poll(&mut polled, None) {
+                let timeout = self
+                    .kill_at
+                    .map(|at| timespec(at.saturating_duration_since(Instant::now())));
+                match poll(&mut polled, timeout.as_ref()) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
                 polled.map(|fd| !fd.revents().is_empty())
             };
+            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                self.kill_all();
+            }
             if watcher_ready && self.watcher.is_some() {
                 self.handle_watcher_message();
             }
@@ -275,16 +294,25 @@ impl<'a> Pid1<'a> {
                 let result = group.map_or(Err(Errno::SRCH), |group| sys::kill(-group, signal));
                 self.send_done(request, result)?;
             }
-            Pid1Request::KillAll { request } => {
-                let _ = sys::kill(-1, libc::SIGKILL);
-                self.kill_requests.push(request);
+            Pid1Request::EndAll { request, grace_ms } => {
+                self.end_requests.push(request);
+                if grace_ms == 0 {
+                    self.kill_all();
+                } else if sys::kill(-1, libc::SIGTERM).is_ok() {
+                    self.kill_at = Some(Instant::now() + Duration::from_millis(grace_ms));
+                }
             }
             Pid1Request::Finish => {
-                let _ = sys::kill(-1, libc::SIGKILL);
+                self.kill_all();
                 self.finishing = true;
             }
         }
         Ok(())
+    }
+
+    fn kill_all(&mut self) {
+        self.kill_at = None;
+        let _ = sys::kill(-1, libc::SIGKILL);
     }
 
     /// Passes the streams of a started command to the engine. If the kernel refuses, the command is
@@ -336,7 +364,8 @@ impl<'a> Pid1<'a> {
                 Err(_) => break,
             }
         }
-        for request in std::mem::take(&mut self.kill_requests) {
+        self.kill_at = None;
+        for request in std::mem::take(&mut self.end_requests) {
             self.send_done(request, Ok(()))?;
         }
         if self.finishing {

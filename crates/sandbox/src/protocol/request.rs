@@ -41,8 +41,9 @@ pub(crate) enum Pid1Request {
         process: u32,
         signal: i32,
     },
-    /// Kills every process except pid 1.
-    KillAll { request: u32 },
+    /// Ends every process except pid 1. They get SIGTERM and `grace_ms` milliseconds, then SIGKILL.
+    /// Without that time they get SIGKILL at once.
+    EndAll { request: u32, grace_ms: u64 },
     /// Kills every process, then ends pid 1.
     Finish,
 }
@@ -99,7 +100,10 @@ mod tests {
                 process: 1,
                 signal: -1,
             },
-            Pid1Request::KillAll { request: 3 },
+            Pid1Request::EndAll {
+                request: 3,
+                grace_ms: 2,
+            },
             Pid1Request::Finish,
         ] {
             let text = serde_json::to_string(&late).unwrap();

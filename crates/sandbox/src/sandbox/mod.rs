@@ -31,6 +31,8 @@ use crate::store::runs::RunDir;
 
 /// The time-out for killing and reaping everything inside.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most time that processes get after SIGTERM. The connection waits longer for the answer.
+const MAX_GRACE: Duration = Duration::from_secs(10);
 /// The time-out for comparing the upper directory with the image. The time grows with the amount
 /// written.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -250,9 +252,21 @@ impl Sandbox {
     /// - [`Error::Gone`] if the sandbox is gone.
     /// - [`Error::TimedOut`] if it does not answer in time; it is then killed.
     pub fn kill_all(&self) -> Result<(), Error> {
+        self.end_all(Duration::ZERO)
+    }
+
+    /// Sends SIGTERM to all processes inside except the init, and waits until they have ended. It
+    /// kills those that still run after `grace`, which may be ten seconds at most.
+    ///
+    /// A call of [`Sandbox::kill_all`] from another thread cuts the time short.
+    ///
+    /// # Errors
+    /// Those of [`Sandbox::kill_all`].
+    pub fn end_all(&self, grace: Duration) -> Result<(), Error> {
+        let grace_ms = u64::try_from(grace.min(MAX_GRACE).as_millis()).unwrap_or_default();
         self.connection
             .request("end its commands", |request| {
-                (Pid1Request::KillAll { request }, None)
+                (Pid1Request::EndAll { request, grace_ms }, None)
             })
             .map(drop)
     }

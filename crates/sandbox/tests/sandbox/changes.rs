@@ -194,3 +194,24 @@ fn directories_without_permissions_are_removed() {
             .exists()
     );
 }
+
+#[test]
+fn a_hard_link_to_a_file_of_the_image_has_its_inode_number() {
+    let (_, base) = commit(&[HOST], "echo x >/file; echo y >/twice; ln /twice /again");
+    let layers = vec![base.unwrap(), HOST];
+    let (_run, sandbox) = start_with(&SandboxSpec { layers, ..spec() });
+    // As `git clone` does for a repository on the same file system.
+    let script = "before=$(stat -c %i,%s,%u,%g,%f /file); ln /file /link
+        stat -c %h /file /link; cat /link
+        test \"$before\" = \"$(stat -c %i,%s,%u,%g,%f /link)\" && echo same";
+    let done = output(&sandbox, &shell(script));
+    // Only this machine's root can mount such an overlay.
+    let user_namespace = std::fs::read_link("/proc/self/ns/user").unwrap();
+    let is_machine_root =
+        rustix::process::geteuid().is_root() && user_namespace.as_os_str() == "user:[4026531837]";
+    let same = if is_machine_root { "same\n" } else { "" };
+    assert_eq!(done.stdout, format!("2\n2\nx\n{same}"), "{done:?}");
+    // Other names of a file stay with the old content, during the run and after its commit.
+    let script = "echo new >>/twice; cat /again";
+    assert_eq!(output(&sandbox, &shell(script)).stdout, "y\n");
+}

@@ -235,6 +235,65 @@ fn killing_all_leaves_the_sandbox_and_its_files() {
     assert_eq!(sandbox.finish(true).unwrap().changed, Some(true));
 }
 
+/// Starts a shell script, and waits until it has written its first line.
+fn start_script(sandbox: &contree_sandbox::Sandbox, script: &str) -> contree_sandbox::Process {
+    let mut process = sandbox.exec(&shell(script)).unwrap();
+    let stdout = process.stdout.try_clone().unwrap();
+    let mut stdout = std::io::BufReader::with_capacity(1, std::fs::File::from(stdout));
+    std::io::BufRead::read_line(&mut stdout, &mut String::new()).unwrap();
+    process.stdout = stdout.into_inner().into();
+    process
+}
+
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[test]
+fn processes_get_time_to_end_after_sigterm() {
+    let (_run, sandbox) = start();
+    let saves =
+        "trap 'sleep 0.2; echo saved >/saved; exit 3' TERM; echo up; while :; do sleep 0.05; done";
+    let process = start_script(&sandbox, saves);
+    let left = start_script(&sandbox, &format!("(setsid sh -c \"{saves}\" &)"));
+    assert_eq!(left.exit.blocking_recv().unwrap().code, Some(0));
+    let begun = std::time::Instant::now();
+    sandbox.end_all(MINUTE).unwrap();
+    assert!(begun.elapsed() < MINUTE / 10, "it ends as soon as all have");
+    assert_eq!(process.exit.blocking_recv().unwrap().code, Some(3));
+    let done = output(&sandbox, &shell("cat /saved; rm /saved"));
+    assert_eq!(done.stdout, "saved\n");
+    // Nothing is left that could take time.
+    let begun = std::time::Instant::now();
+    sandbox.end_all(MINUTE).unwrap();
+    assert!(begun.elapsed() < MINUTE / 10);
+}
+
+#[test]
+fn processes_that_ignore_sigterm_are_killed_after_their_time() {
+    let (_run, sandbox) = start();
+    let stays = "trap '' TERM; echo up; while :; do sleep 0.05; done";
+    let process = start_script(&sandbox, stays);
+    let begun = std::time::Instant::now();
+    let grace = std::time::Duration::from_millis(300);
+    sandbox.end_all(grace).unwrap();
+    assert!(begun.elapsed() >= grace);
+    let exit = process.exit.blocking_recv().unwrap();
+    assert_eq!(exit.signal, Some(libc::SIGKILL));
+    // Killing all cuts the time short.
+    let process = start_script(
+        &sandbox,
+        "trap 'echo ending' TERM; echo up; while :; do sleep 0.05; done",
+    );
+    std::thread::scope(|scope| {
+        let ending = scope.spawn(|| sandbox.end_all(MINUTE));
+        let mut stdout = std::io::BufReader::new(std::fs::File::from(process.stdout));
+        std::io::BufRead::read_line(&mut stdout, &mut String::new()).unwrap();
+        let begun = std::time::Instant::now();
+        sandbox.kill_all().unwrap();
+        ending.join().unwrap().unwrap();
+        assert!(begun.elapsed() < MINUTE / 10);
+    });
+}
+
 #[test]
 fn nothing_of_the_engine_is_inherited() {
     use std::os::fd::AsRawFd;

@@ -242,6 +242,90 @@ fn a_layer_removes_and_replaces_what_is_below() {
 }
 
 #[test]
+fn a_hard_link_leads_to_any_kind_of_file_of_a_lower_layer() {
+    let mut base = Archive::new()
+        .symlink("lib/libx.so", "libx.so.1")
+        .file("old", "content");
+    base.push("pipe", EntryType::Fifo, "", b"", 0o640, 0);
+    let (below, _) = base.layer(&[]).unwrap();
+    let (top, _) = Archive::new()
+        .link("usr/libx.so", "lib/libx.so")
+        .link("pipe2", "pipe")
+        // A copy of the target is no file of this layer, so the whiteout removes it.
+        .link("new", "old")
+        .file(".wh.old", "")
+        .layer(&[below])
+        .unwrap();
+    let view = View::open(store(), &[top, below]).unwrap();
+    let stat = |path: &str| view.stat(Path::new(path)).unwrap();
+    for path in ["/usr/libx.so", "/lib/libx.so"] {
+        assert_eq!(stat(path).kind, EntryKind::Symlink, "{path}");
+        assert_eq!(stat(path).target.unwrap(), "libx.so.1", "{path}");
+        assert_eq!((stat(path).nlink, stat(path).mtime), (2, 1_000_000_000));
+    }
+    let pipe = stat("/pipe2");
+    assert_eq!(
+        (pipe.kind, pipe.mode & 0o7777, pipe.nlink),
+        (EntryKind::Fifo, 0o640, 2)
+    );
+    assert_eq!(text(&view, "/new"), "content");
+    assert!(!names(&view, "/").contains(&"old".to_owned()));
+    // In the other order there is nothing to link to.
+    let refused = Archive::new()
+        .file(".wh.old", "")
+        .link("new", "old")
+        .layer(&[below])
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("not a file"), "{refused}");
+    let refused = Archive::new()
+        .link("directory", "lib")
+        .layer(&[below])
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("not in the image"), "{refused}");
+}
+
+#[test]
+fn hard_links_to_left_out_devices_are_left_out() {
+    let (id, done) = Archive::new()
+        .add("dev/tty", EntryType::Char, "", b"")
+        .link("dev/console", "dev/tty")
+        .link("dev/other", "dev/console")
+        .layer(&[])
+        .unwrap();
+    assert_eq!((done.devices, done.entries), (3, 3));
+    let view = View::open(store(), &[id]).unwrap();
+    assert_eq!(names(&view, "/dev"), [""; 0]);
+}
+
+#[test]
+fn files_of_aufs_are_not_part_of_the_image() {
+    let (below, _) = Archive::new().file("kept", "").layer(&[]).unwrap();
+    let (id, _) = Archive::new()
+        .directory("./")
+        .file(".wh..wh.aufs", "")
+        .directory(".wh..wh.orph/")
+        .file(".wh..wh.orph/orphan", "")
+        .directory(".wh..wh.plnk/")
+        // The name of a stored file has the numbers of two inodes.
+        .file(".wh..wh.plnk/85.1234", "linked")
+        .symlink(".wh..wh.plnk/86.1234", "/etc")
+        .link("usr/one", ".wh..wh.plnk/85.1234")
+        .link("two", "/.wh..wh.plnk/85.1234")
+        .layer(&[below])
+        .unwrap();
+    let view = View::open(store(), &[id, below]).unwrap();
+    assert_eq!(
+        names(&view, "/"),
+        ["dev", "kept", "proc", "sys", "two", "usr"]
+    );
+    assert_eq!(text(&view, "/usr/one"), "linked");
+    assert_eq!(view.stat(Path::new("/two")).unwrap().nlink, 2);
+    assert_eq!(view.stat(Path::new("/")).unwrap().mtime, 1_000_000_000);
+}
+
+#[test]
 fn later_members_replace_earlier_ones() {
     let (id, _) = Archive::new()
         .directory("a/")

@@ -32,6 +32,8 @@ struct LogEnd {
     events: u64,
     /// The length of all events, in bytes.
     length: u64,
+    /// True once a process wrote to its standard error.
+    has_errors: bool,
     /// True once the completion event was appended, or could not be written.
     complete: bool,
 }
@@ -50,6 +52,7 @@ impl EventLog {
                 file,
                 events: 0,
                 length: 0,
+                has_errors: false,
                 complete: false,
             }),
             grown: watch::Sender::new(false),
@@ -64,9 +67,16 @@ impl EventLog {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         // A stream may outlive its sandbox. Output after the completion event is dropped.
         let written = !end.complete && self.write(&mut end, Utc::now(), spid, kind, &data);
+        end.has_errors |= kind == OperationEventType::Stderr;
         drop(end);
         self.grown.send_modify(|_| {});
         written
+    }
+
+    /// Returns true if a process wrote to its standard error.
+    pub(crate) fn has_errors(&self) -> bool {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        end.has_errors
     }
 
     /// Appends the completion event, with the time `at`. Nothing is appended after it, even if it

@@ -5,19 +5,28 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
     move_mount,
 };
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, capabilities, set_capabilities};
 
 use crate::os::sys;
 use crate::protocol::step::Step;
 use crate::protocol::step_failure::{StepContext, StepFailure};
 
+/// The rights with which the overlay acts if this machine's root mounts it. CAP_SYS_ADMIN is needed
+/// for the mount itself. The kernel removes CAP_SYS_RESOURCE in any case.
+const MOUNT_RIGHTS: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::SYS_ADMIN);
 /// An option that no kernel knows.
 const UNKNOWN_OPTION: &str = "contree_takes_anything";
 
@@ -44,15 +53,43 @@ pub(crate) fn mount_image(
         return mount_attached(lowers, writable, target);
     };
     if writable.is_some() {
-        move_mount(
-            &root,
-            c"",
-            CWD,
-            target,
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-        )?;
+        attach(&root, target)?;
     }
     Ok(root)
+}
+
+/// Attaches a detached overlay.
+pub(crate) fn attach(root: &OwnedFd, target: &Path) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(root, c"", CWD, target, flags)
+}
+
+/// Mounts the image of a sandbox as this machine's root, before the sandbox's user namespace is
+/// made. The overlay is attached nowhere.
+///
+/// Only such a mount finds the file from which overlayfs has copied another one. So the copy keeps
+/// its inode number: a new hard link to a file of the image has the number of the file.
+///
+/// The overlay acts on the layers with [`MOUNT_RIGHTS`]. Files that it makes for itself belong to
+/// the owner of the work directory, which is the inner root.
+pub(crate) fn mount_as_machine_root(
+    lowers: &[PathBuf],
+    writable: &WritableLayer<'_>,
+) -> Result<Option<OwnedFd>, Errno> {
+    let owner = statat(CWD, writable.work, AtFlags::SYMLINK_NOFOLLOW)?;
+    let before = capabilities(None)?;
+    sys::set_file_ids(owner.st_uid, owner.st_gid);
+    let mounted = set_capabilities(
+        None,
+        CapabilitySets {
+            effective: MOUNT_RIGHTS.intersection(before.permitted),
+            ..before
+        },
+    )
+    .and_then(|()| mount_detached(lowers, Some(writable)));
+    sys::set_file_ids(0, 0);
+    set_capabilities(None, before)?;
+    mounted
 }
 
 /// Creates a detached overlay. Returns `None` on kernels that do not take lower directories one by

@@ -11,7 +11,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::error::UnpackError;
-use super::path::{directory_of, file_name, or_dot};
+use super::path::{PathSet, directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::os::tree;
 
@@ -47,6 +47,13 @@ pub(super) struct Layer {
     pub(super) root_opaque: bool,
     /// The number of directories that the archive does not contain.
     implied_directories: u64,
+    /// The files that were copied from the image below for a hard link. The archive has no member
+    /// for them.
+    pub(super) copied_up: PathSet,
+    /// The device nodes that were left out, and the hard links to them.
+    pub(super) left_out_devices: PathSet,
+    /// True if the archive has files that are only there as targets of hard links.
+    pub(super) has_link_store: bool,
 }
 
 struct ParentDirectory {
@@ -69,6 +76,9 @@ impl Layer {
             current: None,
             root_opaque: false,
             implied_directories: 0,
+            copied_up: PathSet::default(),
+            left_out_devices: PathSet::default(),
+            has_link_store: false,
         };
         if let Some(below) = layer.open_below(b"")? {
             layer

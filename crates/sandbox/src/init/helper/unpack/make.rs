@@ -2,18 +2,18 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
-    chmodat, chownat, fchmod, fchown, fsetxattr, futimens, mkdirat, mknodat, openat, statat,
-    symlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chmodat, chownat, fchmod, fchown, fsetxattr, futimens, mkdirat, mknodat, openat, readlinkat,
+    statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::error::UnpackError;
-use super::layer::{DIRECTORY, Layer, PreviousEntry};
+use super::layer::{DIRECTORY, Layer, PreviousEntry, modified};
 use super::path::{directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::protocol::unpack::UnpackReport;
@@ -145,38 +145,21 @@ impl Layer {
     }
 
     /// Makes a hard link to a file of this layer. A file that only the image below has is copied up
-    /// first.
-    pub(super) fn make_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
+    /// first. A link to a device node is left out like the node itself.
+    pub(super) fn make_link(
+        &mut self,
+        path: &[u8],
+        target: &[u8],
+        report: &mut UnpackReport,
+    ) -> Result<(), UnpackError> {
         if path == target {
             return Ok(());
         }
-        let in_layer = match self.open(directory_of(target)) {
-            Ok(directory) => match statat(&directory, file_name(target), AtFlags::SYMLINK_NOFOLLOW)
-            {
-                Ok(stat) => {
-                    if is_whiteout(&stat)
-                        || FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-                    {
-                        return Err(UnpackError::member(
-                            path,
-                            "is a hard link to something that is not a file",
-                        ));
-                    }
-                    true
-                }
-                Err(Errno::NOENT) => false,
-                Err(error) => return Err(UnpackError::call("inspect", target, error)),
-            },
-            Err(Errno::NOENT | Errno::NOTDIR) => false,
-            Err(Errno::LOOP) => {
-                return Err(UnpackError::member(
-                    path,
-                    "is a hard link through a symbolic link",
-                ));
+        if !self.has_link_target(path, target)? {
+            if self.left_out_devices.contains(target) {
+                report.devices += 1;
+                return self.left_out_devices.insert(path);
             }
-            Err(error) => return Err(UnpackError::call("inspect", target, error)),
-        };
-        if !in_layer {
             self.copy_up(path, target)?;
         }
         let name = file_name(path);
@@ -189,6 +172,36 @@ impl Layer {
             .map_err(|error| UnpackError::call("make the hard link", path, error))
     }
 
+    /// Returns true if this layer has the target of a hard link.
+    fn has_link_target(&self, path: &[u8], target: &[u8]) -> Result<bool, UnpackError> {
+        let directory = match self.open(directory_of(target)) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            Err(Errno::LOOP) => {
+                return Err(UnpackError::member(
+                    path,
+                    "is a hard link through a symbolic link",
+                ));
+            }
+            Err(error) => return Err(UnpackError::call("inspect", target, error)),
+        };
+        match statat(&directory, file_name(target), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat)
+                if is_whiteout(&stat)
+                    || FileType::from_raw_mode(stat.st_mode) == FileType::Directory =>
+            {
+                Err(UnpackError::member(
+                    path,
+                    "is a hard link to something that is not a file",
+                ))
+            }
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(UnpackError::call("inspect", target, error)),
+        }
+    }
+
+    /// Copies a file, symbolic link or named pipe of the image below into this layer.
     fn copy_up(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
         let missing =
             || UnpackError::member(path, "is a hard link to a file that is not in the image");
@@ -197,27 +210,70 @@ impl Layer {
         };
         let name = file_name(target);
         // Check the type before opening: opening a FIFO would block.
-        match statat(&below, or_dot(name), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
-            _ => return Err(missing()),
+        let Ok(stat) = statat(&below, or_dot(name), AtFlags::SYMLINK_NOFOLLOW) else {
+            return Err(missing());
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !matches!(
+            kind,
+            FileType::RegularFile | FileType::Symlink | FileType::Fifo
+        ) {
+            return Err(missing());
         }
+        self.copied_up.insert(target)?;
         self.parent(target)?;
         let Some(above) = self.current_directory() else {
             return Err(missing());
         };
-        let copy = || {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let source = openat(&below, name, flags, Mode::empty())?;
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mut file = File::from(openat(above, name, flags, Mode::RUSR | Mode::WUSR)?);
-            let mut source = File::from(source);
-            std::io::copy(&mut source, &mut file)?;
-            self.copy_metadata(&source.into(), &file.into())?;
-            Ok::<_, std::io::Error>(())
+        let copy = || match kind {
+            FileType::RegularFile => self.copy_file(&below, above, name),
+            _ => Ok(copy_special(&below, above, name, &stat)?),
         };
         copy().map_err(|error| UnpackError::call("copy", target, error))
     }
+
+    fn copy_file(
+        &self,
+        below: &OwnedFd,
+        above: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> std::io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut source = File::from(openat(below, name, flags, Mode::empty())?);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(above, name, flags, Mode::RUSR | Mode::WUSR)?);
+        std::io::copy(&mut source, &mut file)?;
+        Ok(self.copy_metadata(&source.into(), &file.into())?)
+    }
+}
+
+/// Copies a symbolic link or a named pipe, with its owner, mode and time.
+fn copy_special(
+    below: &OwnedFd,
+    above: BorrowedFd<'_>,
+    name: &[u8],
+    stat: &Stat,
+) -> Result<(), Errno> {
+    let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+    if is_link {
+        symlinkat(readlinkat(below, name, Vec::new())?.as_c_str(), above, name)?;
+    } else {
+        mknodat(above, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    }
+    chownat(
+        above,
+        name,
+        Some(Uid::from_raw(stat.st_uid)),
+        Some(Gid::from_raw(stat.st_gid)),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?;
+    if !is_link {
+        // It was just made as a FIFO, and no other process can reach it.
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        chmodat(above, name, mode, AtFlags::empty())?;
+    }
+    utimensat(above, name, &modified(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 struct LayerDirectory {

@@ -138,7 +138,12 @@ impl Layer {
         report: &mut UnpackReport,
     ) -> Result<(), UnpackError> {
         let path = path::clean(&member.path)?;
-        if let Some(name) = path::file_name(&path).strip_prefix(whiteout::PREFIX) {
+        if whiteout::is_aufs_data(&path) {
+            if member.kind != MemberKind::File || !whiteout::is_in_link_store(&path) {
+                return Ok(());
+            }
+            self.has_link_store = true;
+        } else if let Some(name) = path::file_name(&path).strip_prefix(whiteout::PREFIX) {
             return whiteout::apply(self, &path, name);
         }
         if MOUNT_POINTS.contains(&path.as_slice()) && member.kind != MemberKind::Directory {
@@ -147,7 +152,7 @@ impl Layer {
         match member.kind {
             MemberKind::Device => {
                 report.devices += 1;
-                Ok(())
+                self.left_out_devices.insert(&path)
             }
             MemberKind::Directory => self.make_directory(&path, member, report),
             _ if path.is_empty() => Err(UnpackError::member(
@@ -161,7 +166,7 @@ impl Layer {
                 let target = path::clean(&member.link).map_err(|_| {
                     UnpackError::member(&path, "is a hard link that leads out of the image")
                 })?;
-                self.make_link(&path, &target)
+                self.make_link(&path, &target, report)
             }
         }
     }
@@ -169,6 +174,9 @@ impl Layer {
     /// Finishes the layer after the last member.
     fn finish(&mut self) -> Result<(), UnpackError> {
         self.restore_time();
+        if self.has_link_store {
+            whiteout::remove_link_store(self)?;
+        }
         if self.root_opaque {
             whiteout::hide_all(self)?;
         }

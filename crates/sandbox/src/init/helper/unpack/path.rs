@@ -1,11 +1,50 @@
 //! Checks paths of an archive's members.
 
+use std::collections::HashSet;
+
 use super::error::UnpackError;
 
 /// The longest path of a member in bytes (PATH_MAX without its NUL).
 const MAX_PATH: usize = 4095;
 /// The deepest nesting of directories.
 const MAX_DEPTH: usize = 512;
+
+/// The most bytes of paths in a [`PathSet`]. Real images have some kilobytes.
+const MAX_SET_BYTES: usize = 16 << 20;
+
+/// A set of paths that takes a limited amount of memory.
+#[derive(Default)]
+pub(super) struct PathSet {
+    paths: HashSet<Vec<u8>>,
+    bytes: usize,
+}
+
+impl PathSet {
+    pub(super) fn contains(&self, path: &[u8]) -> bool {
+        self.paths.contains(path)
+    }
+
+    /// Adds a path.
+    ///
+    /// # Errors
+    /// Fails if the paths take too much memory.
+    pub(super) fn insert(&mut self, path: &[u8]) -> Result<(), UnpackError> {
+        self.bytes += path.len();
+        if self.bytes > MAX_SET_BYTES {
+            return Err(UnpackError::member(
+                path,
+                "is one device node, or hard link to a file of a lower layer, too many: their paths may take 16 MiB",
+            ));
+        }
+        self.paths.insert(path.to_vec());
+        Ok(())
+    }
+
+    /// Removes a path. Returns true if the set had it.
+    pub(super) fn remove(&mut self, path: &[u8]) -> bool {
+        self.paths.remove(path)
+    }
+}
 
 /// Normalizes a path relative to the layer's root: it removes `.`, repeated and outer slashes. The
 /// result is empty for the root. A leading slash means the image's root.
@@ -93,5 +132,15 @@ mod tests {
             (&b"a/b"[..], &b"c"[..])
         );
         assert_eq!((directory_of(b"c"), file_name(b"c")), (&b""[..], &b"c"[..]));
+    }
+
+    #[test]
+    fn a_set_of_paths_takes_a_limited_amount_of_memory() {
+        let mut set = PathSet::default();
+        assert!(set.insert(b"a").is_ok() && set.contains(b"a"));
+        assert!(set.remove(b"a") && !set.contains(b"a"));
+        let path = [b'x'; 4096];
+        let accepted = (0..MAX_SET_BYTES).take_while(|_| set.insert(&path).is_ok());
+        assert_eq!(accepted.count(), MAX_SET_BYTES / path.len() - 1);
     }
 }
