@@ -14,6 +14,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use ring::digest::{SHA256, digest};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ClientCapabilities,
     CompleteRequestParams, CompleteResult, CompletionInfo, ContentBlock,
@@ -31,7 +32,6 @@ use rmcp::task_manager::{TaskExit, TaskManager, TaskOptions};
 use rmcp::{RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use ring::digest::{SHA256, digest};
 
 use super::server::Server;
 
@@ -178,7 +178,11 @@ fn input_required(requests: Value, state: Option<String>) -> InputRequiredResult
 fn signed_state(state: &str) -> String {
     static KEY: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
     let digest = digest(&SHA256, format!("{}:{state}:{}", *KEY, *KEY).as_bytes());
-    let seal: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let seal: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{state}.{seal}")
 }
 

@@ -160,7 +160,10 @@ fn documentation_comes_from_the_document() {
     assert_eq!(text("types::Book.plain"), "The property `plain`.");
     assert_eq!(text("types::builder::Book::title"), "Its title.");
     assert_eq!(text("types::State::OnShelf"), "The value `on-shelf`.");
-    assert_eq!(text("builder::ReplaceBook::copies"), "How many copies there are");
+    assert_eq!(
+        text("builder::ReplaceBook::copies"),
+        "How many copies there are"
+    );
     assert_eq!(text("builder::ReplaceBook::book_id"), "Number of the book");
     assert!(text("builder::ReplaceBook::body").contains("The new book."));
     assert!(text("builder::ReplaceBook").starts_with("Replace a book: "));
@@ -243,10 +246,26 @@ fn an_omission_without_effect_fails_the_build() {
 #[test]
 fn entries_that_the_generator_would_skip_fail_the_build() {
     for (from, to, expected) in [
-        ("    put:\n", "    PUT:\n", "`PUT` of `/books/{bookId}`: it is not a method"),
-        ("    put:\n", "    query:\n", "`query` of `/books/{bookId}`: it is not a method"),
-        ("  /books/{bookId}:", "  books/{bookId}:", "a path begins with `/`"),
-        ("      operationId: replaceBook\n", "", "needs an `operationId`"),
+        (
+            "    put:\n",
+            "    PUT:\n",
+            "`PUT` of `/books/{bookId}`: it is not a method",
+        ),
+        (
+            "    put:\n",
+            "    query:\n",
+            "`query` of `/books/{bookId}`: it is not a method",
+        ),
+        (
+            "  /books/{bookId}:",
+            "  books/{bookId}:",
+            "a path begins with `/`",
+        ),
+        (
+            "      operationId: replaceBook\n",
+            "",
+            "needs an `operationId`",
+        ),
         (
             "components:\n",
             "  /b:\n    $ref: '#/components/x-paths/b'\ncomponents:\n",
@@ -268,7 +287,9 @@ fn entries_that_the_generator_would_skip_fail_the_build() {
 
 #[test]
 fn every_method_has_a_function() {
-    for method in ["get", "put", "post", "delete", "options", "head", "patch", "trace"] {
+    for method in [
+        "get", "put", "post", "delete", "options", "head", "patch", "trace",
+    ] {
         let document = DOCUMENT.replace("    put:\n", &format!("    {method}:\n"));
         match api::generate(&document, &settings()) {
             Ok(output) => assert!(output.client.contains("fn replace_book"), "{method}"),
@@ -280,12 +301,18 @@ fn every_method_has_a_function() {
 
 #[test]
 fn mistakes_in_options_are_reported() {
-    let error = error_of(DOCUMENT, &settings().with_replacement("Boook", "crate::Book"));
+    let error = error_of(
+        DOCUMENT,
+        &settings().with_replacement("Boook", "crate::Book"),
+    );
     assert!(error.contains("no schema `Boook`"), "{error}");
     let error = error_of(DOCUMENT, &settings().with_replacement("Book", "crate::"));
     assert!(error.contains("`crate::` is not a Rust type"), "{error}");
     let error = error_of(DOCUMENT, &settings().with_state("a b"));
-    assert!(error.contains("the state `a b` is not a Rust type"), "{error}");
+    assert!(
+        error.contains("the state `a b` is not a Rust type"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
 use ring::digest::{SHA256, digest};
+use serde_json::{Map, Value, json};
 
 use super::markdown;
 use crate::tools::{self, ToolSelection};

@@ -37,7 +37,9 @@ impl Description {
             let id = normalise(operation["operationId"].as_str()?);
             let name = wanted.strip_prefix(&id)?;
             self.parameters(item, operation)
-                .find(|parameter| parameter["name"].as_str().map(normalise).as_deref() == Some(name))
+                .find(|parameter| {
+                    parameter["name"].as_str().map(normalise).as_deref() == Some(name)
+                })
                 .and_then(|parameter| self.text(parameter))
         })
     }

@@ -59,8 +59,7 @@ pub fn generate(document: &str, settings: &Settings) -> Result<Output, ClientErr
     refine::refine(&mut client, &description, settings.has_state());
 
     transforms::apply(&mut document, settings.mock_transforms());
-    let mut generator =
-        Generator::new(&settings.generation(&format!("::{}", settings.library()))?);
+    let mut generator = Generator::new(&settings.generation(&format!("::{}", settings.library()))?);
     let parsed = parse_document(name, &document)?;
     let mocks = source(name, || generator.httpmock(&parsed, settings.library()))?;
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-
 use contree_registry::Digest;
 use contree_registry::manifest::{Descriptor, ImageConfig, Platform, this_platform};
 

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::rc::Rc;
 
-
 use super::archive_size::{ArchiveSize, SizeError};
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};

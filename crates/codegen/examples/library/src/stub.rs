@@ -22,15 +22,21 @@ pub async fn start() -> std::io::Result<String> {
 async fn answer(mut connection: TcpStream) -> std::io::Result<()> {
     let request = read(&mut connection).await?;
     let book = |state: &str| {
-        format!(r#"{{"id": "{BOOK}", "title": "The Dispossessed", "state": "{state}", "pages": 341}}"#)
+        format!(
+            r#"{{"id": "{BOOK}", "title": "The Dispossessed", "state": "{state}", "pages": 341}}"#
+        )
     };
-    let is_allowed = request.to_lowercase().contains("authorization: bearer reader's ticket");
+    let is_allowed = request
+        .to_lowercase()
+        .contains("authorization: bearer reader's ticket");
     let (status, body) = if !is_allowed {
         ("401 Unauthorized", r#"{"reason": "no ticket"}"#.to_owned())
     } else if request.starts_with("GET /books?limit=3 ") {
         // A newer server: it has a state and a property that the document lacks.
         ("200 OK", format!("[{}]", book("on-loan-abroad")))
-    } else if request.starts_with(&format!("PUT /books/{BOOK} ")) && request.contains(r#""reader":"Odo""#) {
+    } else if request.starts_with(&format!("PUT /books/{BOOK} "))
+        && request.contains(r#""reader":"Odo""#)
+    {
         ("200 OK", book("lent"))
     } else {
         ("404 Not Found", r#"{"reason": "no such book"}"#.to_owned())
@@ -50,7 +56,9 @@ async fn read(connection: &mut TcpStream) -> std::io::Result<String> {
         let text = String::from_utf8_lossy(&received).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let head = head.to_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
             let length = length.map_or(0, |length| length.parse().unwrap_or(0));
             if body.len() >= length {
                 return Ok(text);

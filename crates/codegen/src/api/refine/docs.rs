@@ -63,11 +63,7 @@ fn document_types(items: &mut [Item], description: &Description) {
     }
 }
 
-fn document_struct(
-    item: &mut ItemStruct,
-    description: &Description,
-    properties: &mut Properties,
-) {
+fn document_struct(item: &mut ItemStruct, description: &Description, properties: &mut Properties) {
     let name = item.ident.to_string();
     document_type(&mut item.attrs, &name, description);
     let Fields::Named(fields) = &mut item.fields else {
@@ -144,8 +140,7 @@ fn document_request(item: &mut Item, description: &Description) {
             let function = snake_case(&item.ident, &item.attrs);
             if let Some(summary) = description.summary(&function) {
                 let link = format!("[`Client::{function}`](super::Client::{function})");
-                item.attrs
-                    .retain(|attribute| doc_line(attribute).is_none());
+                item.attrs.retain(|attribute| doc_line(attribute).is_none());
                 let about = format!("{summary}: the request that {link} makes.");
                 set_missing(&mut item.attrs, || about);
             }
@@ -163,7 +158,9 @@ fn document_request(item: &mut Item, description: &Description) {
                     let text = format!("{}.\n\n{errors}", text.trim().trim_end_matches('.'));
                     set_missing(&mut function.attrs, || text);
                 } else {
-                    set_missing(&mut function.attrs, || setter_text(description, &name, &setter));
+                    set_missing(&mut function.attrs, || {
+                        setter_text(description, &name, &setter)
+                    });
                 }
             }
         }
@@ -186,9 +183,10 @@ fn setter_text(description: &Description, request: &str, setter: &str) -> String
 
 /// The section about the errors of a request.
 fn errors(description: &Description, request: &str) -> String {
-    let mut text = "# Errors\n\nAn error if a parameter is missing or invalid, if no usable answer \
+    let mut text =
+        "# Errors\n\nAn error if a parameter is missing or invalid, if no usable answer \
                     arrives, or if the server refuses the request"
-        .to_owned();
+            .to_owned();
     let statuses = description.errors(request);
     if statuses.is_empty() {
         text.push('.');

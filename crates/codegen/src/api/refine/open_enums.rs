@@ -67,7 +67,11 @@ fn open_untagged(item: &mut ItemEnum) {
     });
     // Ordering and `Copy` are impossible with a JSON value.
     let derived = derives(&item.attrs);
-    if all_values || ["Ord", "Copy", "Default"].iter().any(|name| derived.contains(name)) {
+    if all_values
+        || ["Ord", "Copy", "Default"]
+            .iter()
+            .any(|name| derived.contains(name))
+    {
         return;
     }
     let other = format_ident!("{}", free_name(item));
