@@ -193,6 +193,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_unknown_encoding_is_named() {
+        let event = r#"{"id":3,"ts":"","spid":1,"type":"stdout","data":{"value":"AP8=","encoding":"brotli"}}"#;
+        let error = Event::from_json(event).unwrap_err().to_string();
+        assert!(error.contains("unknown encoding `brotli`"), "{error}");
+    }
+
+    #[test]
     fn output_keeps_every_byte() {
         let event = r#"{"id":3,"ts":"2026-01-01T00:00:00Z","spid":1,"type":"stdout","data":{"value":"AP8=","encoding":"base64","truncated":true}}"#;
         let event = Event::from_json(event).unwrap();

@@ -193,7 +193,7 @@ fn is_replaced(item: &Item, opened: &BTreeMap<String, Vec<TokenStream>>) -> bool
 /// Whether an item implements one of the named traits.
 fn implements(item: &Item, traits: &[&str]) -> bool {
     let Item::Impl(item) = item else { return false };
-    let Some((_, path, _)) = &item.trait_ else {
+    let Some((path, _)) = &item.trait_ else {
         return false;
     };
     let last = path.segments.last();
