@@ -13,19 +13,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={API}");
-    let settings = api::Settings {
-        document: API,
-        library: "contree",
-        inner_type: "crate::client::ClientState",
-        replacements: &[
-            ("UuidSchema", "::uuid::Uuid"),
-            ("ImageSource", "crate::ImageRef"),
-            ("OperationStatus", "crate::OperationStatus"),
-            ("OperationKind", "crate::OperationKind"),
-        ],
-        transforms: transforms::CLIENT,
-        mock_transforms: transforms::MOCKS,
-    };
+    let settings = api::Settings::new(API, "contree")
+        .with_state("crate::client::ClientState")
+        .with_replacement("UuidSchema", "::uuid::Uuid")
+        .with_replacement("ImageSource", "crate::ImageRef")
+        .with_replacement("OperationStatus", "crate::OperationStatus")
+        .with_replacement("OperationKind", "crate::OperationKind")
+        // They only redirect, and the HTTP client follows redirects.
+        .without_operation("inspectRedirect")
+        .without_operation("inspectImageRedirect")
+        .with_transforms(transforms::CLIENT)
+        .with_mock_transforms(transforms::MOCKS);
     match api::generate(&fs::read_to_string(API)?, &settings) {
         Ok(output) => {
             fs::write(out.join("client.rs"), output.client)?;

@@ -27,6 +27,10 @@ generate *arguments:
 ci *arguments:
     .ci/run --target-dir /var/tmp/contree-ci-warm {{ arguments }}
 
+# Record the public APIs in public-api/, or only compare them: `just public-api --check`
+public-api *arguments:
+    .ci/public-api {{ arguments }}
+
 # Build the documentation of all crates
 docs:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps

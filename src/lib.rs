@@ -61,7 +61,9 @@
 //!   service.
 //! - `mcp`: the MCP server and its tools, which the program `contree-mcp` serves.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
 mod api;

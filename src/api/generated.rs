@@ -2,12 +2,11 @@
 #![allow(
     clippy::all,
     clippy::unwrap_used,
-    missing_docs,
     private_interfaces,
     mismatched_lifetime_syntaxes,
     unreachable_pub,
     unused_imports,
-    rustdoc::all
+    reason = "generated code"
 )]
 
 include!(concat!(env!("OUT_DIR"), "/client.rs"));

@@ -78,6 +78,9 @@ pub(super) enum DataError {
     },
     #[error("a stream is not valid base64: {0}")]
     Base64(#[from] base64::DecodeError),
+    /// A newer service uses an encoding that this version does not know.
+    #[error("a stream has the unknown encoding `{0}`")]
+    Encoding(String),
 }
 
 /// An event in its JSON form.
@@ -181,12 +184,20 @@ pub(super) fn decode(value: String, encoding: types::StreamEncoding) -> Result<V
     match encoding {
         types::StreamEncoding::Ascii => Ok(value.into_bytes()),
         types::StreamEncoding::Base64 => Ok(STANDARD.decode(value.trim_end())?),
+        types::StreamEncoding::Other(name) => Err(DataError::Encoding(name)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_encoding_is_named() {
+        let event = r#"{"id":3,"ts":"","spid":1,"type":"stdout","data":{"value":"AP8=","encoding":"brotli"}}"#;
+        let error = Event::from_json(event).unwrap_err().to_string();
+        assert!(error.contains("unknown encoding `brotli`"), "{error}");
+    }
 
     #[test]
     fn output_keeps_every_byte() {

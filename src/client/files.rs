@@ -14,7 +14,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{self, Either};
 use http_body::{Frame, SizeHint};
-use sha2::{Digest as _, Sha256};
+use ring::digest::{self, SHA256};
 use tokio::{
     fs::File,
     io::{AsyncRead, AsyncReadExt as _, ReadBuf},
@@ -69,7 +69,7 @@ impl Client {
     /// # Errors
     /// If the backend refuses, or cannot be reached.
     pub async fn upload_bytes(&self, bytes: Bytes) -> Result<types::FileResponse, Error> {
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = hex(digest::digest(&SHA256, &bytes).as_ref());
         let size = bytes.len() as u64;
         let source = UploadSource::Bytes(bytes);
         self.upload(&Upload {
@@ -214,7 +214,7 @@ impl Upload {
             )));
         }
         file.set_max_buf_size(CHUNK);
-        let mut hash = Sha256::new();
+        let mut hash = digest::Context::new(&SHA256);
         let mut size = 0;
         let mut buffer = vec![0; CHUNK];
         loop {
@@ -227,7 +227,7 @@ impl Upload {
         }
         Ok(Self {
             source: UploadSource::Path(path.to_owned()),
-            sha256: hex(&hash.finalize()),
+            sha256: hex(hash.finish().as_ref()),
             size,
         })
     }
@@ -253,7 +253,7 @@ impl Upload {
         reqwest::Body::wrap(FileBody {
             file,
             remaining: self.size,
-            hash: Sha256::new(),
+            hash: digest::Context::new(&SHA256),
             expected: self.sha256.clone(),
             buffer: BytesMut::new(),
             progress: Arc::clone(progress),
@@ -291,7 +291,7 @@ impl UploadProgress {
 struct FileBody {
     file: File,
     remaining: u64,
-    hash: Sha256,
+    hash: digest::Context,
     expected: String,
     buffer: BytesMut,
     progress: Arc<UploadProgress>,
@@ -331,7 +331,8 @@ impl http_body::Body for FileBody {
         this.buffer.truncate(read);
         this.hash.update(&this.buffer);
         this.remaining -= read as u64;
-        if this.remaining == 0 && hex(&this.hash.finalize_reset()) != this.expected {
+        // The context is cloned, since a reference cannot be consumed.
+        if this.remaining == 0 && hex(this.hash.clone().finish().as_ref()) != this.expected {
             return Poll::Ready(Some(Err(this.report_change())));
         }
         this.progress

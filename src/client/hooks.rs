@@ -21,6 +21,8 @@ use crate::api::Client;
 /// The operation that uploads a file. It has its own retries and its own limit of time.
 const UPLOAD: &str = "upload_file";
 
+// No caller can name the state.
+#[doc(hidden)]
 impl ClientHooks<ClientState> for Client {
     async fn pre<E>(&self, request: &mut Request, info: &OperationInfo) -> Result<(), Error<E>> {
         let credentials = &self.inner().credentials;

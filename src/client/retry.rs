@@ -1,8 +1,7 @@
 //! The rules for retries, and the parsing of `Retry-After`.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode, header::RETRY_AFTER};
 
 /// The delay that `Retry-After` asks for, which is in seconds or a point in time.
@@ -11,12 +10,9 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = DateTime::parse_from_rfc2822(value).ok()?;
-    Some(
-        (at.with_timezone(&Utc) - Utc::now())
-            .to_std()
-            .unwrap_or_default(),
-    )
+    let at = httpdate::parse_http_date(value).ok()?;
+    // A time in the past asks for no delay.
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// Whether sending a request of the API operation twice has no second effect.
@@ -101,9 +97,10 @@ mod tests {
         };
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
         assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        let later = (Utc::now() + Duration::from_secs(100)).format("%a, %d %b %Y %H:%M:%S GMT");
-        let wait = read(&later.to_string()).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(100);
+        let wait = read(&httpdate::fmt_http_date(later)).unwrap();
         assert!(wait > Duration::from_secs(90) && wait <= Duration::from_secs(100));
+        assert_eq!(read("Sunday, 06-Nov-94 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(read("soon"), None);
         assert_eq!(retry_after(&HeaderMap::new()), None);
     }

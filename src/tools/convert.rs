@@ -160,7 +160,8 @@ fn decoded(stream: types::StreamRepr) -> (Vec<u8>, bool) {
         types::StreamEncoding::Base64 => STANDARD
             .decode(stream.value.as_bytes())
             .unwrap_or_else(|_| stream.value.into_bytes()),
-        types::StreamEncoding::Ascii => stream.value.into_bytes(),
+        // An encoding of a newer service: the text is better than nothing.
+        _ => stream.value.into_bytes(),
     };
     (bytes, stream.truncated.unwrap_or_default())
 }

@@ -2,7 +2,7 @@
 //! started the operation has ended.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
 use super::operation::failure_of;
@@ -94,8 +94,8 @@ pub async fn stop_operation(operation: Uuid, cx: &Context) -> Result<(), ToolErr
 /// If there is no backend.
 pub async fn fingerprint(cx: &Context) -> Result<String, ToolError> {
     let identity = cx.client().await?.backend().identity();
-    let digest = Sha256::digest(identity.as_bytes());
-    Ok(digest[..6]
+    let digest = digest(&SHA256, identity.as_bytes());
+    Ok(digest.as_ref()[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect())

@@ -12,6 +12,7 @@ mod events;
 mod files;
 mod images;
 mod mocks;
+mod newer_service;
 mod operations;
 mod retries;
 mod support;

@@ -8,7 +8,6 @@ use crate::support::*;
 #[allow(
     clippy::all,
     clippy::unwrap_used,
-    missing_docs,
     dead_code,
     unused_imports,
     mismatched_lifetime_syntaxes,
@@ -30,9 +29,11 @@ async fn typed_requests_get_typed_answers() {
         .unwrap();
     let listed = server.list_images(|when, then| {
         when.limit(5).tag("busy").since(None);
-        then.ok(&types::ImageListResponse {
-            images: vec![image],
-        });
+        let images: types::ImageListResponse = types::ImageListResponse::builder()
+            .images(vec![image])
+            .try_into()
+            .unwrap();
+        then.ok(&images);
     });
     let client = Client::connect(backend(&server.base_url())).unwrap();
     let images = client
@@ -65,11 +66,11 @@ async fn operations_are_filtered_by_open_enumerations() {
 async fn errors_are_typed() {
     let server = MockServer::start_async().await;
     let refused = server.spawn_instance(|_, then| {
-        let error = types::Error {
-            error: "no such image".into(),
-            status: Some(404),
-            traceback: Vec::new(),
-        };
+        let error: types::Error = types::Error::builder()
+            .error("no such image")
+            .status(Some(404))
+            .try_into()
+            .unwrap();
         then.client_error(404, &error);
     });
     let client = Client::connect(backend(&server.base_url())).unwrap();

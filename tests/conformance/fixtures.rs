@@ -14,6 +14,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use ring::digest::{SHA256, digest};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ClientCapabilities,
     CompleteRequestParams, CompleteResult, CompletionInfo, ContentBlock,
@@ -31,7 +32,6 @@ use rmcp::task_manager::{TaskExit, TaskManager, TaskOptions};
 use rmcp::{RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::server::Server;
 
@@ -177,8 +177,12 @@ fn input_required(requests: Value, state: Option<String>) -> InputRequiredResult
 /// A request state with a hash, which proves that this server made it.
 fn signed_state(state: &str) -> String {
     static KEY: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
-    let digest = Sha256::digest(format!("{}:{state}:{}", *KEY, *KEY));
-    let seal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(&SHA256, format!("{}:{state}:{}", *KEY, *KEY).as_bytes());
+    let seal: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{state}.{seal}")
 }
 

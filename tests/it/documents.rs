@@ -99,6 +99,66 @@ fn every_dependency_is_declared_once() {
     }
 }
 
+/// The crates whose paths occur in the recorded public API. The first name of a path is a crate, or
+/// begins with a capital letter.
+fn crates_in_public_api(record: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = BTreeSet::new();
+    for line in record.lines() {
+        let mut rest = line;
+        while let Some(at) = rest.find("::") {
+            let before = &rest[..at];
+            let name = before.rsplit(|c| !is_name(c)).next().unwrap_or_default();
+            let is_first = !before[..before.len() - name.len()].ends_with("::");
+            if is_first && name.starts_with(|c: char| c.is_ascii_lowercase()) {
+                found.insert(name.to_owned());
+            }
+            rest = &rest[at + 2..];
+            // The other names of the path follow.
+            rest = rest.trim_start_matches(is_name);
+            while let Some(after) = rest.strip_prefix("::") {
+                rest = after.trim_start_matches(is_name);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_public_api_has_types_of_the_listed_crates_alone() {
+    let page = read("docs/compatibility.md");
+    let (_, section) = page.split_once("### Types of other crates").unwrap();
+    let mut allowed: BTreeSet<String> = section
+        .split("\n#")
+        .next()
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(|name| name.replace('-', "_"))
+        .collect();
+    assert!(allowed.len() > 5, "{allowed:?}");
+    // `contree-engine` is re-exported, and the document says so.
+    allowed.extend(["alloc", "contree", "contree_engine", "core", "std"].map(str::to_owned));
+    // The part of `serde` that defines its traits.
+    allowed.insert("serde_core".to_owned());
+    let record = read("public-api/contree.txt");
+    assert!(record.contains("contree::Client"), "{record}");
+    let found = crates_in_public_api(&record);
+    let others: Vec<_> = found.difference(&allowed).collect();
+    assert!(
+        others.is_empty(),
+        "public signatures have types of {others:?}: use own types, or list the crates in docs/compatibility.md"
+    );
+}
+
+#[test]
+fn crates_are_recognized_in_a_record() {
+    let record = "pub fn contree::Client::get(&self, id: uuid::Uuid) -> Result<Vec<bytes::bytes::Bytes>, Self::Error>\nimpl<'a> http_body::Body for contree::builder::X<'a>";
+    let found = crates_in_public_api(record);
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    assert_eq!(found, ["bytes", "contree", "http_body", "uuid"]);
+}
+
 /// The links of a Markdown page within this repository.
 fn links(page: &str) -> Vec<String> {
     let targets = page

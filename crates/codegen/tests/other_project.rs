@@ -43,15 +43,11 @@ guides:
   house: {title: House rules, doc: How to behave, template: house.md.j2}
 ";
 
-fn settings() -> api::Settings<'static> {
-    api::Settings {
-        document: "library.yaml",
-        library: "library",
-        inner_type: "crate::Desk",
-        replacements: &[("Id", "crate::BookId")],
-        transforms: &[transforms::plain_strings],
-        mock_transforms: &[],
-    }
+fn settings() -> api::Settings {
+    api::Settings::new("library.yaml", "library")
+        .with_state("crate::Desk")
+        .with_replacement("Id", "crate::BookId")
+        .with_transforms(&[transforms::plain_strings])
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,18 +14,9 @@ pub struct Digest(String);
 impl Digest {
     /// Computes the digest of bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::from_hasher(Sha256::new_with_prefix(bytes))
-    }
-
-    /// The digest of everything that a hasher was given.
-    pub fn from_hasher(hasher: Sha256) -> Self {
-        Self(
-            hasher
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// The hexadecimal digits without `sha256:`.
@@ -36,6 +27,40 @@ impl Digest {
     /// The first 12 digits, for messages.
     pub fn short(&self) -> &str {
         &self.0[..12]
+    }
+}
+
+/// Computes the digest of content that arrives in parts.
+#[derive(Clone)]
+pub struct Hasher(Context);
+
+impl Hasher {
+    /// A hasher of no content yet.
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    /// Adds the next part of the content.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all parts.
+    pub fn finish(self) -> Digest {
+        let digest = self.0.finish();
+        Digest(
+            digest
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        )
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -25,7 +25,7 @@ mod transport;
 pub use authorization::authorize;
 pub use challenge::{Challenge, challenges};
 pub use credential_check::{CredentialCheck, check};
-pub use digest::Digest;
+pub use digest::{Digest, Hasher};
 pub use error::RegistryError;
 pub use host::RegistryHost;
 pub use login::{Login, SecretString};

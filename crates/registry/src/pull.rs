@@ -7,7 +7,6 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Client, Response};
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use url::Url;
 
@@ -18,7 +17,7 @@ use super::manifest::{
     self, Descriptor, Document, ImageConfig, ImagePart, Manifest, ManifestError,
 };
 use super::transport::{connection_error, read_bounded};
-use super::{Digest, HttpClients, Login, Reference, RegistryError, authorize, challenges};
+use super::{Digest, Hasher, HttpClients, Login, Reference, RegistryError, authorize, challenges};
 
 /// The most retries of a failed request, or of a download that makes no progress.
 const MAX_RETRIES: usize = 4;
@@ -186,7 +185,7 @@ impl<'a> Repository<'a> {
         let mut file = tokio::fs::File::create_new(path)
             .await
             .map_err(write_error(path))?;
-        let mut hasher = Sha256::new();
+        let mut hasher = Hasher::new();
         let mut downloaded: u64 = 0;
         // Waits grow until the download makes progress again.
         let mut waits = retry_waits(self.first_wait * 2);
@@ -225,7 +224,7 @@ impl<'a> Repository<'a> {
             }
         }
         file.flush().await.map_err(write_error(path))?;
-        if Digest::from_hasher(hasher) != blob.digest {
+        if hasher.finish() != blob.digest {
             return Err(self.protocol_error(format!(
                 "sent content that does not match the digest of the layer {}",
                 blob.digest
@@ -240,7 +239,7 @@ impl<'a> Repository<'a> {
         blob: &Descriptor,
         file: &mut tokio::fs::File,
         path: &Path,
-        hasher: &mut Sha256,
+        hasher: &mut Hasher,
         downloaded: &mut u64,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), RegistryError> {
@@ -262,7 +261,7 @@ impl<'a> Repository<'a> {
                 .is_some_and(|value| value.starts_with(&format!("bytes {downloaded}-")));
         if *downloaded > 0 && !continues {
             *downloaded = 0;
-            *hasher = Sha256::new();
+            *hasher = Hasher::new();
             file.set_len(0).await.map_err(write_error(path))?;
             file.rewind().await.map_err(write_error(path))?;
             if response.status() == StatusCode::PARTIAL_CONTENT {

@@ -50,7 +50,7 @@ impl From<types::OperationResponse> for OperationRecord {
                 registry: metadata.registry.and_then(|registry| registry.url),
                 ..OperationDetails::default()
             },
-            None => OperationDetails::default(),
+            _ => OperationDetails::default(),
         };
         Self {
             over: answer

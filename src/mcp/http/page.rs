@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::markdown;
 use crate::tools::{self, ToolSelection};
@@ -151,8 +151,9 @@ fn entries<'a>(
 
 /// Returns an asset's version for its URL and its subresource integrity digest.
 fn asset_version(text: &str) -> Value {
-    let digest = Sha256::digest(text.as_bytes());
+    let digest = digest(&SHA256, text.as_bytes());
     let version: String = digest
+        .as_ref()
         .iter()
         .take(6)
         .map(|byte| format!("{byte:02x}"))

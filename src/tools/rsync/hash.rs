@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context as Hasher, SHA256};
 
 use super::super::local_access::real_path_of;
 use super::super::{Context, ToolError};
@@ -198,7 +198,7 @@ pub(super) fn open_without_links(path: &Path) -> std::io::Result<File> {
 /// Returns the SHA-256 of a file from its current position, in hexadecimal, and the number of
 /// bytes.
 pub(in super::super) fn digest(mut file: &File, cx: &Context) -> std::io::Result<(String, u64)> {
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new(&SHA256);
     let mut size = 0;
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -214,7 +214,7 @@ pub(in super::super) fn digest(mut file: &File, cx: &Context) -> std::io::Result
             return Err(std::io::Error::other("cancelled"));
         }
     }
-    Ok((hex(&hash.finalize()), size))
+    Ok((hex(hash.finish().as_ref()), size))
 }
 
 pub(in super::super) fn hex(digest: &[u8]) -> String {

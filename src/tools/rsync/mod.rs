@@ -9,7 +9,7 @@ mod walk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context as Hasher, SHA256};
 
 use super::results::Rsync;
 use super::{Context, ToolError, params};
@@ -198,11 +198,11 @@ async fn store_state(
     let source = source.to_string_lossy().into_owned();
     let written = cx.session().store().write_durably(move |c| {
         let files = serde_json::to_vec(&files).unwrap_or_default();
-        let mut digest = Sha256::new();
+        let mut digest = Hasher::new(&SHA256);
         digest.update(source.as_bytes());
-        digest.update([0]);
+        digest.update(&[0]);
         digest.update(&files);
-        states::insert(c, &backend, &hex(&digest.finalize()), &source, &files)
+        states::insert(c, &backend, &hex(digest.finish().as_ref()), &source, &files)
     });
     written.await.map_err(ToolError::from)
 }

@@ -20,13 +20,57 @@ pub enum ClientError {
         /// The mistake.
         source: serde_json::Error,
     },
-    /// The state type of the settings is not a Rust type.
-    #[error("`{inner_type}` is not a Rust type: {source}")]
-    InnerType {
+    /// The type of an option is not a Rust type.
+    #[error("{document}: the {option} `{text}` is not a Rust type: {source}")]
+    Type {
+        /// The path of the document.
+        document: String,
+        /// The option.
+        option: &'static str,
         /// The text of the type.
-        inner_type: String,
+        text: String,
         /// The syntax error.
-        source: proc_macro2::LexError,
+        source: syn::Error,
+    },
+    /// A replaced schema does not exist, so the replacement would have no effect.
+    #[error("{document} has no schema `{schema}` to replace; remove the replacement")]
+    UnusedReplacement {
+        /// The path of the document.
+        document: String,
+        /// The name of the schema.
+        schema: String,
+    },
+    /// The document has an entry below `paths` from which no function can be generated.
+    #[error("{document}: {place}: {problem}")]
+    Operation {
+        /// The path of the document.
+        document: String,
+        /// The path of the API, with the method if there is one.
+        place: String,
+        /// The mistake and its remedy.
+        problem: String,
+    },
+    /// The client has no function for operations of the document.
+    #[error(
+        "{document}: the client has no function for {}; a transform removes them, or the generator \
+         does not support them: change the transform, or name them in `without_operation`",
+        .operations.join(", ")
+    )]
+    MissingOperations {
+        /// The path of the document.
+        document: String,
+        /// The operations, each with its method and path.
+        operations: Vec<String>,
+    },
+    /// An omitted operation is not one of the document, or has a function.
+    #[error("{document}: `without_operation(\"{operation}\")` has no effect: {why}")]
+    UselessOmission {
+        /// The path of the document.
+        document: String,
+        /// The operation.
+        operation: String,
+        /// The reason.
+        why: &'static str,
     },
     /// The generator does not support a part of the document.
     #[error("{document}: the client generator fails: {source}")]
@@ -35,6 +79,17 @@ pub enum ClientError {
         document: String,
         /// The error of the generator.
         source: Box<progenitor::Error>,
+    },
+    /// The generator stopped at a part of the document that it does not support.
+    #[error(
+        "{document}: the client generator does not support a part of the document: {message}; \
+         change that part with a transform"
+    )]
+    Unsupported {
+        /// The path of the document.
+        document: String,
+        /// The message of the generator.
+        message: String,
     },
     /// The generated code is invalid.
     #[error("{document}: the generated client is not valid Rust: {source}")]

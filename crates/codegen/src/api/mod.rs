@@ -1,13 +1,31 @@
 //! Generates the HTTP client and its types from the API document, and the typed mock helpers of the
 //! tests.
+//!
+//! The generator is progenitor. Its output is refined:
+//!
+//! - Every public item has documentation, from the document where it says something.
+//! - Enumerations keep values that they do not know, and objects ignore unknown properties. So a
+//!   newer server does not make answers unreadable.
+//! - Structs and enumerations are `#[non_exhaustive]`; builders make the structs.
+//! - Functions that no user can call are hidden.
+//! - Every operation of the document has a function, or is named as omitted.
 
+mod description;
 mod error;
+mod operations;
+mod refine;
+mod settings;
 pub mod transforms;
 
-pub use error::ClientError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TypeImpl};
+use progenitor::Generator;
 use serde_json::Value;
+
+pub use error::ClientError;
+pub use settings::{Settings, Transform};
+
+use description::Description;
 
 /// The two generated sources.
 pub struct Output {
@@ -17,83 +35,38 @@ pub struct Output {
     pub mocks: String,
 }
 
-/// The names of the project that the generated code and messages use.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
-    /// The path of the document, for messages.
-    pub document: &'a str,
-    /// The crate that contains the client, for the mock helpers.
-    pub library: &'a str,
-    /// The path of a client's state type within its crate. The crate implements the generator's
-    /// hooks for it.
-    pub inner_type: &'a str,
-    /// Schemas that existing types replace, each with the path of the type. In the mock helpers,
-    /// the name of the crate takes the place of `crate::`. Each type has `Display` and `FromStr`.
-    pub replacements: &'a [(&'a str, &'a str)],
-    /// Changes to the document before the client is generated.
-    pub transforms: &'a [fn(&mut Value)],
-    /// Further changes before the mock helpers are generated.
-    pub mock_transforms: &'a [fn(&mut Value)],
-}
-
 /// Generates the client from a document in YAML.
 ///
 /// # Errors
 /// The part that cannot be read or generated, in one line for `cargo::error`.
-pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, ClientError> {
-    let name = settings.document;
+pub fn generate(document: &str, settings: &Settings) -> Result<Output, ClientError> {
+    let name = settings.document();
     // Parsed as a plain value first, since that reports duplicate keys with their position.
     let mut document: Value =
         serde_yaml::from_str(document).map_err(|source| ClientError::Document {
             document: name.to_owned(),
             source: Box::new(source),
         })?;
-    transforms::apply(&mut document, settings.transforms);
-    let mut generator = Generator::new(&generator_settings(settings, "crate")?);
-    let client = source(
-        name,
-        generator.generate_tokens(&parse_document(name, &document)?),
-    )?;
-    transforms::apply(&mut document, settings.mock_transforms);
-    let mut generator = Generator::new(&generator_settings(
-        settings,
-        &format!("::{}", settings.library),
-    )?);
-    let mocks = generator.httpmock(&parse_document(name, &document)?, settings.library);
-    let mocks = source(name, mocks)?;
-    Ok(Output { client, mocks })
-}
+    let operations = operations::operations(name, &document)?;
+    let description = Description::of(&document);
 
-/// The settings of the generator. `library` is the path of the client's crate in the generated
-/// code: `crate` inside that crate, `::NAME` outside.
-fn generator_settings(
-    settings: &Settings<'_>,
-    library: &str,
-) -> Result<GenerationSettings, ClientError> {
-    let inner_type: proc_macro2::TokenStream =
-        settings
-            .inner_type
-            .parse()
-            .map_err(|source| ClientError::InnerType {
-                inner_type: settings.inner_type.to_owned(),
-                source,
-            })?;
-    let mut generation = GenerationSettings::new();
-    generation
-        .with_interface(InterfaceStyle::Builder)
-        .with_inner_type(inner_type)
-        .with_hooks(HooksMode::Expected)
-        .with_derive("PartialEq")
-        .with_map_type("::std::collections::BTreeMap");
-    for (schema, path) in settings.replacements {
-        let path = match path.strip_prefix("crate::") {
-            Some(path) => format!("{library}::{path}"),
-            None => (*path).to_owned(),
-        };
-        let text = [TypeImpl::Display, TypeImpl::FromStr].into_iter();
-        generation.with_replacement(*schema, path, text);
-    }
-    Ok(generation)
+    transforms::apply(&mut document, settings.transforms());
+    settings.check_replacements(&document)?;
+    let mut generator = Generator::new(&settings.generation("crate")?);
+    let parsed = parse_document(name, &document)?;
+    let mut client = source(name, || generator.generate_tokens(&parsed))?;
+    operations::check(name, &operations, &client, settings.omitted())?;
+    refine::refine(&mut client, &description, settings.has_state());
+
+    transforms::apply(&mut document, settings.mock_transforms());
+    let mut generator = Generator::new(&settings.generation(&format!("::{}", settings.library()))?);
+    let parsed = parse_document(name, &document)?;
+    let mocks = source(name, || generator.httpmock(&parsed, settings.library()))?;
+
+    Ok(Output {
+        client: prettyplease::unparse(&client),
+        mocks: prettyplease::unparse(&mocks),
+    })
 }
 
 fn parse_document(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, ClientError> {
@@ -103,17 +76,33 @@ fn parse_document(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, Cl
     })
 }
 
-fn source(
+/// The source that the generator makes. The generator panics at parts of a document that it does
+/// not support, and a build script needs one line instead.
+fn source<T: quote::ToTokens>(
     name: &str,
-    tokens: Result<impl quote::ToTokens, progenitor::Error>,
-) -> Result<String, ClientError> {
-    let tokens = tokens.map_err(|source| ClientError::Generator {
-        document: name.to_owned(),
-        source: Box::new(source),
-    })?;
-    let file = syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
+    generate: impl FnOnce() -> Result<T, progenitor::Error>,
+) -> Result<syn::File, ClientError> {
+    let tokens = catch_unwind(AssertUnwindSafe(generate))
+        .map_err(|panic| ClientError::Unsupported {
+            document: name.to_owned(),
+            message: panic_message(panic.as_ref()),
+        })?
+        .map_err(|source| ClientError::Generator {
+            document: name.to_owned(),
+            source: Box::new(source),
+        })?;
+    syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
         document: name.to_owned(),
         source,
-    })?;
-    Ok(prettyplease::unparse(&file))
+    })
+}
+
+/// The message of a panic in one line.
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it gives no reason");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -36,7 +36,7 @@ pub fn apply(document: &mut Value, transforms: &[fn(&mut Value)]) {
 }
 
 /// The methods of a path item (OpenAPI 3.0.3, "Path Item Object").
-const METHODS: [&str; 8] = [
+pub(super) const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
 

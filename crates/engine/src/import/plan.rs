@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sha2::{Digest as _, Sha256};
-
 use contree_registry::Digest;
 use contree_registry::manifest::{Descriptor, ImageConfig, Platform, this_platform};
 
@@ -136,6 +134,6 @@ impl ImportPlan {
 pub(super) fn chain_id(below: Option<&Digest>, diff: &Digest) -> Digest {
     match below {
         None => diff.clone(),
-        Some(below) => Digest::from_hasher(Sha256::new_with_prefix(format!("{below} {diff}"))),
+        Some(below) => Digest::of(format!("{below} {diff}").as_bytes()),
     }
 }

@@ -6,13 +6,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::rc::Rc;
 
-use sha2::{Digest as _, Sha256};
-
 use super::archive_size::{ArchiveSize, SizeError};
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::ArchiveLocation;
-use contree_registry::Digest;
+use contree_registry::{Digest, Hasher};
 
 /// The bytes of one write.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -82,7 +80,7 @@ pub(super) fn copy_verified(
     let (mut file, _) = local_file::open(path)?;
     let not_read = FileError::read(path);
     file.seek(SeekFrom::Start(*offset)).map_err(&not_read)?;
-    let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Sha256::new())));
+    let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Hasher::new())));
     let disk_error = Rc::new(Cell::new(None));
     let hashing = |file: File| HashingReader {
         inner: file.take(*length),
@@ -107,7 +105,7 @@ pub(super) fn copy_verified(
     if count.get() < *length {
         return Err(VerifyError::EndsEarly);
     }
-    let packed = Digest::from_hasher(hasher.borrow().clone());
+    let packed = hasher.borrow().clone().finish();
     if digest.as_ref().is_some_and(|digest| *digest != packed) {
         return Err(VerifyError::WrongDigest);
     }
@@ -120,11 +118,11 @@ fn copy_decompressed(
     to: &mut impl Write,
     failed: impl Fn(io::Error) -> VerifyError,
 ) -> Result<Digest, VerifyError> {
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let read = match decoder.read(&mut buffer) {
-            Ok(0) => return Ok(Digest::from_hasher(hasher)),
+            Ok(0) => return Ok(hasher.finish()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(error)),
@@ -150,7 +148,7 @@ fn copy_decompressed(
 struct HashingReader {
     inner: io::Take<File>,
     count: Rc<Cell<u64>>,
-    hasher: Rc<RefCell<Sha256>>,
+    hasher: Rc<RefCell<Hasher>>,
     /// The last error of the disk.
     error: Rc<Cell<Option<io::Error>>>,
 }

@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 
 use chrono::Utc;
+use contree_registry::Hasher;
 use contree_sandbox::LayerId;
 use rusqlite::Connection;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::missing_layers::MissingLayer;
@@ -284,15 +284,13 @@ fn find_uploads(engine: &Engine) -> Result<Vec<(String, u64)>, StorageError> {
 
 /// The digest of a file in lower-case hexadecimal, and its size.
 fn hash(path: &Path) -> io::Result<(String, u64)> {
-    let mut hash = HashWriter(Sha256::new());
+    let mut hash = HashWriter(Hasher::new());
     let size = io::copy(&mut File::open(path)?, &mut hash)?;
-    let digest = hash.0.finalize();
-    let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((digest, size))
+    Ok((hash.0.finish().hex().to_owned(), size))
 }
 
 /// A writer that hashes its input.
-struct HashWriter(Sha256);
+struct HashWriter(Hasher);
 
 impl io::Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

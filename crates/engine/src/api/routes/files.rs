@@ -1,6 +1,5 @@
 //! Routes of uploaded files.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -9,8 +8,8 @@ use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use contree_registry::Hasher;
 use futures_util::StreamExt as _;
-use sha2::{Digest as _, Sha256};
 
 use crate::api::extract::{Path, Query, limit, offset};
 use crate::api::types::{File, FileResponse, FilesListResponse, ListFilesQuery};
@@ -46,7 +45,7 @@ pub(super) async fn upload(
         Ok(file)
     })
     .await?;
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new();
     let mut size: u64 = 0;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
@@ -61,13 +60,7 @@ pub(super) async fn upload(
         })
         .await?;
     }
-    let digest = hash
-        .finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+    let digest = hash.finish().hex().to_owned();
     let stored = blocking(move || {
         // Readable by all: a sandbox's first process runs as another user. The data directory
         // itself is private.
