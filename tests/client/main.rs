@@ -9,10 +9,15 @@
 
 mod access;
 mod events;
+#[cfg(feature = "testing")]
+mod faults;
 mod files;
 mod images;
 mod mocks;
 mod operations;
+mod redirects;
 mod retries;
+mod runtimes;
+mod secrets;
 mod support;
 mod unix;
