@@ -98,5 +98,7 @@ pub use contree_engine as engine;
 
 pub use api::{ByteStream, Client, OperationKind, OperationStatus, ResponseValue, builder, types};
 pub use backend::{Backend, RetryPolicy};
-pub use client::{CancelOnDrop, CapturedStream, FileStream, ImageRef, Outcome, OutcomeBuilder, Run, events};
+pub use client::{
+    CancelOnDrop, CapturedStream, FileStream, ImageRef, Outcome, OutcomeBuilder, Run, events,
+};
 pub use error::Error;

@@ -97,12 +97,14 @@ impl StubOperation {
             }
         };
         types::InstanceResult {
-            state: self.exit().map(|(code, signal, timed_out)| types::ProcessState {
-                exit_code: Some(code),
-                signal: Some(signal),
-                timed_out: Some(timed_out),
-                ..types::ProcessState::default()
-            }),
+            state: self
+                .exit()
+                .map(|(code, signal, timed_out)| types::ProcessState {
+                    exit_code: Some(code),
+                    signal: Some(signal),
+                    timed_out: Some(timed_out),
+                    ..types::ProcessState::default()
+                }),
             stdout: Some(stream(false)),
             stderr: Some(stream(true)),
             resources: None,
@@ -142,7 +144,12 @@ impl StubOperation {
                 encoding,
                 truncated: None,
             };
-            push(&mut frames, 1, if *is_error { "stderr" } else { "stdout" }, data);
+            push(
+                &mut frames,
+                1,
+                if *is_error { "stderr" } else { "stdout" },
+                data,
+            );
         }
         if let Some((code, signal, timed_out)) = self.exit() {
             let data = types::EventDataExit {

@@ -257,7 +257,8 @@ fn invalid(message: impl ToString) -> Refusal {
 impl ServiceState {
     /// The fault of the next request of a kind, if it has one. The oldest fault comes first.
     fn take_fault(&mut self, route: Option<Route>) -> Option<Fault> {
-        let of_route = |of: Route| of == Route::Any || route.is_some_and(|route| of.includes(route));
+        let of_route =
+            |of: Route| of == Route::Any || route.is_some_and(|route| of.includes(route));
         let found = self
             .faults
             .iter()
@@ -286,8 +287,7 @@ impl ServiceState {
     }
 
     fn spawn(&mut self, body: &[u8]) -> Answer {
-        let request: types::InstanceSpawnRequest =
-            serde_json::from_slice(body).map_err(invalid)?;
+        let request: types::InstanceSpawnRequest = serde_json::from_slice(body).map_err(invalid)?;
         let image = match &request.image {
             ImageRef::Uuid(id) => self.images.contains_key(id).then_some(*id),
             ImageRef::Tag(tag) => self.tagged(tag),
@@ -420,8 +420,7 @@ impl ServiceState {
         let (id, _) = self.parse_image(id)?;
         let mut tag = None;
         if method == Method::PATCH {
-            let request: types::ImageTagRequest =
-                serde_json::from_slice(body).map_err(invalid)?;
+            let request: types::ImageTagRequest = serde_json::from_slice(body).map_err(invalid)?;
             self.remove_tag(&request.tag);
             tag = Some(request.tag);
         }

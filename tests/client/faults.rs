@@ -58,8 +58,12 @@ async fn until_nothing_runs(server: &StubServer) {
 
 #[tokio::test]
 async fn a_run_that_never_ends_is_an_error_after_its_own_time_limit() {
-    for fault in [None, Some(Fault::KeepAlive), Some(Fault::EventErrors), Some(Fault::RepeatEvents)]
-    {
+    for fault in [
+        None,
+        Some(Fault::KeepAlive),
+        Some(Fault::EventErrors),
+        Some(Fault::RepeatEvents),
+    ] {
         let (server, client) = start_server();
         server.script(ScriptedRun::new("cat").stdout("a").never_ends());
         if let Some(fault) = fault {
@@ -102,7 +106,12 @@ async fn an_ended_run_has_its_outcome_whatever_its_events_do() {
         Fault::Redirect { status: 307 },
     ] {
         let (server, client) = start_server();
-        server.script(ScriptedRun::new("x").stdout("out").stderr("err").exit_code(3));
+        server.script(
+            ScriptedRun::new("x")
+                .stdout("out")
+                .stderr("err")
+                .exit_code(3),
+        );
         server.inject_always(Route::Events, fault);
         let outcome = ends(client.run(request("x"))).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
@@ -161,7 +170,11 @@ async fn no_fault_starts_a_command_twice() {
         let error = ends(client.run(request("x"))).await.unwrap_err();
         let is_redirect = matches!(fault, Fault::Redirect { .. });
         assert_eq!(error.is_unconfirmed(), !is_redirect, "{fault:?}: {error}");
-        assert_eq!(server.operations().len(), usize::from(is_started), "{fault:?}");
+        assert_eq!(
+            server.operations().len(),
+            usize::from(is_started),
+            "{fault:?}"
+        );
         assert_eq!(server.requests().len(), 1, "{fault:?}");
     }
 }
@@ -183,7 +196,9 @@ async fn every_call_ends_whatever_the_server_does() {
         ends(client.list_images().send()).await.unwrap_err();
         ends(client.cancel(run.operation)).await.unwrap_err();
         ends(client.wait(run.operation, None)).await.unwrap_err();
-        ends(client.outcome(run.operation, |_| {})).await.unwrap_err();
+        ends(client.outcome(run.operation, |_| {}))
+            .await
+            .unwrap_err();
         ends(client.find_file("ab")).await.unwrap_err();
         ends(client.upload_bytes("x".into())).await.unwrap_err();
     }
@@ -197,8 +212,15 @@ async fn an_answer_that_is_too_long_names_the_limit_and_the_remedy() {
     let error: Error = client.list_images().send().await.unwrap_err().into();
     assert!(matches!(error, Error::Protocol(_)), "{error}");
     let text = error.to_string();
-    assert!(text.contains("100000 bytes") && text.contains("with_answer_limit"), "{text}");
-    assert_eq!(server.requests().len(), 1, "the answer would be as long again");
+    assert!(
+        text.contains("100000 bytes") && text.contains("with_answer_limit"),
+        "{text}"
+    );
+    assert_eq!(
+        server.requests().len(),
+        1,
+        "the answer would be as long again"
+    );
 }
 
 #[tokio::test]
@@ -341,7 +363,12 @@ fn peak_memory() -> u64 {
 fn memory_stays_bounded_whatever_the_server_sends() {
     const LIMIT_KIB: u64 = 64 * 1024;
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "faults::with_a_flood", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "faults::with_a_flood",
+            "--ignored",
+            "--nocapture",
+        ])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

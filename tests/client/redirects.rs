@@ -15,7 +15,11 @@ fn redirect(status: u16, target: &str) -> axum::response::Response {
 #[tokio::test]
 async fn a_redirect_never_starts_a_command_twice() {
     for status in [301, 302, 303, 307, 308] {
-        for target in ["/v1/instances", "/v1/instances/", "//127.0.0.1:1/v1/instances"] {
+        for target in [
+            "/v1/instances",
+            "/v1/instances/",
+            "//127.0.0.1:1/v1/instances",
+        ] {
             let stub = Stub::tcp(move |number, _| match number {
                 0 => redirect(status, target),
                 _ => answer(201, json!({"uuid": OPERATION})),
@@ -67,5 +71,8 @@ async fn reads_follow_redirects_within_the_server_and_not_for_ever() {
     assert_eq!(stub.count(), 6);
     let stub = Stub::tcp(|_, _| redirect(307, "http://[")).await;
     let error: Error = stub.client().list_images().send().await.unwrap_err().into();
-    assert!(error.to_string().contains("without a usable target"), "{error}");
+    assert!(
+        error.to_string().contains("without a usable target"),
+        "{error}"
+    );
 }

@@ -24,7 +24,9 @@ fn no_debug_output_has_a_secret() {
         .env(environment())
         .stdin(Some(input.try_into().unwrap()));
     let request: types::InstanceSpawnRequest = run.clone().try_into().unwrap();
-    let process = types::ExecSpec::builder().command("true").env(environment());
+    let process = types::ExecSpec::builder()
+        .command("true")
+        .env(environment());
     let credentials = types::RegistryCredentials::builder()
         .username(Some("me".to_owned()))
         .password(Some(SECRET.to_owned()));

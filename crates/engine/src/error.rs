@@ -232,6 +232,7 @@ impl ApiError {
     }
 
     /// Returns whether the engine was too busy, or had too few descriptors.
+    #[cfg(test)]
     pub(super) fn is_too_many(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
     }

@@ -22,7 +22,15 @@ struct ProcessState {
 
 impl ProcessState {
     fn read() -> Self {
-        let names = ["SigBlk:", "SigIgn:", "SigCgt:", "Umask:", "Uid:", "Gid:", "NoNewPrivs:"];
+        let names = [
+            "SigBlk:",
+            "SigIgn:",
+            "SigCgt:",
+            "Umask:",
+            "Uid:",
+            "Gid:",
+            "NoNewPrivs:",
+        ];
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let kept = |line: &&str| names.iter().any(|name| line.starts_with(name));
         Self {
@@ -54,7 +62,8 @@ fn driver() {
         assert_eq!(outcome.exit_code, Some(0));
     });
     // A client of a service sets up TLS.
-    if contree::Client::connect(contree::Backend::new("https://contree.example").unwrap()).is_err() {
+    if contree::Client::connect(contree::Backend::new("https://contree.example").unwrap()).is_err()
+    {
         println!("this machine has no certificates");
     }
     assert_eq!(ProcessState::read(), before);
@@ -71,7 +80,10 @@ fn driver() {
 
 fn run_driver(part: &str) {
     let output = Command::new("sh")
-        .args(["-ec", "ulimit -Sn 600; exec \"$0\" --exact engine::manners::driver --nocapture"])
+        .args([
+            "-ec",
+            "ulimit -Sn 600; exec \"$0\" --exact engine::manners::driver --nocapture",
+        ])
         .arg(std::env::current_exe().unwrap())
         .env(PART, part)
         .output()

@@ -1,9 +1,7 @@
 //! Keeps the values of some properties out of `Debug` output, such as passwords.
 
 use quote::quote;
-use syn::{
-    Attribute, Fields, Item, ItemStruct, Path, Token, parse_quote, punctuated::Punctuated,
-};
+use syn::{Attribute, Fields, Item, ItemStruct, Path, Token, parse_quote, punctuated::Punctuated};
 
 /// Replaces the derived `Debug` of every struct that has a field with a name in `hidden`.
 pub(super) fn hide(items: &mut Vec<Item>, hidden: &[&str]) {
@@ -90,9 +88,18 @@ mod tests {
         };
         hide(&mut file.items, &["password"]);
         let source = prettyplease::unparse(&file);
-        assert!(source.contains("#[derive(Clone)]\n    pub struct Login"), "{source}");
-        assert!(source.contains("#[derive(Clone, Debug)]\n    pub struct Page"), "{source}");
-        assert!(source.contains("impl<'a> ::std::fmt::Debug for Login<'a>"), "{source}");
+        assert!(
+            source.contains("#[derive(Clone)]\n    pub struct Login"),
+            "{source}"
+        );
+        assert!(
+            source.contains("#[derive(Clone, Debug)]\n    pub struct Page"),
+            "{source}"
+        );
+        assert!(
+            source.contains("impl<'a> ::std::fmt::Debug for Login<'a>"),
+            "{source}"
+        );
         assert!(source.contains(r#".field("user", &self.user)"#), "{source}");
         assert!(!source.contains("self.password"), "{source}");
     }

@@ -116,10 +116,11 @@ fn source(
         document: name.to_owned(),
         source: Box::new(source),
     })?;
-    let mut file: syn::File = syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
-        document: name.to_owned(),
-        source,
-    })?;
+    let mut file: syn::File =
+        syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
+            document: name.to_owned(),
+            source,
+        })?;
     hidden::hide(&mut file.items, hidden);
     Ok(prettyplease::unparse(&file))
 }

@@ -13,7 +13,10 @@ const TEST: &str = "CONTREE_TEST_DESCRIPTORS";
 /// Runs [`driver`] in a process with a limit of descriptors.
 fn with_descriptors(limit: u32) {
     let output = Command::new("sh")
-        .args(["-ec", &format!("ulimit -n {limit}; exec \"$0\" --exact descriptors::driver --nocapture")])
+        .args([
+            "-ec",
+            &format!("ulimit -n {limit}; exec \"$0\" --exact descriptors::driver --nocapture"),
+        ])
         .arg(std::env::current_exe().unwrap())
         .env(TEST, "1")
         .output()
@@ -45,7 +48,15 @@ async fn driver() {
     let local = TestEngine::new().await;
     // Opens the connections of the client, and the files of the first run.
     assert_eq!(local.run("true", json!({})).await.status, "SUCCESS");
-    let listed = async || local.get("/operations").await.json.as_array().unwrap().len();
+    let listed = async || {
+        local
+            .get("/operations")
+            .await
+            .json
+            .as_array()
+            .unwrap()
+            .len()
+    };
     assert_eq!(listed().await, 1);
     let runs = local.engine.data.path().join("run");
     for left in [0, 1, 3, 8, 20] {
