@@ -19,6 +19,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_replacement("ImageSource", "crate::ImageRef")
         .with_replacement("OperationStatus", "crate::OperationStatus")
         .with_replacement("OperationKind", "crate::OperationKind")
+        .with_hidden("env")
+        .with_hidden("password")
+        .with_hidden("stdin")
         // They only redirect, and the HTTP client follows redirects.
         .without_operation("inspectRedirect")
         .without_operation("inspectImageRedirect")

@@ -9,11 +9,16 @@
 
 mod access;
 mod events;
+#[cfg(feature = "testing")]
+mod faults;
 mod files;
 mod images;
 mod mocks;
 mod newer_service;
 mod operations;
+mod redirects;
 mod retries;
+mod runtimes;
+mod secrets;
 mod support;
 mod unix;

@@ -8,10 +8,12 @@
 //!   newer server does not make answers unreadable.
 //! - Structs and enumerations are `#[non_exhaustive]`; builders make the structs.
 //! - Functions that no user can call are hidden.
+//! - `Debug` does not show the values of secret properties.
 //! - Every operation of the document has a function, or is named as omitted.
 
 mod description;
 mod error;
+mod hidden;
 mod operations;
 mod refine;
 mod settings;
@@ -56,6 +58,7 @@ pub fn generate(document: &str, settings: &Settings) -> Result<Output, ClientErr
     let parsed = parse_document(name, &document)?;
     let mut client = source(name, || generator.generate_tokens(&parsed))?;
     operations::check(name, &operations, &client, settings.omitted())?;
+    hidden::hide(&mut client.items, settings.hidden());
     refine::refine(&mut client, &description, settings.has_state());
 
     transforms::apply(&mut document, settings.mock_transforms());

@@ -21,6 +21,7 @@ pub struct Settings {
     transforms: Vec<Transform>,
     mock_transforms: Vec<Transform>,
     omitted: Vec<String>,
+    hidden: Vec<String>,
 }
 
 impl Settings {
@@ -38,6 +39,7 @@ impl Settings {
             transforms: Vec::new(),
             mock_transforms: Vec::new(),
             omitted: Vec::new(),
+            hidden: Vec::new(),
         }
     }
 
@@ -86,6 +88,13 @@ impl Settings {
         self
     }
 
+    /// Hides the value of a property from `Debug`, in every type that has it, such as a password.
+    #[must_use]
+    pub fn with_hidden(mut self, property: &str) -> Self {
+        self.hidden.push(property.to_owned());
+        self
+    }
+
     pub(super) fn document(&self) -> &str {
         &self.document
     }
@@ -108,6 +117,10 @@ impl Settings {
 
     pub(super) fn omitted(&self) -> &[String] {
         &self.omitted
+    }
+
+    pub(super) fn hidden(&self) -> &[String] {
+        &self.hidden
     }
 
     /// Checks that every replaced schema exists in the document that the generator reads.
