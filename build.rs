@@ -4,15 +4,20 @@
 use std::{env, fs, path::PathBuf};
 
 use contree_codegen::api::{self, transforms};
+use contree_codegen::extensions::merge_texts;
 
 /// The API document.
 const API: &str = "openapi/contree.yaml";
+
+/// What the embedded engine has beyond it.
+const EXTENSIONS: &str = "openapi/extensions.yaml";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={API}");
+    println!("cargo::rerun-if-changed={EXTENSIONS}");
     let settings = api::Settings {
         document: API,
         library: "contree",
@@ -26,12 +31,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         transforms: transforms::CLIENT,
         mock_transforms: transforms::MOCKS,
     };
-    match api::generate(&fs::read_to_string(API)?, &settings) {
-        Ok(output) => {
-            fs::write(out.join("client.rs"), output.client)?;
-            fs::write(out.join("mocks.rs"), output.mocks)?;
-        }
-        Err(problem) => println!("cargo::error={problem}"),
+    match merge_texts(&fs::read_to_string(API)?, &fs::read_to_string(EXTENSIONS)?) {
+        Ok(document) => match api::generate(&document, &settings) {
+            Ok(output) => {
+                fs::write(out.join("client.rs"), output.client)?;
+                fs::write(out.join("mocks.rs"), output.mocks)?;
+            }
+            Err(problem) => println!("cargo::error={problem}"),
+        },
+        Err(problem) => println!("cargo::error={EXTENSIONS}: {problem}"),
     }
     #[cfg(feature = "mcp")]
     {
@@ -42,6 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             manifest: "tools.yaml",
             templates: "templates",
             api: API,
+            extensions: Some(EXTENSIONS),
             handlers: "src/tools/handlers",
             scheme: "contree",
             version: &env::var("CARGO_PKG_VERSION")?,

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeSet,
     fmt,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -9,6 +10,7 @@ use std::{
 
 use reqwest::redirect;
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
+use tokio::sync::OnceCell;
 
 use crate::{
     Error,
@@ -24,6 +26,8 @@ pub(crate) struct ClientState {
     /// The HTTP client for uploads. It has no idle timeout, since a server sends nothing while it
     /// receives.
     uploads: Arc<OnceLock<reqwest::Client>>,
+    /// The names of the extensions that the backend has, once it was asked.
+    extensions: Arc<OnceCell<BTreeSet<String>>>,
     /// An object that must live as long as the client, such as the embedded engine.
     guard: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -51,6 +55,7 @@ impl Client {
             credentials: backend.credentials()?,
             backend: Arc::new(backend),
             uploads: Arc::default(),
+            extensions: Arc::default(),
             guard: None,
         };
         Ok(Self::new_with_client(&base, http, state))
@@ -70,6 +75,11 @@ impl Client {
 }
 
 impl ClientState {
+    /// The names of the extensions that the backend has, once it was asked.
+    pub(super) fn extensions(&self) -> &OnceCell<BTreeSet<String>> {
+        &self.extensions
+    }
+
     /// The HTTP client for uploads, built at the first upload.
     pub(super) fn upload_client(&self, fallback: &reqwest::Client) -> reqwest::Client {
         self.uploads

@@ -3,9 +3,13 @@
 pub mod events;
 
 mod answers;
+mod archive_index;
 mod bodies;
 mod connect;
+mod delete;
+mod diff;
 mod errors;
+mod extensions;
 mod files;
 mod follow;
 mod hooks;
@@ -13,6 +17,7 @@ mod image_ref;
 mod images;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod local;
+mod log;
 mod new_file;
 mod outcome;
 mod retry;
@@ -20,7 +25,11 @@ mod runs;
 mod sse;
 
 pub(crate) use connect::ClientState;
+pub use diff::DiffRequest;
 pub use image_ref::ImageRef;
 pub use images::FileStream;
+pub use log::LogRequest;
+#[cfg(feature = "mcp")]
+pub(crate) use log::{OriginMemory, RememberedOrigin};
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
 pub use runs::Run;

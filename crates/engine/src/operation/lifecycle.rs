@@ -104,8 +104,8 @@ impl OperationTask {
     }
 }
 
-/// Accepts an operation. Answers show `request`, so it has no secrets. Blocks. 429 if too many
-/// operations wait.
+/// Accepts an operation. Answers show `request`, so it has no secrets. `client` is the program that
+/// asks, as it names itself. Blocks. 429 if too many operations wait.
 ///
 /// The run directory and its lock exist before the record does, so no other engine takes the
 /// operation for orphaned.
@@ -116,6 +116,7 @@ pub(crate) fn accept(
     kind: &str,
     image: Option<Uuid>,
     request: &Value,
+    client: Option<&str>,
 ) -> Result<QueuedOperation, ApiError> {
     if engine.stopping.is_cancelled() {
         return Err(ApiError::new(
@@ -153,6 +154,7 @@ pub(crate) fn accept(
                 image,
                 request,
                 owner_socket: engine.socket(),
+                client,
                 created_at,
             },
         )

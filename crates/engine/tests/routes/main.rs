@@ -6,6 +6,7 @@
 
 mod archives;
 mod depth;
+mod diff;
 mod endings;
 mod errors;
 mod events;
@@ -13,6 +14,7 @@ mod every_operation;
 mod following;
 mod full_disk;
 mod grep;
+mod history;
 mod images;
 mod import;
 mod inspect;
