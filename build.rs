@@ -4,9 +4,13 @@
 use std::{env, fs, path::PathBuf};
 
 use contree_codegen::api::{self, transforms};
+use contree_codegen::extensions::merge_texts;
 
 /// The API document.
 const API: &str = "openapi/contree.yaml";
+
+/// What the embedded engine has beyond it.
+const EXTENSIONS: &str = "openapi/extensions.yaml";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -27,12 +31,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .without_operation("inspectImageRedirect")
         .with_transforms(transforms::CLIENT)
         .with_mock_transforms(transforms::MOCKS);
-    match api::generate(&fs::read_to_string(API)?, &settings) {
-        Ok(output) => {
-            fs::write(out.join("client.rs"), output.client)?;
-            fs::write(out.join("mocks.rs"), output.mocks)?;
-        }
-        Err(problem) => println!("cargo::error={problem}"),
+    println!("cargo::rerun-if-changed={EXTENSIONS}");
+    match merge_texts(&fs::read_to_string(API)?, &fs::read_to_string(EXTENSIONS)?) {
+        Ok(document) => match api::generate(&document, &settings) {
+            Ok(output) => {
+                fs::write(out.join("client.rs"), output.client)?;
+                fs::write(out.join("mocks.rs"), output.mocks)?;
+            }
+            Err(problem) => println!("cargo::error={problem}"),
+        },
+        Err(problem) => println!("cargo::error={EXTENSIONS}: {problem}"),
     }
     #[cfg(feature = "mcp")]
     {
@@ -43,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             manifest: "tools.yaml",
             templates: "templates",
             api: API,
+            extensions: Some(EXTENSIONS),
             handlers: "src/tools/handlers",
             scheme: "contree",
             version: &env::var("CARGO_PKG_VERSION")?,

@@ -78,6 +78,9 @@ pub enum Error {
          or enter a runtime with `Handle::enter` first"
     )]
     NoRuntime,
+    /// The backend cannot do this, and the client cannot do it without the backend.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The embedded engine could not be started.
     #[error("the embedded engine: {0}")]
     Engine(String),

@@ -37,6 +37,8 @@
 //!   operation and [`cancel`](Client::cancel) it.
 //! - Files are uploaded with [`upload_path`](Client::upload_path), and read from images with
 //!   [`read`](Client::read) and [`download`](Client::download).
+//! - [`log`](Client::log) lists what an image was made from, and [`diff`](Client::diff) the files
+//!   that differ between two images, also as a patch.
 //! - [`types`] holds the types of the API document.
 //! - [`Backend`] holds the address, the credentials, the timeouts and the retry policy.
 //!
@@ -101,6 +103,7 @@ pub use contree_engine as engine;
 pub use api::{ByteStream, Client, OperationKind, OperationStatus, ResponseValue, builder, types};
 pub use backend::{Backend, RetryPolicy};
 pub use client::{
-    CancelOnDrop, CapturedStream, FileStream, ImageRef, Outcome, OutcomeBuilder, Run, events,
+    CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
+    OutcomeBuilder, Run, events,
 };
 pub use error::Error;

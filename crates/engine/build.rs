@@ -2,18 +2,29 @@
 
 use std::{env, fs, path::PathBuf};
 
+use contree_codegen::extensions::merge_texts;
 use contree_codegen::server::{self, Settings};
 
 /// The API document: a symbolic link here, and a copy of the file in a published package.
 const DOCUMENT: &str = "openapi/contree.yaml";
+/// What this engine has beyond it, in the same directory.
+const EXTENSIONS: &str = "openapi/extensions.yaml";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={DOCUMENT}");
+    println!("cargo::rerun-if-changed={EXTENSIONS}");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    match server::generate(&fs::read_to_string(DOCUMENT)?, &settings()) {
-        Ok(types) => fs::write(out.join("types.rs"), types)?,
-        Err(problem) => println!("cargo::error={DOCUMENT}: {problem}"),
+    let merged = merge_texts(
+        &fs::read_to_string(DOCUMENT)?,
+        &fs::read_to_string(EXTENSIONS)?,
+    );
+    match merged {
+        Ok(document) => match server::generate(&document, &settings()) {
+            Ok(types) => fs::write(out.join("types.rs"), types)?,
+            Err(problem) => println!("cargo::error={DOCUMENT}: {problem}"),
+        },
+        Err(problem) => println!("cargo::error={EXTENSIONS}: {problem}"),
     }
     Ok(())
 }
@@ -87,6 +98,7 @@ const NUMBERS: &[(&str, &str)] = &[
     ("*.pid", "i64"),
     ("ProcessState.exit_code", "i64"),
     ("ProcessState.signal", "i64"),
+    ("ImageLogEntry.exit_code", "i64"),
     ("EventDataExit.code", "i64"),
     ("EventDataExit.signal", "i64"),
 ];

@@ -1,6 +1,8 @@
 //! Building the clients of a backend.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, collections::BTreeSet, fmt, sync::Arc};
+
+use tokio::sync::OnceCell;
 
 use super::http_clients::HttpClients;
 use crate::{
@@ -15,6 +17,8 @@ pub(crate) struct ClientState {
     pub(super) backend: Arc<Backend>,
     pub(super) credentials: Credentials,
     pub(super) http: Arc<HttpClients>,
+    /// The names of the extensions that the backend has, once it was asked.
+    extensions: Arc<OnceCell<BTreeSet<String>>>,
     /// An object that must live as long as the client, such as the embedded engine.
     guard: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -40,6 +44,7 @@ impl Client {
             credentials: backend.credentials()?,
             backend: Arc::new(backend),
             http: Arc::new(http),
+            extensions: Arc::default(),
             guard: None,
         };
         // The generated code only builds requests with this client. The hooks send them.
@@ -63,6 +68,13 @@ impl Client {
         let mut client = self.clone();
         client.inner.guard = None;
         client
+    }
+}
+
+impl ClientState {
+    /// The names of the extensions that the backend has, once it was asked.
+    pub(super) fn extensions(&self) -> &OnceCell<BTreeSet<String>> {
+        &self.extensions
     }
 }
 

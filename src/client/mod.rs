@@ -3,12 +3,16 @@
 pub mod events;
 
 mod answers;
+mod archive_index;
 mod background;
 mod bodies;
 mod cancel;
 mod connect;
 mod deadline;
+mod delete;
+mod diff;
 mod errors;
+mod extensions;
 mod files;
 mod follow;
 mod hooks;
@@ -17,6 +21,7 @@ mod image_ref;
 mod images;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod local;
+mod log;
 mod new_file;
 mod outcome;
 mod redirects;
@@ -29,7 +34,11 @@ pub use cancel::CancelOnDrop;
 pub(crate) use connect::ClientState;
 #[cfg(feature = "testing")]
 pub(crate) use files::sha256;
+pub use diff::DiffRequest;
 pub use image_ref::ImageRef;
 pub use images::FileStream;
+pub use log::LogRequest;
+#[cfg(feature = "mcp")]
+pub(crate) use log::{OriginMemory, RememberedOrigin};
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
 pub use runs::Run;

@@ -53,6 +53,16 @@ pub(crate) fn touch(c: &Connection, backend: &str, key: &str) -> Result<(), DbEr
     Ok(())
 }
 
+/// Deletes the entries about an image. Their keys have its UUID in the second line.
+pub(crate) fn forget_image(c: &Connection, backend: &str, image: &str) -> Result<(), DbError> {
+    c.execute(
+        "DELETE FROM contents WHERE backend = ?1
+         AND substr(key, instr(key, char(10)) + 1, length(?2)) = ?2",
+        [backend, image],
+    )?;
+    Ok(())
+}
+
 /// Stores a body and deletes the entries unused for longest, down to [`MAX_TOTAL_BYTES`].
 pub(crate) fn insert(
     c: &Connection,
@@ -95,6 +105,27 @@ fn insert_within(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_entries_of_a_deleted_image_are_deleted() {
+        let c = super::super::in_memory().unwrap();
+        let (one, two) = ("11111111-aaaa", "22222222-bbbb");
+        for image in [one, two] {
+            for kind in ["list", "read", "grep"] {
+                insert(&c, "b", &format!("{kind}\n{image}\n/{one}"), b"x", 1).unwrap();
+            }
+        }
+        forget_image(&c, "b", one).unwrap();
+        let left: Vec<String> = c
+            .prepare("SELECT key FROM contents")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert!(left.iter().all(|key| key.contains(two)), "{left:?}");
+    }
 
     #[test]
     fn the_least_recently_used_entries_are_deleted_first() {

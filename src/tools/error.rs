@@ -259,7 +259,10 @@ impl From<Error> for ToolError {
             Error::Connection(_) | Error::Timeout(_) | Error::NotContree(_) => Self::Unreachable,
             Error::Api { status, .. } if *status == 404 => Self::NotFound,
             Error::Api { status, .. } if status.is_server_error() => Self::BackendFailed,
-            Error::Api { .. } | Error::Protocol(_) | Error::Unconfirmed(_) => Self::BackendRefused,
+            Error::Api { .. }
+            | Error::Protocol(_)
+            | Error::Unconfirmed(_)
+            | Error::Unsupported(_) => Self::BackendRefused,
             Error::Io { .. } | Error::FileChanged { .. } => Self::LocalFile,
             Error::InvalidArgument(_) => Self::InvalidArgument,
             Error::WaitTimedOut { .. } => Self::StillRunning,

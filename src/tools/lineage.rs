@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::results::{Lineage, LineageData};
 use super::{Context, ToolError};
+use crate::client::{OriginMemory, RememberedOrigin};
 use crate::store::Store;
 use crate::store::lineage::{self, ImageProvenance};
 use crate::types::{OperationMetadata, OperationSummary};
@@ -114,6 +116,42 @@ pub(super) async fn record(
         made_at: Some(chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
     };
     sources.store_origins(vec![origin]).await;
+}
+
+/// What the state store remembers of the origins of images.
+pub(super) struct StoredOrigins<'a>(LineageSources<'a>);
+
+/// Returns the memory of the origins of a backend's images.
+pub(super) fn memory<'a>(cx: &'a Context, client: &'a Client) -> StoredOrigins<'a> {
+    StoredOrigins(LineageSources {
+        client,
+        store: cx.session().store(),
+        backend: client.backend().identity(),
+    })
+}
+
+impl OriginMemory for StoredOrigins<'_> {
+    fn origin(&self, image: Uuid) -> BoxFuture<'_, Option<RememberedOrigin>> {
+        Box::pin(async move {
+            let known = self.0.find_stored(&image.to_string()).await?;
+            let uuid = |text: Option<String>| text.and_then(|text| text.parse().ok());
+            Some(RememberedOrigin {
+                parent: uuid(known.parent),
+                operation: uuid(known.operation),
+                kind: Some(known.kind).filter(|kind| !kind.is_empty()),
+                command: known.source,
+                created_at: known.made_at,
+            })
+        })
+    }
+
+    fn children(&self, image: Uuid) -> BoxFuture<'_, Vec<Uuid>> {
+        Box::pin(async move {
+            let children = self.0.child_images(&image.to_string()).await;
+            let uuids = children.iter().filter_map(|child| child.parse().ok());
+            uuids.collect()
+        })
+    }
 }
 
 fn shorten(command: &str) -> String {

@@ -8,6 +8,8 @@ mod config;
 mod documents;
 #[cfg(target_os = "linux")]
 mod engine;
+#[cfg(target_os = "linux")]
+mod extensions;
 mod guides;
 mod hostile;
 #[cfg(target_os = "linux")]

@@ -49,6 +49,21 @@ impl Session {
         address
     }
 
+    /// Adds an operation that made the image [`RESULT`].
+    fn add_result(&self) {
+        self.stub.add_operation(json!({
+            "image_uuid": IMAGE, "result_image_uuid": RESULT, "metadata": {"command": "make", "image": IMAGE},
+        }));
+    }
+
+    /// Gives the service the extensions, and starts a new server, since a server asks only once.
+    fn extend(&mut self) {
+        self.stub.extend();
+        self.raw.close_input();
+        self.raw.exit(ANSWER_TIMEOUT);
+        self.raw = RawClient::initialized(self.home.command_for(&self.url), "2025-11-25");
+    }
+
     /// Starts a command that runs until it is cancelled.
     fn sleeping(&mut self) -> Value {
         self.raw.call_ok(
@@ -138,10 +153,15 @@ struct Api(Vec<(String, Vec<String>, String)>);
 
 impl Api {
     fn load() -> Self {
-        let text =
-            std::fs::read_to_string(crate::support::repository().join("openapi/contree.yaml"))
-                .unwrap();
-        let document: Value = serde_yaml::from_str(&text).unwrap();
+        let read = |name: &str| {
+            let path = crate::support::repository().join("openapi").join(name);
+            std::fs::read_to_string(path).unwrap()
+        };
+        let merged = contree_codegen::extensions::merge_texts(
+            &read("contree.yaml"),
+            &read("extensions.yaml"),
+        );
+        let document: Value = serde_yaml::from_str(&merged.unwrap()).unwrap();
         let mut operations = Vec::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
@@ -233,6 +253,34 @@ fn use_tool(tool: &str, session: &mut Session) {
             json!({"image": "tag:base", "tag": "y"}),
             json!({"image_uuid": IMAGE}),
         ],
+        "log" => {
+            session.add_result();
+            session.raw.call_ok("log", json!({"image": RESULT}));
+            session.raw.call_ok("log", json!({"image": "tag:base"}));
+            session.extend();
+            vec![json!({"image": RESULT})]
+        }
+        "diff" => {
+            session.add_result();
+            let arguments = json!({"image": RESULT, "path": "/b", "patch": true});
+            let found = session.raw.call_ok("diff", arguments.clone());
+            assert_eq!(found["changes"][0]["change"], "modified", "{found}");
+            let base = json!({"image": RESULT, "base": "tag:base", "path": "/b"});
+            session.raw.call_ok("diff", base);
+            session.extend();
+            vec![arguments]
+        }
+        "delete_image" => {
+            let refused = session
+                .raw
+                .call_error("delete_image", json!({"image": IMAGE}));
+            assert!(
+                refused.contains("this service cannot delete images"),
+                "{refused}"
+            );
+            session.extend();
+            vec![json!({"image": "tag:base", "force": true})]
+        }
         "list_operations" | "whoami" => vec![json!({})],
         "get_operation" | "cancel_operation" => vec![json!({"operation_id": running(session)})],
         "wait_operations" => {
@@ -290,6 +338,7 @@ fn results_match_their_schemas() {
             )
         })
         .collect();
+    session.stub.extend();
     let saved = session.home.path().join("saved");
     let sleeping = session.sleeping();
     let over = session.raw.call_ok(
@@ -367,6 +416,9 @@ fn results_match_their_schemas() {
             json!({"operation_ids": [over, sleeping], "mode": "any"}),
         ),
         ("cancel_operation", json!({"operation_id": sleeping})),
+        ("log", json!({"image": IMAGE})),
+        ("diff", json!({"image": IMAGE, "patch": true})),
+        ("delete_image", json!({"image": IMAGE})),
         ("whoami", json!({})),
         ("get_guide", json!({"section": "async"})),
     ] {

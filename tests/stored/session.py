@@ -160,6 +160,9 @@ def fill(program, tool, environment, directory, facts):
     records = sqlite3.connect(os.path.join(data, "store.db"))
     with records:
         records.execute("UPDATE meta SET value = ? WHERE key = 'host_image'", [base])
+        # Pruning keeps what is younger than a minute.
+        records.execute("UPDATE images SET created_at = created_at - 3600000000")
+        records.execute("UPDATE operations SET created_at = created_at - 3600000000, ended_at = ended_at - 3600000000")
     records.close()
     subprocess.run([program, "engine", "prune", "--older-than", "0"], env=environment, check=True, stdout=subprocess.DEVNULL)
 

@@ -44,6 +44,9 @@ pub(crate) struct NotedLayer {
     /// For a squashed layer: the top of the chain that it replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stands_for: Option<u64>,
+    /// The number of files and links that it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +195,7 @@ impl From<&RecordedLayer> for NotedLayer {
             bytes: layer.bytes,
             chain: layer.chain.clone(),
             stands_for: layer.stands_for,
+            files: layer.files,
         }
     }
 }
@@ -207,6 +211,7 @@ mod tests {
             bytes: 17,
             chain: None,
             stands_for: None,
+            files: None,
         });
         let tag = LayerNote::Tag(NotedTag::now("a/b:1", Uuid::from_u128(1), true));
         let mut text = layer.line();

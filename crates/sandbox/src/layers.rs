@@ -289,16 +289,26 @@ impl LayerStore {
                 layers.len()
             )));
         }
+        self.links(layers)
+    }
+
+    /// The short links of layers, without a limit on their number: nothing is mounted.
+    pub(crate) fn links(&self, layers: &[LayerId]) -> Result<Vec<PathBuf>, Error> {
         for &layer in layers {
-            if !self.layer_exists(layer) {
-                return Err(Error::Invalid(format!(
-                    "layer {} of the image is missing in {}",
-                    layer.0,
-                    self.root().display()
-                )));
-            }
+            self.check_layer(layer)?;
         }
         Ok(layers.iter().map(|&layer| layer_link(layer)).collect())
+    }
+
+    fn check_layer(&self, layer: LayerId) -> Result<(), Error> {
+        if self.layer_exists(layer) {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "layer {} of the image is missing in {}",
+            layer.0,
+            self.root().display()
+        )))
     }
 
     /// Replaces the unfinished layer of a run directory with an empty one. Returns the new

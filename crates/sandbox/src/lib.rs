@@ -1,7 +1,8 @@
 //! Namespaces, overlay layers and a hardened pid 1: sandboxes for commands on immutable images.
 //!
 //! A [`LayerStore`] keeps the layers of images in a directory. A [`Sandbox`] runs commands on a
-//! chain of layers. A [`View`] reads files of a chain without running anything from it.
+//! chain of layers. A [`View`] reads files of a chain without running anything from it, and a
+//! [`Comparison`] finds the files that differ between two chains.
 //! [`diagnose`] reports whether this machine can run sandboxes, and if not, why.
 //!
 //! All calls block. No program besides the caller's is needed: a process that links this crate
@@ -58,8 +59,9 @@
 // - `protocol` defines the data that the engine and the init exchange.
 // - `ids`, `cgroup`, `host_root`, `store` and `init` each do one part. None of them starts an init.
 // - `launch` starts the init. `error` combines the errors of the modules above.
-// - `layers` joins `store` with `launch`. `sandbox`, `view` and `unpack_task` use both.
+// - `layers` joins `store` with `launch`. `sandbox`, `view`, `compare` and `unpack_task` use both.
 mod cgroup;
+mod compare;
 mod diagnose;
 mod error;
 pub mod host_root;
@@ -81,6 +83,7 @@ mod walk;
 
 pub use cgroup::control_groups::ControlGroups;
 pub use cgroup::group::ReachedMemoryLimit;
+pub use compare::{ComparedLayers, Comparison};
 pub use diagnose::{Check, CheckState, diagnose};
 pub use error::Error;
 pub use host_root::{HostError, HostReport};
@@ -92,6 +95,7 @@ pub use options::StoreOptions;
 pub use os::error::OsError;
 pub use os::limits::{descriptor_limit, raise_descriptor_limit};
 pub use os::usage::Usage;
+pub use protocol::compare::{ComparedSide, Difference};
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{
     Command, Exit, FileCopy, LayerId, Limits, Network, NewDirectory, Process, SandboxOutcome,

@@ -137,17 +137,24 @@ impl View {
     ) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
         let init = self.init.lock().unwrap_or_else(PoisonError::into_inner);
         wire::send(init.socket(), request, &[]).map_err(wire_error)?;
-        let answer = init
-            .receive(Instant::now() + self.timeout)
-            .map_err(|error| {
-                init.kill();
-                wire_error(error)
-            })?;
-        match answer {
-            (Reply::ViewFailed { errno }, _) => Err(lookup_error(errno)),
-            (Reply::Failed(failure), _) => Err(plain_error(failure).into()),
-            other => Ok(other),
-        }
+        let answer = init.receive(Instant::now() + self.timeout);
+        read_answer(&init, answer)
+    }
+}
+
+/// Reads the answer of a helper that looks into layers. A helper without an answer is killed.
+pub(crate) fn read_answer(
+    init: &InitProcess,
+    answer: Result<(Reply, Vec<OwnedFd>), WireError>,
+) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
+    let answer = answer.map_err(|error| {
+        init.kill();
+        wire_error(error)
+    })?;
+    match answer {
+        (Reply::ViewFailed { errno }, _) => Err(lookup_error(errno)),
+        (Reply::Failed(failure), _) => Err(plain_error(failure).into()),
+        other => Ok(other),
     }
 }
 

@@ -25,6 +25,7 @@ pub fn compile_shipped(root: &Path) -> Result<Output, TaskError> {
         manifest: "tools.yaml",
         templates: "templates",
         api: "openapi/contree.yaml",
+        extensions: Some("openapi/extensions.yaml"),
         handlers: "src/tools/handlers",
         scheme: "contree",
         version: env!("CARGO_PKG_VERSION"),

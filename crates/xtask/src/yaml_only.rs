@@ -77,7 +77,8 @@ pub fn compile_added(root: &Path) -> Result<Output, TaskError> {
 
 fn api(root: &Path) -> Result<Api, TaskError> {
     let document = files::read(root, "openapi/contree.yaml").map_err(TaskError::Source)?;
-    Ok(Api::load(&document)?)
+    let extensions = files::read(root, "openapi/extensions.yaml").map_err(TaskError::Source)?;
+    Ok(Api::load_all(&document, Some(&extensions))?)
 }
 
 fn compile_sources(

@@ -1,9 +1,12 @@
 //! Handlers for images: listing, importing and tagging.
 
 use super::import;
-use crate::ImageRef;
-use crate::tools::results::{GetImage, ImportImage, ListImages, SetTag};
-use crate::tools::{Context, Handlers, ImagesTools, ToolError, params};
+use crate::store::contents;
+use crate::tools::image::resolve;
+use crate::tools::paths::path_in_image;
+use crate::tools::results::{DeleteImage, Diff, GetImage, ImportImage, ListImages, Log, SetTag};
+use crate::tools::{Context, Handlers, ImagesTools, ToolError, lineage, params};
+use crate::{DiffRequest, ImageRef, LogRequest};
 
 impl ImagesTools for Handlers {
     async fn list_images(
@@ -123,5 +126,90 @@ impl ImagesTools for Handlers {
                 ToolError::from(error).safe_to_repeat("The tag may be set nevertheless.")
             })?;
         Ok(tagged.into_inner().into())
+    }
+
+    async fn log(&self, arguments: params::Log, cx: &Context) -> Result<Log, ToolError> {
+        let params::Log {
+            image,
+            limit,
+            offset,
+            children,
+        } = arguments;
+        let client = cx.client().await?;
+        cx.unless_cancelled(async {
+            let uuid = resolve(client, &image).await?;
+            let request = LogRequest {
+                limit,
+                offset,
+                children,
+            };
+            let memory = lineage::memory(cx, client);
+            let log = client.log_with(uuid, request, &memory).await?;
+            let next = log.next.map(|offset| {
+                let children = if children { ", children=true" } else { "" };
+                format!("log(image=\"{uuid}\", offset={offset}, limit={limit}{children})")
+            });
+            Ok::<_, ToolError>(Log::new(log, next))
+        })
+        .await
+    }
+
+    async fn diff(&self, arguments: params::Diff, cx: &Context) -> Result<Diff, ToolError> {
+        let params::Diff {
+            image,
+            base,
+            path,
+            patch,
+            limit,
+            offset,
+        } = arguments;
+        let client = cx.client().await?;
+        cx.unless_cancelled(async {
+            let uuid = resolve(client, &image).await?;
+            let base = match base {
+                Some(base) => Some(resolve(client, &base).await?),
+                None if client.has_extension("diff").await? => None,
+                None => client.parent_of(uuid, &lineage::memory(cx, client)).await?,
+            };
+            let request = DiffRequest {
+                base,
+                path: path_in_image(&path),
+                patch,
+                limit,
+                offset,
+            };
+            let diff = client.diff(uuid, &request).await?;
+            let next = diff.next.map(|offset| {
+                let path = serde_json::Value::from(request.path.as_str());
+                let patch = if patch { ", patch=true" } else { "" };
+                format!(
+                    "diff(image=\"{uuid}\", base=\"{}\", path={path}{patch}, offset={offset}, limit={limit})",
+                    diff.base
+                )
+            });
+            Ok::<_, ToolError>(Diff::new(diff, next))
+        })
+        .await
+    }
+
+    async fn delete_image(
+        &self,
+        arguments: params::DeleteImage,
+        cx: &Context,
+    ) -> Result<DeleteImage, ToolError> {
+        let params::DeleteImage { image, force } = arguments;
+        let client = cx.client().await?;
+        let uuid = resolve(client, &image).await?;
+        let deleted = client.delete_image_record(uuid, force).await;
+        let deleted = deleted.map_err(|error| {
+            ToolError::from(error).safe_to_repeat("The image may be deleted nevertheless.")
+        })?;
+        let (backend, key) = (client.backend().identity(), uuid.to_string());
+        let store = cx.session().store();
+        let forgotten = store.write(move |c| contents::forget_image(c, &backend, &key));
+        if let Err(error) = forgotten.await {
+            tracing::warn!("cannot remove cached contents of a deleted image: {error}");
+        }
+        Ok(deleted.into())
     }
 }

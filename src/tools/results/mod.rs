@@ -6,6 +6,7 @@
 
 mod account;
 mod files;
+mod history;
 mod images;
 mod inspection;
 mod operations;
@@ -18,6 +19,7 @@ use super::invisible::visible_json;
 
 pub use account::{RegistryAuth, RegistryTokenObtain, Whoami};
 pub use files::{Download, DownloadSource, Rsync, SkippedPath, Upload};
+pub use history::{DeleteImage, Diff, ImageChange, Log, LogEntry};
 pub use images::{GetImage, Image, Lineage, LineageData, ListImages, SetTag};
 pub use inspection::{FileEntry, Grep, GrepMatch, ListFiles, ReadFile};
 pub use operations::{

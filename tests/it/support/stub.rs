@@ -23,7 +23,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -45,6 +45,8 @@ struct Inner {
     checks_files: bool,
     failing_upload: Option<usize>,
     uploads: usize,
+    /// Whether the service has the extensions of the embedded engine.
+    extended: bool,
 }
 
 /// The stub service. It ends with its runtime.
@@ -86,6 +88,11 @@ impl Stub {
     /// Returns the `Authorization` header of each request so far.
     pub fn authorizations(&self) -> Vec<Option<String>> {
         self.lock().authorization.clone()
+    }
+
+    /// From now on, the service has the extensions of the embedded engine.
+    pub fn extend(&self) {
+        self.lock().extended = true;
     }
 
     /// Refuses all runs from now on, with this status.
@@ -165,6 +172,10 @@ impl Stub {
             .route("/inspect/{image}/", get(image))
             .route("/inspect/{image}/list", get(list))
             .route("/inspect/{image}/download", get(download))
+            .route("/inspect/{image}/archive", get(archive))
+            .route("/x/images/{image}", delete(delete_image))
+            .route("/x/images/{image}/log", get(image_log))
+            .route("/x/images/{image}/diff", get(image_diff))
             .route("/files", post(upload))
             .route("/files/{sha256}", get(file))
             .route("/instances", post(spawn))
@@ -209,13 +220,58 @@ fn image_json(uuid: &str, tag: Option<&str>) -> Value {
     json!({"uuid": uuid, "tag": tag, "created_at": "2026-01-02T03:04:05Z", "operation_uuid": null})
 }
 
-async fn whoami() -> Json<Value> {
-    Json(json!({
+async fn whoami(State(stub): State<Stub>) -> Json<Value> {
+    let mut account = json!({
         "token_uuid": "44444444-4444-4444-8444-444444444444",
         "token_expiration": null,
         "permissions": {"spawn": true, "import": false},
         "limits": {"instance_max_timeout": 3600},
         "operations_stat": {"SUCCESS": 1},
+    });
+    if stub.lock().extended {
+        account["x-extensions"] = json!(["delete", "diff", "log"]);
+    }
+    Json(account)
+}
+
+/// Returns an archive of the file `/b`, whose content differs between images.
+async fn archive(Path(uuid): Path<String>) -> Response {
+    let content = if uuid == IMAGE { "one\n" } else { "two\n" };
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive
+        .append_data(&mut header, "b", content.as_bytes())
+        .unwrap();
+    archive.into_inner().unwrap().into_response()
+}
+
+async fn delete_image(Path(uuid): Path<String>) -> Json<Value> {
+    Json(json!({"uuid": uuid, "tags": ["base"], "layers": 1, "bytes": 4096}))
+}
+
+async fn image_log(Path(uuid): Path<String>) -> Json<Value> {
+    let image = json!({
+        "uuid": uuid, "parent_uuid": IMAGE, "operation_uuid": IMAGE, "kind": "instance", "command": "make",
+        "created_at": "2026-01-02T03:04:05Z", "duration": 0.5, "exit_code": 1, "tags": ["base"], "client": "c/1",
+        "changed_files": 3, "changed_bytes": 4096, "children": 2, "removed": false,
+    });
+    let base =
+        json!({"uuid": IMAGE, "kind": "image_import", "tags": [], "children": 1, "removed": true});
+    Json(json!({"images": [image, base], "next": 2, "note": "a record is gone"}))
+}
+
+async fn image_diff(Path(uuid): Path<String>) -> Json<Value> {
+    let changes = json!([
+        {"path": "/a", "change": "added", "kind": "file", "size_after": 3},
+        {"path": "/b", "change": "renamed", "kind": "file", "from": "/c", "size_before": 1, "size_after": 1,
+            "mode_before": "0644", "mode_after": "0755", "owner_before": "0:0", "owner_after": "1:1"},
+        {"path": "/d", "change": "type", "kind": "symlink", "kind_before": "file", "size_before": 1},
+    ]);
+    Json(json!({
+        "image": uuid, "base": IMAGE, "changes": changes, "count": 9, "next": 3,
+        "patch": "diff --git a/a b/a\nnew file mode 100644\n",
     }))
 }
 
@@ -296,6 +352,7 @@ async fn list(Query(query): Query<BTreeMap<String, String>>) -> Response {
 /// of two bytes.
 async fn download(Query(query): Query<BTreeMap<String, String>>) -> Response {
     let bytes = match query.get("path").map(String::as_str) {
+        Some("/b") => b"one\n".to_vec(),
         Some("/text") => b"one\ntwo\nthree\n".to_vec(),
         Some("/binary") => vec![0xff, 0x00, 0x01],
         Some("/long") => "ä".repeat(100_000).into_bytes(),

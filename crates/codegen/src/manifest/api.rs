@@ -11,8 +11,6 @@ use super::shape::Shape;
 
 /// The operations and schemas of the API document.
 pub struct Api {
-    /// The name of the file.
-    pub file: String,
     /// Operations by id.
     pub operations: BTreeMap<String, Operation>,
     document: Value,
@@ -22,6 +20,8 @@ pub struct Api {
 pub struct Operation {
     /// The HTTP method in upper case.
     pub method: String,
+    /// The name of the file that describes it.
+    pub file: String,
     /// The line of its id.
     pub line: u64,
     parameters: Vec<Parameter>,
@@ -94,21 +94,33 @@ impl Api {
     /// # Errors
     /// A syntax error, or every operation without an id.
     pub fn load(source: &SourceFile) -> Result<Self, Vec<Problem>> {
-        let document: Value = serde_yaml::from_str(&source.text).map_err(|error| {
-            let line = error.location().map_or(1, |place| place.line());
-            let text = error.without_snippet().to_string();
-            let text = text.split(", set ").next().unwrap_or_default();
-            let text = text.split(" at line ").next().unwrap_or_default();
-            let text = format!("{text} (correct the YAML)");
-            vec![Problem::new(&source.name, line, text)]
-        })?;
+        Self::load_all(source, None)
+    }
+
+    /// Reads the document, and adds its extensions if there are any.
+    ///
+    /// # Errors
+    /// A syntax error, a part of the extensions that does not fit, or every operation without an
+    /// id.
+    pub fn load_all(
+        source: &SourceFile,
+        extensions: Option<&SourceFile>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut document = parse(source)?;
+        if let Some(extensions) = extensions {
+            crate::extensions::merge(&mut document, &parse(extensions)?)
+                .map_err(|error| vec![Problem::new(&extensions.name, 1, error.to_string())])?;
+        }
         let mut api = Self {
-            file: source.name.clone(),
             operations: BTreeMap::new(),
             document,
         };
         let mut problems = Vec::new();
         for (path, method, item, operation) in operations(&api.document) {
+            let is_extension = |extensions: &&SourceFile| {
+                path.starts_with("/x/") && extensions.text.contains(&format!("{path}:"))
+            };
+            let source = extensions.filter(is_extension).unwrap_or(source);
             let Some(id) = operation["operationId"].as_str() else {
                 let text = format!(
                     "{} {path} has no `operationId` (add one)",
@@ -122,7 +134,8 @@ impl Api {
                 continue;
             };
             let line = line_of(&source.text, &format!("operationId: {id}"));
-            let operation = api.operation(method, line, item, operation);
+            let mut operation = api.operation(method, line, item, operation);
+            operation.file.clone_from(&source.name);
             api.operations.insert(id.to_owned(), operation);
         }
         if problems.is_empty() {
@@ -153,6 +166,7 @@ impl Api {
         let mut others = media_types.map(|(name, _)| name).filter(|_| body.is_null());
         Operation {
             method: method.to_uppercase(),
+            file: String::new(),
             line,
             parameters: parameters.collect(),
             body_name: body_name.map(str::to_owned),
@@ -392,6 +406,17 @@ impl Api {
         }
         value
     }
+}
+
+fn parse(source: &SourceFile) -> Result<Value, Vec<Problem>> {
+    serde_yaml::from_str(&source.text).map_err(|error| {
+        let line = error.location().map_or(1, |place| place.line());
+        let text = error.without_snippet().to_string();
+        let text = text.split(", set ").next().unwrap_or_default();
+        let text = text.split(" at line ").next().unwrap_or_default();
+        let text = format!("{text} (correct the YAML)");
+        vec![Problem::new(&source.name, line, text)]
+    })
 }
 
 /// Merges `over` into `merged`: properties and required names are added, other keywords replaced.

@@ -57,7 +57,7 @@ fn check_coverage(
                 "name it in a tool's `uses`, or under `unexposed` of {file} with the reason"
             );
             problems.push(Problem::new(
-                &api.file,
+                &operation.file,
                 operation.line,
                 format!("no tool uses `{id}` ({remedy})"),
             ));

@@ -16,6 +16,8 @@ pub struct Project<'a> {
     pub templates: &'a str,
     /// The API document.
     pub api: &'a str,
+    /// The extensions of the API, if there are any.
+    pub extensions: Option<&'a str>,
     /// The directory of the handlers, for messages.
     pub handlers: &'a str,
     /// The scheme of the URIs of guides and resources.
@@ -29,7 +31,8 @@ pub struct Project<'a> {
 /// # Errors
 /// If a source cannot be read or the result cannot be written.
 pub fn generate(project: &Project<'_>, out_dir: &Path) -> io::Result<()> {
-    for path in [project.manifest, project.templates, project.api] {
+    let sources = [project.manifest, project.templates, project.api];
+    for path in sources.into_iter().chain(project.extensions) {
         println!("cargo::rerun-if-changed={path}");
     }
     match compile_files(project)? {
@@ -51,7 +54,9 @@ pub fn compile_files(project: &Project<'_>) -> io::Result<Result<Output, Vec<Pro
     let manifest = read(project.root, project.manifest)?;
     let templates = read_templates(&project.root.join(project.templates))?;
     let api = read(project.root, project.api)?;
-    Ok(Api::load(&api).and_then(|api| {
+    let extensions = project.extensions.map(|name| read(project.root, name));
+    let extensions = extensions.transpose()?;
+    Ok(Api::load_all(&api, extensions.as_ref()).and_then(|api| {
         compile(&Inputs {
             manifest: &manifest,
             api: &api,

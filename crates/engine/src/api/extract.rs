@@ -53,6 +53,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// The name and version of the program that sent a request, as its header `User-Agent` says.
+pub(super) struct ClientName(pub(super) Option<String>);
+
+/// The longest recorded name of a client, in bytes.
+const MAX_CLIENT_NAME: usize = 200;
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientName {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let value = parts.headers.get(axum::http::header::USER_AGENT);
+        // A header value that is text has only printable ASCII.
+        let name = value
+            .and_then(|value| value.to_str().ok())
+            .map(|name| name.chars().take(MAX_CLIENT_NAME).collect());
+        Ok(Self(name))
+    }
+}
+
 /// The message of a JSON error, without Rust's types and the position in the text.
 fn json_error(text: &str) -> String {
     let text = text

@@ -155,6 +155,7 @@ fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
             bytes: report.bytes,
             chain: None,
             stands_for: None,
+            files: Some(report.files),
         }),
         LayerNote::Image(NotedImage::of(&image)),
         LayerNote::Tag(NotedTag::now(TAG, image.uuid, false)),
@@ -164,7 +165,7 @@ fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
     engine
         .rows
         .write(|t| {
-            layers::mark_ready(t, layer, report.bytes)?;
+            layers::mark_ready(t, layer, report.bytes, Some(report.files))?;
             images::insert(t, &image)?;
             images::set_tag(t, TAG, image.uuid)?;
             Rows::set_meta(t, META_KEY, &image.uuid.to_string())

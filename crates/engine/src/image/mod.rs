@@ -1,6 +1,7 @@
-//! Images: the host image, views, archives, searches, and squashing of layer chains.
+//! Images: the host image, views, archives, comparisons, searches, and squashing of layer chains.
 
 pub(crate) mod archive;
+pub(crate) mod diff;
 pub(crate) mod host;
 pub(crate) mod lookup;
 pub(crate) mod search;

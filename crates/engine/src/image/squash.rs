@@ -119,6 +119,7 @@ fn write_squashed(
         bytes,
         chain: None,
         stands_for: Some(layer),
+        files: None,
     });
     engine
         .store
@@ -128,7 +129,7 @@ fn write_squashed(
     discard::commit_or_forget(engine, run, squashed)?;
     engine
         .rows
-        .write(|t| layers::mark_ready(t, squashed, bytes))
+        .write(|t| layers::mark_ready(t, squashed, bytes, None))
         .inspect_err(|_| discard::failed_commit(engine, squashed))?;
     engine.committed.notify_one();
     tracing::debug!(layer, squashed, count = upper.len(), "squashed layers");

@@ -100,6 +100,7 @@ fn make_image(
                     bytes,
                     chain: Some(chain),
                     stands_for: None,
+                    files: None,
                 };
                 notes.push((layer.id, LayerNote::Layer(noted)));
                 Some(layer.id)

@@ -24,6 +24,7 @@ use crate::rows::operations::Status;
 pub(crate) fn begin(
     engine: &Arc<Engine>,
     request: ImageImportRequest,
+    client: Option<&str>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Uuid, ApiError> {
     let checked = request.check()?;
@@ -42,6 +43,7 @@ pub(crate) fn begin(
         None,
         &serde_json::to_value(checked.masked())
             .map_err(|error| ApiError::internal(error.to_string()))?,
+        client,
     )?;
     let task_engine = Arc::clone(engine);
     engine.tasks.spawn_on(

@@ -92,6 +92,7 @@ impl ImportContext<'_> {
                     bytes: unpacked.bytes,
                     chain: None,
                     stands_for: None,
+                    files: None,
                 });
                 engine.store.describe_run(&run, &note.line())?;
                 discard::commit_or_forget(&engine, &run, id)?;

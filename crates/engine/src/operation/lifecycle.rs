@@ -107,8 +107,9 @@ impl OperationTask {
     }
 }
 
-/// Accepts an operation. Answers show `request`, so it has no secrets. Blocks. 429 if too many
-/// operations wait, or if there are too few descriptors.
+/// Accepts an operation. Answers show `request`, so it has no secrets. `client` is the program that
+/// asks, as it names itself. Blocks. 429 if too many operations wait, or if there are too few
+/// descriptors.
 ///
 /// The run directory and its lock exist before the record does, so no other engine takes the
 /// operation for orphaned.
@@ -119,6 +120,7 @@ pub(crate) fn accept(
     kind: &str,
     image: Option<Uuid>,
     request: &Value,
+    client: Option<&str>,
 ) -> Result<QueuedOperation, ApiError> {
     if engine.stopping.is_cancelled() {
         return Err(ApiError::new(
@@ -157,6 +159,7 @@ pub(crate) fn accept(
                 image,
                 request,
                 owner_socket: engine.socket(),
+                client,
                 created_at,
             },
         )

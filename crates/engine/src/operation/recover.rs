@@ -316,6 +316,7 @@ mod tests {
                         image: None,
                         request: &request,
                         owner_socket: None,
+                        client: None,
                         created_at: Utc::now(),
                     },
                 )

@@ -28,12 +28,15 @@ pub(crate) struct RecordedLayer {
     pub(crate) chain: Option<String>,
     /// For a squashed layer: the top of the chain that it replaces.
     pub(crate) stands_for: Option<u64>,
+    /// The number of files and links that it changed, if it is known.
+    pub(crate) files: Option<u64>,
 }
 
 /// Lists all committed layers.
 pub(crate) fn recorded(c: &Connection) -> Result<Vec<RecordedLayer>, DbError> {
-    let mut statement =
-        c.prepare("SELECT id, parent, bytes, chain, stands_for FROM layers WHERE ready = 1")?;
+    let mut statement = c.prepare(
+        "SELECT id, parent, bytes, chain, stands_for, files FROM layers WHERE ready = 1",
+    )?;
     let rows = statement.query_map([], |row| {
         Ok(RecordedLayer {
             id: row.get(0)?,
@@ -41,6 +44,7 @@ pub(crate) fn recorded(c: &Connection) -> Result<Vec<RecordedLayer>, DbError> {
             bytes: row.get(2)?,
             chain: row.get(3)?,
             stands_for: row.get(4)?,
+            files: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -50,16 +54,17 @@ pub(crate) fn recorded(c: &Connection) -> Result<Vec<RecordedLayer>, DbError> {
 /// left out. Returns false if another layer already stands for the same chain.
 pub(crate) fn restore(c: &Connection, layer: &RecordedLayer, boot: &str) -> Result<bool, DbError> {
     let inserted = c.execute(
-        "INSERT OR IGNORE INTO layers (id, parent, depth, bytes, stands_for, ready, synced, boot_id, chain)
+        "INSERT OR IGNORE INTO layers (id, parent, depth, bytes, stands_for, ready, synced, boot_id, chain, files)
          VALUES (?1, ?2, 1 + coalesce((SELECT depth FROM layers WHERE id = ?2), 0), ?3, ?4, 1, 0, ?5,
-                 (SELECT ?6 WHERE NOT EXISTS (SELECT 1 FROM layers WHERE chain = ?6)))",
+                 (SELECT ?6 WHERE NOT EXISTS (SELECT 1 FROM layers WHERE chain = ?6)), ?7)",
         params![
             layer.id,
             layer.parent,
             layer.bytes,
             layer.stands_for,
             boot,
-            layer.chain
+            layer.chain,
+            layer.files
         ],
     )?;
     Ok(inserted > 0)
@@ -119,11 +124,17 @@ pub(crate) fn reserve(
     Ok(c.last_insert_rowid().unsigned_abs())
 }
 
-/// Marks a reserved layer as committed.
-pub(crate) fn mark_ready(c: &Connection, id: u64, bytes: u64) -> Result<(), DbError> {
+/// Marks a reserved layer as committed. `files` is the number of files and links that it changed,
+/// if it is known.
+pub(crate) fn mark_ready(
+    c: &Connection,
+    id: u64,
+    bytes: u64,
+    files: Option<u64>,
+) -> Result<(), DbError> {
     c.execute(
-        "UPDATE layers SET ready = 1, run = NULL, bytes = ?2 WHERE id = ?1",
-        params![id, bytes],
+        "UPDATE layers SET ready = 1, run = NULL, bytes = ?2, files = ?3 WHERE id = ?1",
+        params![id, bytes, files],
     )?;
     Ok(())
 }
@@ -228,6 +239,29 @@ pub(crate) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Lists the layers of an image, the top first, without squashed layers.
+pub(crate) fn ancestors(c: &Connection, top: u64) -> Result<Vec<u64>, DbError> {
+    let mut statement = c.prepare_cached(
+        "WITH RECURSIVE chain (id, parent, step) AS (
+             SELECT id, parent, 0 FROM layers WHERE id = ?1
+             UNION ALL
+             SELECT l.id, l.parent, step + 1 FROM chain JOIN layers l ON l.id = chain.parent
+         ) SELECT id FROM chain ORDER BY step",
+    )?;
+    let rows = statement.query_map([top], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Finds the squashed layer that stands for a chain from `top` down to its own parent. Returns its
+/// id and its parent.
+pub(crate) fn squashed(c: &Connection, top: u64) -> Result<Option<(u64, Option<u64>)>, DbError> {
+    let mut statement =
+        c.prepare_cached("SELECT id, parent FROM layers WHERE stands_for = ?1 AND ready = 1")?;
+    Ok(statement
+        .query_row([top], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?)
 }
 
 /// Lists committed layers that are not synced to disk yet.

@@ -8,6 +8,7 @@ pub(super) mod files;
 pub(super) mod images;
 pub(super) mod imports;
 pub(super) mod layers;
+pub(super) mod log;
 pub(super) mod operations;
 pub(super) mod upkeep;
 
@@ -25,7 +26,7 @@ use self::clock::{Ages, StoreClock};
 use contree_sqlite::{self as sqlite, DbError};
 
 /// The migrations of the schema. A release appends to them and never edits one.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("log.sql")];
 
 /// A shared handle to the engine's database. One connection for each process is enough, because
 /// statements take microseconds.

@@ -126,13 +126,15 @@ pub(crate) struct NewOperation<'a> {
     pub(crate) request: &'a serde_json::Value,
     /// The socket of its owner.
     pub(crate) owner_socket: Option<&'a str>,
+    /// The program that asked for it, as it names itself.
+    pub(crate) client: Option<&'a str>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
 /// Records a new operation.
 pub(crate) fn insert(c: &Connection, operation: &NewOperation<'_>) -> Result<(), DbError> {
     c.prepare_cached(
-        "INSERT INTO operations (uuid, kind, status, image, request, door, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO operations (uuid, kind, status, image, request, door, created_at, client) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
         operation.uuid.to_string(),
@@ -141,7 +143,8 @@ pub(crate) fn insert(c: &Connection, operation: &NewOperation<'_>) -> Result<(),
         operation.image.map(|u| u.to_string()),
         operation.request.to_string(),
         operation.owner_socket,
-        to_micros(operation.created_at)
+        to_micros(operation.created_at),
+        operation.client
     ])?;
     Ok(())
 }
@@ -282,6 +285,7 @@ mod tests {
                     image: None,
                     request: &serde_json::json!({"command": "true"}),
                     owner_socket: None,
+                    client: None,
                     created_at: Utc::now(),
                 },
             )?;

@@ -18,6 +18,8 @@ pub(crate) struct LayerRow {
     pub(crate) stands_for: Option<u64>,
     pub(crate) bytes: u64,
     pub(crate) ready: bool,
+    /// Whether it is a layer of an imported image.
+    pub(crate) imported: bool,
 }
 
 /// An image with the facts that decide whether it is kept.
@@ -64,8 +66,9 @@ pub(crate) struct EndedOperation {
 
 /// Lists all layers.
 pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
-    let mut statement =
-        c.prepare("SELECT id, parent, depth, stands_for, bytes, ready FROM layers")?;
+    let mut statement = c.prepare(
+        "SELECT id, parent, depth, stands_for, bytes, ready, chain IS NOT NULL FROM layers",
+    )?;
     let rows = statement.query_map([], |row| {
         Ok(LayerRow {
             id: row.get(0)?,
@@ -74,6 +77,7 @@ pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
             stands_for: row.get(3)?,
             bytes: row.get(4)?,
             ready: row.get(5)?,
+            imported: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

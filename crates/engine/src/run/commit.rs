@@ -46,6 +46,7 @@ pub(crate) fn commit_run(
         image.layer
     };
     let bytes = if changed { finished.upper_bytes } else { 0 };
+    let files = finished.changed_files;
     let result = Image {
         uuid: Uuid::new_v4(),
         layer,
@@ -66,11 +67,11 @@ pub(crate) fn commit_run(
         image,
         &result,
         &note,
-        changed.then_some((run, bytes)),
+        changed.then_some((run, bytes, files)),
     )?;
     let recorded = engine.rows.write(|t| {
         if changed {
-            layers::mark_ready(t, layer, bytes)?;
+            layers::mark_ready(t, layer, bytes, Some(files))?;
         }
         images::insert(t, &result)?;
         operations::end(t, operation, &ending)
@@ -85,16 +86,16 @@ pub(crate) fn commit_run(
     Ok(ending)
 }
 
-/// Makes the layer of an image from the upper directory of a run, with its size. Without a run, the
-/// image shares the layer of the image `base`.
+/// Makes the layer of an image from the upper directory of a run, with its size and its number of
+/// files. Without a run, the image shares the layer of the image `base`.
 fn make_layer(
     engine: &Engine,
     base: &Image,
     result: &Image,
     note: &LayerNote,
-    run: Option<(&RunDir, u64)>,
+    run: Option<(&RunDir, u64, u64)>,
 ) -> Result<(), ApiError> {
-    let Some((run, bytes)) = run else {
+    let Some((run, bytes, files)) = run else {
         layer_note::add(engine, result.layer, note);
         return Ok(());
     };
@@ -103,6 +104,7 @@ fn make_layer(
         bytes,
         chain: None,
         stands_for: None,
+        files: Some(files),
     });
     for note in [&layer, note] {
         engine

@@ -11,6 +11,7 @@
 //!   record is kept until a person decides.
 
 mod check;
+mod delete;
 mod missing_layers;
 mod prune;
 mod prune_options;
@@ -27,6 +28,7 @@ use crate::image::host;
 
 pub use crate::image::host::HostImageRefresh;
 pub use check::{StoreCheck, UnrecordedImage, UnrecordedLayer, check_store};
+pub(crate) use delete::{DeleteError, delete_image};
 pub use missing_layers::MissingLayer;
 pub use prune::prune;
 pub use prune_options::PruneOptions;

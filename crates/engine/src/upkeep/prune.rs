@@ -10,7 +10,6 @@ use crate::engine::Engine;
 use crate::error::{EngineError, StorageError};
 use crate::operation::recover;
 use crate::reserve::Reserve;
-use crate::rows::clock::DAY;
 
 /// The most records of files and of operations that one transaction removes on a full disk, where
 /// its log has little space.
@@ -69,7 +68,7 @@ pub(super) fn prune_engine(
         engine,
         options,
         ages: rows.read(|c| rows.ages(c))?,
-        min_age: i64::from(options.older_than_days).saturating_mul(DAY),
+        min_age: options.min_age_micros(),
         pruned: Pruned {
             dry_run: options.dry_run,
             ..Pruned::default()

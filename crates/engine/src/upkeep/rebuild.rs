@@ -149,6 +149,7 @@ fn restore_layers(
                     bytes: noted.bytes,
                     chain: noted.chain.clone(),
                     stands_for: noted.stands_for,
+                    files: noted.files,
                 },
                 boot,
             )?;
@@ -250,6 +251,7 @@ fn guess_lowest() -> [LayerNote; 2] {
             bytes: 0,
             chain: None,
             stands_for: None,
+            files: None,
         }),
         LayerNote::Image(NotedImage {
             uuid: Uuid::new_v4(),

@@ -51,6 +51,12 @@ pub struct Pruned {
     pub orphans: u64,
     /// Layers without a record, which are kept. The database was lost, or it is an older copy.
     pub unrecorded_layers: Vec<u64>,
+    /// The SHA-256 of each of these files.
+    pub removed_files: Vec<String>,
+    /// The UUID of each of these operations.
+    pub removed_operations: Vec<Uuid>,
+    /// The number of each of these layers.
+    pub removed_layers: Vec<u64>,
     /// The disk space of all this in bytes, without that of orphaned layers.
     pub bytes: u64,
     /// Data that could not be removed, each with the reason. The next upkeep tries again.
@@ -75,6 +81,7 @@ impl Removal<'_> {
         self.remove_layers(&ids);
         for layer in &selection.layers {
             self.pruned.layers += 1;
+            self.pruned.removed_layers.push(layer.id);
             // The files of a squashed layer are those of the layers that it replaces.
             if layer.stands_for.is_none() {
                 self.pruned.bytes += layer.bytes;
@@ -83,6 +90,7 @@ impl Removal<'_> {
         for file in &selection.files {
             if self.remove_upload(&file.sha256) {
                 self.pruned.files += 1;
+                self.pruned.removed_files.push(file.sha256.clone());
                 self.pruned.bytes += file.size;
             }
         }
@@ -94,6 +102,7 @@ impl Removal<'_> {
                 self.pruned.bytes += file_size(&log);
                 self.remove_file(&log);
                 self.pruned.operations += 1;
+                self.pruned.removed_operations.push(*operation);
             }
         }
     }

@@ -196,6 +196,7 @@ mod tests {
             stands_for: None,
             bytes: 1,
             ready: true,
+            imported: false,
         }
     }
 
@@ -327,7 +328,7 @@ mod tests {
         let (uuid, now) = (Uuid::from_u128(name).to_string(), clock.now());
         rows.write(|t| {
             let layer = layers::reserve(t, None, Uuid::nil(), "a")?;
-            layers::mark_ready(t, layer, 1)?;
+            layers::mark_ready(t, layer, 1, None)?;
             t.execute(
                 "INSERT INTO images (uuid, layer, env, cwd, created_at) VALUES (?1, ?2, '{}', '', ?3)",
                 (&uuid, layer, now),

@@ -186,6 +186,7 @@ mod tests {
             stands_for,
             bytes: 10_u64.pow(u32::try_from(id).unwrap_or_default()),
             ready: true,
+            imported: false,
         }
     }
 

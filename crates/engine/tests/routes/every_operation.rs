@@ -96,6 +96,25 @@ struct Api {
     serving: tokio::task::JoinHandle<()>,
 }
 
+/// The API document with its extensions.
+fn document() -> Value {
+    let read = |name: &str| -> Value {
+        let path = format!("{}/../../openapi/{name}", env!("CARGO_MANIFEST_DIR"));
+        serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let (mut document, extensions) = (read("contree.yaml"), read("extensions.yaml"));
+    for (path, item) in extensions["paths"].as_object().unwrap() {
+        document["paths"][path] = item.clone();
+    }
+    for (name, schema) in extensions["components"]["schemas"].as_object().unwrap() {
+        let schemas = &mut document["components"]["schemas"];
+        if schemas[name].is_null() {
+            schemas[name] = schema.clone();
+        }
+    }
+    document
+}
+
 impl Api {
     async fn start(data: &std::path::Path) -> Self {
         let mut config = LocalConfig::new(data);
@@ -116,10 +135,8 @@ impl Api {
             .no_proxy()
             .build()
             .unwrap();
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/contree.yaml");
-        let document = std::fs::read_to_string(path).unwrap();
         Self {
-            document: serde_yaml::from_str(&document).unwrap(),
+            document: document(),
             http,
             url,
             had: BTreeSet::new(),
@@ -332,6 +349,7 @@ async fn every_operation_gives_every_declared_answer() {
     let image = commands(&mut api, &host).await;
     processes(&mut api).await;
     inspection(&mut api, &image).await;
+    extensions(&mut api, &host, &image).await;
     imports(&mut api, &image, data.path()).await;
     api.end().await;
 }
@@ -446,6 +464,51 @@ async fn account_and_images(api: &mut Api) -> String {
     api.call("inspectImage", &[UNKNOWN], "", Body::None, 404)
         .await;
     host
+}
+
+async fn extensions(api: &mut Api, host: &str, image: &str) {
+    let who = api.call("whoAmI", &[], "", Body::None, 200).await;
+    assert_eq!(who.json["x-extensions"], json!(["delete", "diff", "log"]));
+    let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
+    assert_eq!(log.text("/images/1/uuid"), host);
+    api.call("getImageLog", &[image], "?limit=0", Body::None, 400)
+        .await;
+    api.call("getImageLog", &[UNKNOWN], "", Body::None, 404)
+        .await;
+    let diff = api
+        .call("getImageDiff", &[image], "?patch", Body::None, 200)
+        .await;
+    assert_eq!(diff.text("/changes/0/path"), "/d");
+    assert!(diff.text("/patch").contains("+++ b/d/f\n"));
+    api.call("getImageDiff", &[image], "?limit=0", Body::None, 400)
+        .await;
+    api.call("getImageDiff", &[UNKNOWN], "", Body::None, 404)
+        .await;
+    api.call("getImageDiff", &[host], "", Body::None, 422).await;
+    api.call("deleteImage", &[host], "", Body::None, 409).await;
+    api.call("deleteImage", &[UNKNOWN], "", Body::None, 404)
+        .await;
+    api.call("deleteImage", &["no-uuid"], "", Body::None, 400)
+        .await;
+    let spawned =
+        json!({"command": "echo x >/x", "shell": true, "image": image, "disposable": false});
+    let operation = api
+        .call("spawnInstance", &[], "", Body::Json(spawned), 201)
+        .await
+        .text("/uuid")
+        .to_owned();
+    api.events(&operation).await;
+    let done = api
+        .call("getOperationStatus", &[&operation], "", Body::None, 200)
+        .await;
+    let made = done.text("/result_image_uuid").to_owned();
+    let deleted = api
+        .call("deleteImage", &[&made], "?force=0", Body::None, 200)
+        .await;
+    assert_eq!(
+        (deleted.text("/uuid"), &deleted.json["layers"]),
+        (made.as_str(), &json!(1))
+    );
 }
 
 async fn files(api: &mut Api) {

@@ -423,11 +423,10 @@ async fn layers_that_an_import_uses_are_not_pruned() {
     {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let pruned = contree_engine::prune(
-        &LocalConfig::new(local.engine.data.path()),
-        contree_engine::PruneOptions::new(0),
-    )
-    .unwrap();
+    let mut options = contree_engine::PruneOptions::new(0);
+    options.min_age = std::time::Duration::ZERO;
+    let config = LocalConfig::new(local.engine.data.path());
+    let pruned = contree_engine::prune(&config, options).unwrap();
     let pruned: Vec<String> = pruned.images.iter().map(ToString::to_string).collect();
     assert_eq!(pruned, [first]);
     registry.remove_faults();

@@ -11,6 +11,7 @@ use crate::support::{OtherEngine, data_dir};
 /// Prunes all unused data of any age.
 fn prune_all(data: &Path, unrecorded_layers: bool) -> Pruned {
     let mut options = PruneOptions::new(0);
+    options.min_age = std::time::Duration::ZERO;
     options.unrecorded_layers = unrecorded_layers;
     prune(&LocalConfig::new(data), options).unwrap()
 }

@@ -7,6 +7,7 @@
 mod archives;
 mod depth;
 mod descriptors;
+mod diff;
 mod endings;
 mod errors;
 mod events;
@@ -15,6 +16,7 @@ mod following;
 mod full_disk;
 mod grep;
 mod hints;
+mod history;
 mod images;
 mod import;
 mod inspect;

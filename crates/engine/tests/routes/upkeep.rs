@@ -17,6 +17,7 @@ fn disk_usage(local: &TestEngine) -> Usage {
 /// Prunes all unused data of any age.
 fn prune_all(local: &TestEngine, dry_run: bool) -> contree_engine::Pruned {
     let mut options = PruneOptions::new(0);
+    options.min_age = std::time::Duration::ZERO;
     options.dry_run = dry_run;
     prune(&config(local), options).unwrap()
 }

@@ -15,7 +15,7 @@ use rustix::thread::{
 };
 
 use super::error::InitError;
-use super::helper::{changed, squash, unpack, view};
+use super::helper::{changed, compare, squash, unpack, view};
 use super::inner_namespace;
 use super::limits::{self, CommandLimits};
 use super::pid1::{self, PassedFiles};
@@ -23,7 +23,7 @@ use super::setup::overlay::{self, WritableLayer};
 use super::setup::{devices, upper};
 use super::watch;
 use crate::os::sys::{self, Fork};
-use crate::os::tree::{self, DiskUse};
+use crate::os::tree;
 use crate::protocol::boot::{Boot, ChargedUser, SandboxBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
@@ -132,6 +132,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
         }
         Boot::View { lowers, old_mount } => view::serve(socket, &store, &lowers, old_mount)?,
         Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,
+        Boot::Compare(boot) => compare::serve(socket, &store, &boot)?,
         Boot::Squash(boot) => {
             wire::send(socket, &Reply::Ready, &[])?;
             squash::squash(&store, &boot).at_step(Step::Squash)?;
@@ -245,10 +246,11 @@ fn run_sandbox(
             wire::receive(socket, None)?
         {
             let reply = match changed::inspect(&store, boot) {
-                Ok((reason, DiskUse { bytes, inodes })) => Reply::Inspected {
+                Ok((reason, found)) => Reply::Inspected {
                     reason,
-                    bytes,
-                    files: inodes,
+                    bytes: found.bytes,
+                    files: found.inodes,
+                    changed_files: found.names,
                 },
                 Err(error) => Reply::Failed(StepFailure {
                     step: Step::Inspect,

@@ -157,6 +157,8 @@ pub(crate) fn walk<T>(
 pub(crate) struct DiskUse {
     pub bytes: u64,
     pub inodes: u64,
+    /// The number of names that are not directories.
+    pub names: u64,
 }
 
 /// Measures a directory's content. A file with several names counts once.
@@ -175,6 +177,7 @@ pub(crate) fn disk_use_while(
     let mut linked = HashSet::new();
     let stopped = walk(root.as_fd(), |_, _, _, stat| {
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        found.names += u64::from(!is_directory);
         if is_directory || stat.st_nlink <= 1 || linked.insert(stat.st_ino) {
             found.bytes += blocks(stat);
             found.inodes += 1;
@@ -251,7 +254,7 @@ mod tests {
             std::fs::hard_link(path.join("a/file"), path.join(name)).unwrap();
         }
         let found = disk_use(&open(path)).unwrap();
-        assert_eq!(found.inodes, 2);
+        assert_eq!((found.inodes, found.names), (2, 3));
         assert!((100_000..200_000).contains(&found.bytes), "{found:?}");
         let mut entries = 0;
         let stopped = disk_use_while(&open(path), || {

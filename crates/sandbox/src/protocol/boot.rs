@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::compare::CompareBoot;
 use super::spec::{FileCopy, Network, NewDirectory};
 use super::unpack::UnpackLimits;
 
@@ -26,6 +27,8 @@ pub(crate) enum Boot {
     },
     Unpack(UnpackBoot),
     Squash(SquashBoot),
+    /// Serves a comparison.
+    Compare(CompareBoot),
     /// Makes only the user namespace and its map, to test whether that works.
     Probe,
 }

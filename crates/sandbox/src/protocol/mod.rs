@@ -1,6 +1,7 @@
 //! The messages between the engine, the init and its helpers, and how they are sent.
 
 pub(crate) mod boot;
+pub(crate) mod compare;
 pub(crate) mod entry;
 pub(crate) mod layer_limit;
 pub(crate) mod reply;

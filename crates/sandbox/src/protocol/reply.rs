@@ -45,6 +45,8 @@ pub(crate) enum Reply {
         reason: Option<String>,
         bytes: u64,
         files: u64,
+        /// The number of names of files and links, and of whiteouts.
+        changed_files: u64,
     },
     /// The layers are merged.
     Squashed,
@@ -64,6 +66,8 @@ pub(crate) enum Reply {
         depth: usize,
         entries: Vec<WalkEntry>,
     },
+    /// Files that differ. The list comes as a file with the message. `done` is true for the last.
+    Differences { done: bool },
     /// A view's answer: 0 for each opened file, which comes with the message, or its error number.
     Opened { errnos: Vec<i32> },
 }

@@ -229,6 +229,9 @@ pub struct SandboxOutcome {
     pub reason: Option<String>,
     /// Disk space of the upper directory in bytes; 0 without inspection.
     pub upper_bytes: u64,
+    /// The number of files and links in the upper directory, and of removed names; 0 without
+    /// inspection.
+    pub changed_files: u64,
     /// The resources used by the whole process tree.
     pub usage: Usage,
 }

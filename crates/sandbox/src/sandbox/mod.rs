@@ -297,10 +297,11 @@ impl Sandbox {
             ..SandboxOutcome::default()
         };
         if inspect {
-            let (reason, bytes, files) = self.inspect()?;
-            outcome.changed = Some(reason.is_some());
-            outcome.reason = reason;
+            let (found, bytes, files) = self.inspect()?;
+            outcome.changed = Some(found.reason.is_some());
+            outcome.reason = found.reason;
             outcome.upper_bytes = bytes;
+            outcome.changed_files = found.changed_files;
             if let Some(limit) = self.max_layer_bytes
                 && let Some(excess) = LayerExcess::of(bytes, files, limit)
             {
@@ -310,7 +311,9 @@ impl Sandbox {
         Ok(outcome)
     }
 
-    fn inspect(&self) -> Result<(Option<String>, u64, u64), Error> {
+    /// Compares the upper directory with the image. Returns what changed, and the bytes and inodes
+    /// of the directory.
+    fn inspect(&self) -> Result<(FoundChanges, u64, u64), Error> {
         let init = self.connection.init();
         wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
         match init.receive(Instant::now() + INSPECT_TIMEOUT) {
@@ -319,9 +322,16 @@ impl Sandbox {
                     reason,
                     bytes,
                     files,
+                    changed_files,
                 },
                 _,
-            )) => Ok((reason, bytes, files)),
+            )) => {
+                let found = FoundChanges {
+                    reason,
+                    changed_files,
+                };
+                Ok((found, bytes, files))
+            }
             Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
             Err(WireError::TimedOut) => {
                 Err(Error::TimedOut("compare what it wrote with the image"))
@@ -334,6 +344,14 @@ impl Sandbox {
     pub fn hard_kill(&self) {
         self.connection.init().kill();
     }
+}
+
+/// What a sandbox changed.
+struct FoundChanges {
+    /// The first change, if there is any.
+    reason: Option<String>,
+    /// The number of names of files and links, and of whiteouts.
+    changed_files: u64,
 }
 
 impl Drop for Sandbox {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use contree_sandbox::ControlGroups;
 use indexmap::IndexMap;
 
+use super::extensions;
 use crate::api::types::{EngineInfo, WhoAmIResponse};
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -78,6 +79,7 @@ pub(super) async fn whoami(
             user_ids: ids.describe(),
             notes: notes(&engine, ids.is_single()),
         }),
+        x_extensions: Some(extensions::NAMES.map(str::to_owned).into()),
     }))
 }
 

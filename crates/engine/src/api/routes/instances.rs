@@ -11,7 +11,7 @@ use contree_sandbox::FileCopy;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::extract::Json;
+use crate::api::extract::{ClientName, Json};
 use crate::api::request::{ImageSelector, SpawnRequest};
 use crate::api::types::InstanceSpawnResponse;
 use crate::blocking::blocking;
@@ -35,6 +35,7 @@ type CreatedResponse = (
 /// `POST /instances`: checks the request, records the operation and starts it.
 pub(super) async fn spawn(
     State(engine): State<Arc<Engine>>,
+    ClientName(client): ClientName,
     Json(request): Json<SpawnRequest>,
 ) -> Result<CreatedResponse, ApiError> {
     request.check(engine.store.id_map().is_single())?;
@@ -54,7 +55,14 @@ pub(super) async fn spawn(
     let shared = Arc::clone(&engine);
     let runtime = tokio::runtime::Handle::current();
     blocking(move || {
-        let (queued, plan) = accept(&shared, operation, request, image, &recorded)?;
+        let (queued, plan) = accept(
+            &shared,
+            operation,
+            request,
+            image,
+            &recorded,
+            client.as_deref(),
+        )?;
         let work = |engine, task| runner::run(engine, task, plan);
         // On this thread, because a client that goes away ends the handler, but must not end the
         // operation.
@@ -106,6 +114,7 @@ fn accept(
     request: SpawnRequest,
     image: Image,
     recorded: &Value,
+    client: Option<&str>,
 ) -> Result<(QueuedOperation, RunPlan), ApiError> {
     let files = files_to_place(engine, &request)?;
     let mut chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
@@ -127,6 +136,7 @@ fn accept(
         "instance",
         Some(image.uuid),
         recorded,
+        client,
     )?;
     let plan = RunPlan {
         request,

@@ -1,6 +1,7 @@
 //! The routes of the API, in one file for each group of the API document.
 
 mod account;
+mod extensions;
 mod files;
 mod follow;
 mod forward;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -66,7 +67,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
             "/inspect/{image}/archive",
             get(inspect::archive).head(inspect::check_archive),
         )
-        .route("/inspect/{image}/grep", get(inspect::grep));
+        .route("/inspect/{image}/grep", get(inspect::grep))
+        .route("/x/images/{image}", delete(extensions::delete))
+        .route("/x/images/{image}/log", get(extensions::log))
+        .route("/x/images/{image}/diff", get(extensions::diff));
     Router::new()
         .nest("/v1", v1)
         .fallback(unknown_path)

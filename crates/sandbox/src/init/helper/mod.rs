@@ -2,6 +2,7 @@
 //! comparing layers.
 
 pub(super) mod changed;
+pub(super) mod compare;
 mod lookup;
 mod marks;
 pub(super) mod squash;

@@ -20,7 +20,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::marks::{OPAQUE, is_whiteout, make_opaque};
+use super::marks::{is_opaque, is_whiteout, make_opaque};
 use crate::os::tree::is_dot;
 use crate::protocol::boot::SquashBoot;
 
@@ -202,16 +202,6 @@ fn copy_metadata(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
     Ok(futimens(to, &times)?)
-}
-
-fn is_opaque(directory: &OwnedFd) -> io::Result<bool> {
-    match value(directory, OPAQUE) {
-        Ok(value) if value == b"y" => Ok(true),
-        // The mark has a value that this code does not make and whose meaning it does not know.
-        Ok(_) => Err(Errno::OPNOTSUPP.into()),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn attributes(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {

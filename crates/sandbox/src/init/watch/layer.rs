@@ -60,6 +60,7 @@ impl WatchedLayer {
             found: DiskUse {
                 bytes: named.bytes + unnamed.usage.bytes,
                 inodes: named.inodes + unnamed.usage.inodes,
+                names: named.names,
             },
             in_flight: unnamed.in_flight,
         }))

@@ -1,0 +1,12 @@
+//! Routes that the embedded engine has beyond the Contree API, with one file for each.
+
+mod delete;
+mod diff;
+mod log;
+
+pub(super) use delete::delete;
+pub(super) use diff::diff;
+pub(super) use log::log;
+
+/// The names of the extensions, as `whoami` lists them.
+pub(super) const NAMES: [&str; 3] = ["delete", "diff", "log"];

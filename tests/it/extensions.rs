@@ -1,0 +1,214 @@
+//! A service without the extensions: the client does the work itself and gives the same answers, or
+//! says that it cannot.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use contree::engine::{Listen, LocalConfig, ServeConfig, Server};
+use contree::types::InstanceSpawnRequest;
+use contree::{Backend, Client, DiffRequest, Error, ImageRef, LogRequest};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// An engine, and a stand-in for a service before it that hides the extensions.
+struct Backends {
+    engine: Client,
+    service: Client,
+    stop: oneshot::Sender<()>,
+    _data: tempfile::TempDir,
+}
+
+/// A stand-in for a service: it passes requests of the API on to an engine.
+#[derive(Clone)]
+struct StandIn {
+    http: reqwest::Client,
+    engine: Arc<str>,
+}
+
+async fn pass_on(State(stand_in): State<StandIn>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    if path.starts_with("/v1/x/") {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let target = request.uri().path_and_query().unwrap().to_string();
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let mut passed = stand_in
+        .http
+        .request(parts.method, format!("{}{target}", stand_in.engine))
+        .body(body);
+    for (name, value) in &parts.headers {
+        if name != "host" && name != "content-length" {
+            passed = passed.header(name, value);
+        }
+    }
+    let answer = passed.send().await.unwrap();
+    let status = answer.status();
+    let headers = answer.headers().clone();
+    let bytes = answer.bytes().await.unwrap();
+    if path == "/v1/whoami" {
+        let mut account: Value = serde_json::from_slice(&bytes).unwrap();
+        account.as_object_mut().unwrap().remove("x-extensions");
+        return axum::Json(account).into_response();
+    }
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    for (name, value) in &headers {
+        if name != "content-length" && name != "transfer-encoding" {
+            response.headers_mut().append(name, value.clone());
+        }
+    }
+    response
+}
+
+impl Backends {
+    async fn start() -> Self {
+        let parent =
+            std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
+        let data = tempfile::tempdir_in(parent).unwrap();
+        let config = LocalConfig::new(data.path());
+        let serve = ServeConfig::new(Listen::Tcp("127.0.0.1:0".into()));
+        let server = Server::start(&config, &serve).await.unwrap();
+        let address = server.address().trim_end_matches('/').to_owned();
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            server.run(stopped).await.unwrap();
+        });
+        let stand_in = StandIn {
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .build()
+                .unwrap(),
+            engine: address.as_str().into(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = format!("http://{}", listener.local_addr().unwrap());
+        let app = axum::Router::new().fallback(pass_on).with_state(stand_in);
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self {
+            engine: Client::connect(Backend::new(&address).unwrap()).unwrap(),
+            service: Client::connect(Backend::new(&service).unwrap()).unwrap(),
+            stop,
+            _data: data,
+        }
+    }
+
+    async fn commit(&self, image: ImageRef, command: &str) -> Uuid {
+        let request = InstanceSpawnRequest::builder()
+            .image(image)
+            .command(command)
+            .shell(true)
+            .disposable(false);
+        let outcome = self.engine.run(request.try_into().unwrap()).await.unwrap();
+        outcome.result_image.unwrap()
+    }
+}
+
+const FIRST: &str = "mkdir -p /s/old /s/e; cd /s; seq 50 > numbers; printf 'no end' > end; printf 'a\\0b' > bin; \
+    echo moved > old/name; ln -s numbers link; echo twin > one; ln one two; mkfifo pipe; echo s > 'with space'; \
+    seq 9 > gone; echo m > mode; echo t > type";
+const SECOND: &str = "cd /s; seq 51 > numbers; printf 'no end now' > end; printf 'a\\0c' > bin; mkdir new; \
+    mv old/name new/name; ln -sfn one link; echo more >> two; rm pipe gone; chmod 755 mode; rm type; mkdir type; \
+    echo x > type/x; touch e; echo ä > 'ä'; chmod 700 e; printf '\\344' > latin";
+
+#[tokio::test]
+async fn a_service_without_extensions_gives_the_same_answers() {
+    let backends = Backends::start().await;
+    let base = backends.commit("tag:host".parse().unwrap(), FIRST).await;
+    let image = backends.commit(base.into(), SECOND).await;
+    assert!(backends.engine.has_extension("diff").await.unwrap());
+    assert!(!backends.service.has_extension("diff").await.unwrap());
+    for path in ["/s", "/", "/s/numbers", "/s/link", "/s/type", "/s/gone"] {
+        for (base, limit, offset) in [(None, 1000, 0), (Some(base), 3, 0), (Some(base), 3, 2)] {
+            let request = DiffRequest {
+                base,
+                path: path.to_owned(),
+                patch: true,
+                limit,
+                offset,
+            };
+            let engine = backends.engine.diff(image, &request).await.unwrap();
+            let service = backends.service.diff(image, &request).await.unwrap();
+            assert_eq!(engine, service, "{request:?}");
+            assert!(engine.count > 0, "{request:?}");
+        }
+    }
+    for (path, status) in [("/nowhere", 404), ("/s/link/x", 422)] {
+        let request = DiffRequest {
+            path: path.to_owned(),
+            ..DiffRequest::default()
+        };
+        let engine = backends.engine.diff(image, &request).await.unwrap_err();
+        let service = backends.service.diff(image, &request).await.unwrap_err();
+        assert_eq!(engine.to_string(), service.to_string());
+        assert_eq!(engine.status().unwrap().as_u16(), status);
+    }
+    let _ = backends.stop.send(());
+}
+
+#[tokio::test]
+async fn a_service_without_extensions_has_the_same_log_but_for_what_it_does_not_count() {
+    let backends = Backends::start().await;
+    let base = backends
+        .commit("tag:host".parse().unwrap(), "echo 1 > /one")
+        .await;
+    let image = backends.commit(base.into(), "echo 2 > /two; exit 4").await;
+    let other = backends.commit(base.into(), "echo 3 > /three").await;
+    for children in [false, true] {
+        for (of, limit, offset) in [
+            (image, 100, 0),
+            (image, 1, 0),
+            (image, 1, 1),
+            (base, 100, 0),
+        ] {
+            let request = LogRequest {
+                limit,
+                offset,
+                children,
+            };
+            let mut engine = backends.engine.log(of, request).await.unwrap();
+            let service = backends.service.log(of, request).await.unwrap();
+            for entry in &mut engine.images {
+                // A service does not say these.
+                entry.changed_files = None;
+                entry.changed_bytes = None;
+                entry.client = None;
+                if entry.kind.as_deref() == Some("host") {
+                    entry.kind = None;
+                }
+                if let Some(duration) = &mut entry.duration {
+                    *duration = (*duration * 100.0).round();
+                }
+            }
+            let mut service_images = service.images.clone();
+            for entry in &mut service_images {
+                if let Some(duration) = &mut entry.duration {
+                    *duration = (*duration * 100.0).round();
+                }
+            }
+            assert_eq!(engine.images, service_images, "{request:?}");
+            assert_eq!(engine.next, service.next, "{request:?}");
+        }
+    }
+    let children = LogRequest {
+        children: true,
+        ..LogRequest::default()
+    };
+    let found = backends.service.log(base, children).await.unwrap();
+    let uuids: Vec<Uuid> = found.images.iter().map(|image| image.uuid).collect();
+    assert_eq!(uuids, [other, image]);
+
+    let error = backends.service.delete_image_record(other, false).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    assert!(error.to_string().contains("set_tag"), "{error}");
+    let deleted = backends.engine.delete_image_record(other, false).await;
+    assert_eq!(deleted.unwrap().layers, 1);
+    let _ = backends.stop.send(());
+}
