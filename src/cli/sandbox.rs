@@ -50,8 +50,9 @@ impl SandboxOptions {
         config.trust_host_ca = match environment.get("CONTREE_TRUST_HOST_CA") {
             _ if self.trust_host_ca => true,
             None => false,
-            Some(text) => flag::parse(text)
-                .ok_or_else(|| SandboxOptionError::TrustHostCa(text.to_owned()))?,
+            Some(text) => {
+                flag::parse(text).ok_or_else(|| SandboxOptionError::TrustHostCa(text.to_owned()))?
+            }
         };
         let size = match (&self.shm_size, environment.get("CONTREE_SHM_SIZE")) {
             (Some(size), _) => Some(("--shm-size", size.as_str())),
@@ -106,8 +107,14 @@ mod tests {
         let bad = |options: SandboxOptions, variables: &[(&str, &str)]| {
             configured(&options, variables).unwrap_err().to_string()
         };
-        let error = bad(SandboxOptions::default(), &[("CONTREE_TRUST_HOST_CA", "maybe")]);
-        assert_eq!(error, "CONTREE_TRUST_HOST_CA is `maybe`: give true or false");
+        let error = bad(
+            SandboxOptions::default(),
+            &[("CONTREE_TRUST_HOST_CA", "maybe")],
+        );
+        assert_eq!(
+            error,
+            "CONTREE_TRUST_HOST_CA is `maybe`: give true or false"
+        );
         let error = bad(SandboxOptions::default(), &[("CONTREE_SHM_SIZE", "big")]);
         assert!(error.starts_with("CONTREE_SHM_SIZE: "), "{error}");
         let options = SandboxOptions {
@@ -115,6 +122,9 @@ mod tests {
             ..SandboxOptions::default()
         };
         let error = bad(options, &[]);
-        assert!(error.starts_with("--shm-size: ") && error.contains("512m"), "{error}");
+        assert!(
+            error.starts_with("--shm-size: ") && error.contains("512m"),
+            "{error}"
+        );
     }
 }

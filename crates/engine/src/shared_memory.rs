@@ -118,7 +118,17 @@ mod tests {
             let size: SharedMemorySize = text.parse().expect(text);
             assert_eq!(size.bytes(), bytes, "{text}");
         }
-        for text in ["", "m", "0", "1k", "-1g", "1.5g", "1x", "99999999999999999999g", "99999t"] {
+        for text in [
+            "",
+            "m",
+            "0",
+            "1k",
+            "-1g",
+            "1.5g",
+            "1x",
+            "99999999999999999999g",
+            "99999t",
+        ] {
             let error = text.parse::<SharedMemorySize>().expect_err(text);
             assert!(error.to_string().contains("512m"), "{error}");
         }

@@ -49,7 +49,11 @@ const END: &str = "-----END CERTIFICATE-----";
 /// The files with certificate authorities that only this machine trusts. `named` are files that
 /// its environment names.
 pub(super) fn local_files(named: &[PathBuf]) -> Vec<PathBuf> {
-    let is_system = |path: &PathBuf| SYSTEM_BUNDLES.iter().any(|bundle| path == Path::new(bundle));
+    let is_system = |path: &PathBuf| {
+        SYSTEM_BUNDLES
+            .iter()
+            .any(|bundle| path == Path::new(bundle))
+    };
     let mut files: Vec<PathBuf> = named
         .iter()
         .filter(|path| !is_system(path))
@@ -90,7 +94,10 @@ impl MachineCertificates {
         let files = local_files(named);
         Self {
             bundle,
-            local: files.iter().flat_map(|file| certificates_of(file)).collect(),
+            local: files
+                .iter()
+                .flat_map(|file| certificates_of(file))
+                .collect(),
         }
     }
 
@@ -139,7 +146,9 @@ fn certificates_of(path: &Path) -> Vec<String> {
         if !metadata.is_file() {
             return Ok(0);
         }
-        fs::File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)
+        fs::File::open(path)?
+            .take(MAX_BYTES)
+            .read_to_end(&mut bytes)
     });
     match read {
         Ok(_) => blocks(&String::from_utf8_lossy(&bytes)),
@@ -238,10 +247,18 @@ mod tests {
         let named = [missing.clone(), bundle.clone(), file.clone()];
         let found = local_files(&named);
         assert!(found.contains(&file), "{found:?}");
-        assert!(!found.contains(&missing) && !found.contains(&bundle), "{found:?}");
+        assert!(
+            !found.contains(&missing) && !found.contains(&bundle),
+            "{found:?}"
+        );
         let check = check(&named, false).expect("a check");
         assert_eq!(check.state, CheckState::Degraded);
-        assert!(check.remedy.expect("a remedy").contains("CONTREE_TRUST_HOST_CA"));
+        assert!(
+            check
+                .remedy
+                .expect("a remedy")
+                .contains("CONTREE_TRUST_HOST_CA")
+        );
         let trusted = super::check(&named, true).expect("a check");
         assert_eq!(trusted.state, CheckState::Fine);
     }

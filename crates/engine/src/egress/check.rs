@@ -32,7 +32,9 @@ pub(crate) fn checks(settings: EgressSettings) -> Vec<Check> {
             certificates::check(&settings.named_certificates, settings.trust_host_ca)
         }
     };
-    std::iter::once(check(settings)).chain(certificates).collect()
+    std::iter::once(check(settings))
+        .chain(certificates)
+        .collect()
 }
 
 /// Reports which addresses sandboxes may reach with these settings, and whether these include the

@@ -47,7 +47,11 @@ pub(super) fn lines(
     single_user: bool,
 ) -> Vec<TemporaryLines> {
     let proxied = |name: &str| access == NetworkAccess::Proxy && variables.contains_key(name);
-    let mut files = vec![apt(proxied("http_proxy"), proxied("https_proxy"), single_user)];
+    let mut files = vec![apt(
+        proxied("http_proxy"),
+        proxied("https_proxy"),
+        single_user,
+    )];
     if matches!(access, NetworkAccess::Proxy | NetworkAccess::Host) {
         files.push(sudo());
     }
@@ -86,7 +90,11 @@ fn apt(http: bool, https: bool, single_user: bool) -> TemporaryLines {
     if single_user {
         lines.push("APT::Sandbox::User \"root\";".to_owned());
     }
-    new_file("/etc/apt/apt.conf.d/00contree", "/etc/apt/apt.conf.d", lines)
+    new_file(
+        "/etc/apt/apt.conf.d/00contree",
+        "/etc/apt/apt.conf.d",
+        lines,
+    )
 }
 
 /// Lets sudo keep the variables of the network.
@@ -115,7 +123,11 @@ fn profile(set: &[(&str, &str)]) -> TemporaryLines {
     let lines = set
         .iter()
         .map(|(name, value)| format!("export {name}=\"${{{name}-{value}}}\""));
-    new_file("/etc/profile.d/contree.sh", "/etc/profile.d", lines.collect())
+    new_file(
+        "/etc/profile.d/contree.sh",
+        "/etc/profile.d",
+        lines.collect(),
+    )
 }
 
 /// The JVM's own settings, because it does not read the variables.
@@ -123,7 +135,10 @@ fn java(http: bool, https: bool) -> impl Iterator<Item = TemporaryLines> {
     let mut lines = Vec::new();
     for (scheme, proxied) in [("http", http), ("https", https)] {
         if proxied {
-            lines.push(format!("{scheme}.proxyHost={}", contree_sandbox::Network::LISTENER));
+            lines.push(format!(
+                "{scheme}.proxyHost={}",
+                contree_sandbox::Network::LISTENER
+            ));
             lines.push(format!("{scheme}.proxyPort={PROXY_PORT}"));
         }
     }

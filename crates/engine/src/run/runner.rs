@@ -50,7 +50,12 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);
     let network = engine.egress.sandbox_network(access, &plan.request);
-    let spec = sandbox_spec(&plan, &cwd, engine.shared_memory.bytes(&plan.request), network);
+    let spec = sandbox_spec(
+        &plan,
+        &cwd,
+        engine.shared_memory.bytes(&plan.request),
+        network,
+    );
     let started_at = Instant::now();
     let sandbox = {
         let store = engine.store.clone();

@@ -116,7 +116,10 @@ async fn programs_without_the_environment_find_the_proxy() {
     ] {
         assert!(done.stdout.lines().any(|l| l == line), "{line}: {done:?}");
     }
-    assert!(done.stdout.contains("Defaults env_keep += \"http_proxy "), "{done:?}");
+    assert!(
+        done.stdout.contains("Defaults env_keep += \"http_proxy "),
+        "{done:?}"
+    );
     assert_eq!(done.stdout.matches("nonProxyHosts").count(), 1, "{done:?}");
     assert_eq!(done.result.as_ref(), Some(&configured), "{done:?}");
     // A file that the command changes is stored without them.
@@ -127,10 +130,16 @@ async fn programs_without_the_environment_find_the_proxy() {
         .result
         .unwrap();
     let stored = local
-        .get(&format!("/inspect/{changed}/download?path=/etc/environment"))
+        .get(&format!(
+            "/inspect/{changed}/download?path=/etc/environment"
+        ))
         .await;
     assert_eq!(stored.text, "LANG=C.UTF-8\nEDITOR=vi\n");
-    for name in ["apt/apt.conf.d/00contree", "sudoers.d/contree", "profile.d/contree.sh"] {
+    for name in [
+        "apt/apt.conf.d/00contree",
+        "sudoers.d/contree",
+        "profile.d/contree.sh",
+    ] {
         let answer = local
             .get(&format!("/inspect/{changed}/download?path=/etc/{name}"))
             .await;
@@ -164,8 +173,13 @@ async fn a_shell_without_the_environment_finds_the_proxy_as_a_login_shell() {
 async fn an_engine_without_a_network_adds_no_settings() {
     let local = TestEngine::with_settings(|config| config.network = NetworkMode::None).await;
     let configured = image(&local, CONFIGURED).await;
-    let done = local.run(PRINT_SETTINGS, json!({"image": configured})).await;
-    assert!(!done.stdout.to_lowercase().contains("proxy=") && !done.stdout.contains("3128"), "{done:?}");
+    let done = local
+        .run(PRINT_SETTINGS, json!({"image": configured}))
+        .await;
+    assert!(
+        !done.stdout.to_lowercase().contains("proxy=") && !done.stdout.contains("3128"),
+        "{done:?}"
+    );
     assert!(!done.stdout.contains("env_keep"), "{done:?}");
 }
 
@@ -200,7 +214,9 @@ async fn the_machines_certificates_are_offered_on_request() {
     // The image does not keep them.
     assert_eq!(done.result.as_ref(), Some(&own), "{done:?}");
     let stored = local
-        .get(&format!("/inspect/{own}/download?path=/etc/ssl/certs/ca-certificates.crt"))
+        .get(&format!(
+            "/inspect/{own}/download?path=/etc/ssl/certs/ca-certificates.crt"
+        ))
         .await;
     assert_eq!(stored.text, "own certificates\n");
     // Variables of the request and of the image win.
@@ -223,7 +239,13 @@ async fn shared_memory_has_room_and_a_setting() {
     let fill = "head -c 200000000 /dev/zero >/dev/shm/large && stat -c %s /dev/shm/large";
     let local = TestEngine::shared().await;
     let size = local.run("df -k /dev/shm | tail -n 1", json!({})).await;
-    let kibibytes: u64 = size.stdout.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let kibibytes: u64 = size
+        .stdout
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(kibibytes >= 64 << 10, "{size:?}");
     if kibibytes > 250 << 10 {
         let done = local.run(fill, json!({})).await;
@@ -234,5 +256,9 @@ async fn shared_memory_has_room_and_a_setting() {
     })
     .await;
     let done = small.run("df -k /dev/shm | tail -n 1", json!({})).await;
-    assert_eq!(done.stdout.split_whitespace().nth(1), Some("1024"), "{done:?}");
+    assert_eq!(
+        done.stdout.split_whitespace().nth(1),
+        Some("1024"),
+        "{done:?}"
+    );
 }

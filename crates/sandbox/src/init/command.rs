@@ -112,7 +112,11 @@ impl PreparedCommand {
             && !command.env.iter().any(|(name, _)| name == "HOME")
         {
             let mut line = OsString::from("HOME=");
-            line.push(home_directory::of_user(command.uid).as_ref().unwrap_or(default));
+            line.push(
+                home_directory::of_user(command.uid)
+                    .as_ref()
+                    .unwrap_or(default),
+            );
             environment.push(text(line)?);
         }
         Ok(Self {

@@ -22,7 +22,10 @@ pub(crate) fn of_user(uid: u32) -> Option<OsString> {
         return None;
     }
     let mut text = Vec::new();
-    File::from(file).take(MAX_BYTES).read_to_end(&mut text).ok()?;
+    File::from(file)
+        .take(MAX_BYTES)
+        .read_to_end(&mut text)
+        .ok()?;
     find(&text, uid).map(OsString::from_vec)
 }
 
@@ -45,7 +48,8 @@ mod tests {
 
     #[test]
     fn the_first_user_with_the_id_counts() {
-        let text = b"# comment\nroot:x:0:0:root:/root:/bin/sh\nbad:x:1000\nempty:x:1000:1000:::/bin/sh\n\
+        let text =
+            b"# comment\nroot:x:0:0:root:/root:/bin/sh\nbad:x:1000\nempty:x:1000:1000:::/bin/sh\n\
                      app:x:1000:1000:,,,:/home/app:/bin/sh\nsame:x:1000:1000::/other:\n";
         assert_eq!(find(text, 0).as_deref(), Some(&b"/root"[..]));
         assert_eq!(find(text, 1000).as_deref(), Some(&b"/home/app"[..]));

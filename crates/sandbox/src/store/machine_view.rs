@@ -274,11 +274,21 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 fn numbered(directory: &Path, prefix: &str, most: usize) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut numbers: Vec<u32> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix(prefix)?.parse().ok())
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()?
+                .strip_prefix(prefix)?
+                .parse()
+                .ok()
+        })
         .collect();
     numbers.sort_unstable();
     numbers.truncate(most);
-    numbers.iter().map(|number| format!("{prefix}{number}")).collect()
+    numbers
+        .iter()
+        .map(|number| format!("{prefix}{number}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -297,12 +307,20 @@ mod tests {
         let source = directory.path().join("machine");
         for number in [0, 1] {
             let processor = format!("{PROCESSORS}/cpu{number}");
-            put(&source, &format!("{processor}/topology/core_id"), &format!("{number}\n"));
+            put(
+                &source,
+                &format!("{processor}/topology/core_id"),
+                &format!("{number}\n"),
+            );
             put(&source, &format!("{processor}/cache/index0/size"), "32K\n");
             put(&source, &format!("{processor}/crash_notes"), "ffff\n");
         }
         put(&source, &format!("{PROCESSORS}/online"), "0-1\n");
-        put(&source, &format!("{PROCESSORS}/vulnerabilities/meltdown"), "Vulnerable\n");
+        put(
+            &source,
+            &format!("{PROCESSORS}/vulnerabilities/meltdown"),
+            "Vulnerable\n",
+        );
         put(
             &source,
             &format!("{NODES}/node0/meminfo"),
@@ -317,7 +335,10 @@ mod tests {
         assert_eq!(text("devices/system/cpu/online"), "0-1\n");
         assert_eq!(text("devices/system/cpu/cpu1/topology/core_id"), "1\n");
         assert_eq!(text("devices/system/cpu/cpu1/cache/index0/size"), "32K\n");
-        assert_eq!(text("devices/system/node/node0/meminfo"), "Node 0 MemTotal: 8 kB\n");
+        assert_eq!(
+            text("devices/system/node/node0/meminfo"),
+            "Node 0 MemTotal: 8 kB\n"
+        );
         assert_eq!(
             text("devices/system/node/node0/cpu1/topology/core_id"),
             "1\n"

@@ -40,7 +40,10 @@ fn all_lines() -> Vec<TemporaryLines> {
 }
 
 /// Runs a script on layers with the lines, and commits its changes if there are any.
-fn commit_with_lines(layers: &[LayerId], script: &str) -> (Output, SandboxOutcome, Option<LayerId>) {
+fn commit_with_lines(
+    layers: &[LayerId],
+    script: &str,
+) -> (Output, SandboxOutcome, Option<LayerId>) {
     let run = run();
     let spec = SandboxSpec {
         layers: layers.to_vec(),
@@ -102,7 +105,11 @@ fn temporary_lines_are_seen_and_not_stored() {
         "644",
         "600",
     ];
-    assert_eq!(done.stdout.lines().collect::<Vec<_>>(), expected, "{done:?}");
+    assert_eq!(
+        done.stdout.lines().collect::<Vec<_>>(),
+        expected,
+        "{done:?}"
+    );
     assert_eq!(finished.changed, Some(false), "{finished:?}");
     assert_eq!(finished.upper_bytes, 0, "{finished:?}");
     // An image with another change has nothing of the lines either.
@@ -148,7 +155,10 @@ fn removing_and_replacing_files_with_lines_works() {
     let (_, finished, layer) = commit_with_lines(&image, "rm /etc/environment /etc/hosts");
     assert_eq!(finished.changed, Some(true));
     let removed = [&[layer.unwrap()], image.as_slice()].concat();
-    assert_eq!(see(&removed, "ls /etc/environment /etc/hosts 2>/dev/null"), "");
+    assert_eq!(
+        see(&removed, "ls /etc/environment /etc/hosts 2>/dev/null"),
+        ""
+    );
     let (_, finished, _) = commit_with_lines(&image, "rm /etc/hosts /conf.d/own");
     assert_eq!(finished.changed, Some(false), "{finished:?}");
 }
@@ -191,7 +201,10 @@ fn sys_describes_processors_and_nothing_else() {
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
     assert!(done.stdout.contains(&online), "{done:?}");
     assert!(done.stdout.ends_with("held\n"), "{done:?}");
-    let names = done.stdout.lines().take_while(|line| *line != online.trim());
+    let names = done
+        .stdout
+        .lines()
+        .take_while(|line| *line != online.trim());
     for name in names.filter(|name| !name.is_empty() && !name.ends_with(':')) {
         let known = ["cpu", "devices", "kernel", "node", "system"];
         assert!(known.contains(&name), "{name}: {done:?}");
@@ -214,7 +227,8 @@ fn sys_describes_processors_on_older_kernels_too() {
     let store = LayerStore::open(store().root(), options).unwrap();
     let run = store.create_run(&format!("run-{}", fresh())).unwrap();
     let sandbox = Sandbox::start(&store, &run, &spec()).unwrap();
-    let script = "cat /sys/devices/system/cpu/online; touch /sys/devices/x 2>/dev/null || echo held";
+    let script =
+        "cat /sys/devices/system/cpu/online; touch /sys/devices/x 2>/dev/null || echo held";
     let done = output(&sandbox, &shell(script));
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
     assert_eq!(done.stdout, format!("{online}held\n"), "{done:?}");
@@ -278,7 +292,10 @@ fn a_side_file_may_begin_with_a_file_of_the_image() {
     let spec = SandboxSpec {
         layers: vec![layer.unwrap(), HOST],
         side_files: vec![
-            side("both", &["/nowhere", "/etc/pipe", "/etc/link", "/etc/passwd"]),
+            side(
+                "both",
+                &["/nowhere", "/etc/pipe", "/etc/link", "/etc/passwd"],
+            ),
             side("alone", &["/nowhere"]),
         ],
         ..spec()

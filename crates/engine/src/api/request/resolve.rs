@@ -137,7 +137,10 @@ mod tests {
         let home = |request: SpawnRequest| request.default_home();
         assert_eq!(home(shell(serde_json::json!({}))), Some("/root".into()));
         assert_eq!(home(shell(serde_json::json!({"uid": 7}))), Some("/".into()));
-        assert_eq!(home(shell(serde_json::json!({"env": {"HOME": null}}))), None);
+        assert_eq!(
+            home(shell(serde_json::json!({"env": {"HOME": null}}))),
+            None
+        );
         assert_eq!(home(request(serde_json::json!({}))), None);
     }
 

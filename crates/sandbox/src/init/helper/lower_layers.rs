@@ -56,7 +56,11 @@ impl<'a> LowerLayers<'a> {
 
     /// The candidate layers that overlayfs merges at the directory `path`, topmost first. The list
     /// is empty if the image has no directory there.
-    pub(super) fn merged_layers(&self, candidates: &[usize], path: &[u8]) -> io::Result<Vec<usize>> {
+    pub(super) fn merged_layers(
+        &self,
+        candidates: &[usize],
+        path: &[u8],
+    ) -> io::Result<Vec<usize>> {
         let mut found = Vec::new();
         for &candidate in candidates {
             let there = join(&self.lowers[candidate], path);

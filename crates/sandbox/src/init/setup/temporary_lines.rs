@@ -38,10 +38,11 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 pub(crate) fn add(root: BorrowedFd<'_>, boot: &SandboxBoot) {
     for wanted in &boot.temporary_lines {
         for path in matches(root, &wanted.path) {
-            let is_placed = boot
-                .files
-                .iter()
-                .any(|file| file.path.strip_prefix("/").is_ok_and(|placed| placed == path));
+            let is_placed = boot.files.iter().any(|file| {
+                file.path
+                    .strip_prefix("/")
+                    .is_ok_and(|placed| placed == path)
+            });
             if !is_placed {
                 let _ = extend(root, wanted, &path);
             }
@@ -74,7 +75,10 @@ pub(crate) fn matches(root: BorrowedFd<'_>, pattern: &Path) -> Vec<PathBuf> {
             names.map(|name| base.join(OsStr::from_bytes(&name)))
         });
         found = names
-            .filter(|path| path.file_name().is_some_and(|name| is_match(name.as_bytes())))
+            .filter(|path| {
+                path.file_name()
+                    .is_some_and(|name| is_match(name.as_bytes()))
+            })
             .take(MAX_MATCHES)
             .collect();
     }
@@ -101,11 +105,7 @@ fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Err
 }
 
 /// Opens a regular file below `root` without following symlinks.
-pub(crate) fn open_file(
-    root: BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlags,
-) -> Result<File, Errno> {
+pub(crate) fn open_file(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<File, Errno> {
     let safe = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = open(root, path, flags | safe)?;
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
@@ -292,7 +292,10 @@ mod tests {
             kept.map(|kept| String::from_utf8(kept).unwrap())
         };
         assert_eq!(with("a=1\nb=2\n"), None);
-        assert_eq!(with(&format!("own\n{MARK}\na=1\nc=3\n")).as_deref(), Some("own\n"));
+        assert_eq!(
+            with(&format!("own\n{MARK}\na=1\nc=3\n")).as_deref(),
+            Some("own\n")
+        );
         // Lines that a command added or repeated.
         assert_eq!(
             with(&format!("{MARK}\na=1\nnew\nb=2\nb=2\n")).as_deref(),
@@ -316,7 +319,10 @@ mod tests {
         assert_eq!(all("/etc/hosts"), [Path::new("etc/hosts")]);
         assert_eq!(
             all("/jvm/java-*/conf/p"),
-            [Path::new("jvm/java-17-x/conf/p"), Path::new("jvm/java-8/conf/p")]
+            [
+                Path::new("jvm/java-17-x/conf/p"),
+                Path::new("jvm/java-8/conf/p")
+            ]
         );
         assert_eq!(all("/jvm/java-*-x/p"), [Path::new("jvm/java-17-x/p")]);
         assert!(all("/none/*/p").is_empty());
