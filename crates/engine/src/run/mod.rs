@@ -4,6 +4,7 @@ pub(crate) mod commit;
 pub(crate) mod diagnostics;
 pub(crate) mod ending;
 mod hints;
+mod host_names;
 pub(crate) mod runner;
 pub(crate) mod running_sandbox;
 pub(crate) mod signals;

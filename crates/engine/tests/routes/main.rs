@@ -29,4 +29,5 @@ mod runs;
 mod stores;
 mod subprocesses;
 mod support;
+mod surroundings;
 mod upkeep;

@@ -4,8 +4,10 @@
 pub(super) mod changed;
 pub(super) mod compare;
 mod lookup;
+mod lower_layers;
 mod marks;
 pub(super) mod squash;
+mod temporary_lines;
 pub(super) mod unpack;
 pub(super) mod view;
 mod walk;
