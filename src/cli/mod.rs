@@ -5,6 +5,7 @@ mod call;
 mod doctor;
 mod engine;
 mod error;
+mod home_path;
 mod http;
 mod network;
 mod options;
@@ -66,7 +67,7 @@ pub fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
     setup.start_logging();
-    if let Err(problem) = setup.environment.check_text() {
+    if let Err(problem) = setup.environment.check() {
         output::print_message(problem);
         return Ok(USAGE);
     }

@@ -46,6 +46,7 @@ pub struct Sandbox {
     /// Closed when the reader thread has seen the end of the sandbox.
     end: Mutex<Receiver<()>>,
     side_files: Vec<String>,
+    made_directories: Vec<PathBuf>,
     listener: Mutex<Option<TcpListener>>,
     /// Declared last: it is dropped after the init, which is in the group.
     group: SandboxGroup,
@@ -123,6 +124,7 @@ impl Sandbox {
             init,
             SetupResult {
                 side_files,
+                directories,
                 listener,
             },
         ) = InitProcess::start_with_files(store.layout(), &boot, &contents)?;
@@ -140,6 +142,11 @@ impl Sandbox {
             .into_iter()
             .filter_map(|index| spec.side_files.get(index))
             .map(|file| file.name.clone())
+            .collect();
+        let made_directories = directories
+            .into_iter()
+            .filter_map(|index| spec.directories.get(index))
+            .map(|directory| directory.path.clone())
             .collect();
         store.layout().set_upper_probed();
         let connection = Arc::new(Connection::new(init));
@@ -160,6 +167,7 @@ impl Sandbox {
             connection,
             reader: Some(reader),
             side_files,
+            made_directories,
             listener: Mutex::new(listener.map(TcpListener::from)),
             end: Mutex::new(end),
             group,
@@ -187,6 +195,12 @@ impl Sandbox {
     #[must_use]
     pub fn side_files(&self) -> &[String] {
         &self.side_files
+    }
+
+    /// The directories of the description that were missing in the image and are made now.
+    #[must_use]
+    pub fn made_directories(&self) -> &[PathBuf] {
+        &self.made_directories
     }
 
     /// Starts a command.
