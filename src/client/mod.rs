@@ -21,8 +21,8 @@ mod sse;
 
 pub(crate) use connect::ClientState;
 pub use image_ref::ImageRef;
+pub use images::FileStream;
 #[cfg(feature = "mcp")]
 pub(crate) use new_file::NewFileMode;
-pub use images::FileStream;
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
 pub use runs::Run;

@@ -271,10 +271,7 @@ mod tests {
         for content in ["first", "second"] {
             let mode = NewFileMode::BeforeUmask(0o640);
             let named = NewFile::Named(named(directory.path(), mode).unwrap());
-            for new in [
-                NewFile::create(directory.path(), mode).unwrap(),
-                named,
-            ] {
+            for new in [NewFile::create(directory.path(), mode).unwrap(), named] {
                 new.writer().unwrap().write_all(content.as_bytes()).unwrap();
                 new.publish(&path).unwrap();
                 assert_eq!(fs::read_to_string(&path).unwrap(), content);
@@ -315,10 +312,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mode = NewFileMode::default();
         let in_use = named(directory.path(), mode).unwrap();
-        let (lock, abandoned) = named(directory.path(), mode)
-            .unwrap()
-            .keep()
-            .unwrap();
+        let (lock, abandoned) = named(directory.path(), mode).unwrap().keep().unwrap();
         drop(lock);
         let similar = [
             ".contree-config",

@@ -71,7 +71,8 @@ impl ProfileFiles {
                 None
             })
         };
-        let (configured_folder, configured) = (path_of("CONTREE_HOME"), path_of("CONTREE_MCP_CONFIG"));
+        let (configured_folder, configured) =
+            (path_of("CONTREE_HOME"), path_of("CONTREE_MCP_CONFIG"));
         let folder = configured_folder
             .or_else(|| Some(environment.absolute("XDG_CONFIG_HOME")?.join("contree")))
             .or_else(|| Some(home.as_ref()?.join(".config/contree")));

@@ -214,8 +214,7 @@ fn escape_length(bytes: &[u8]) -> Option<usize> {
         // Strings, such as titles and links, up to BEL or `ESC \`.
         b']' | b'P' | b'X' | b'^' | b'_' => {
             let mut string = bytes.iter().enumerate().take(MAX_ESCAPE).skip(2);
-            let (end, byte) =
-                string.find(|(_, byte)| matches!(**byte, BELL | ESCAPE))?;
+            let (end, byte) = string.find(|(_, byte)| matches!(**byte, BELL | ESCAPE))?;
             match *byte {
                 BELL => Some(end + 1),
                 _ => ends_with(end + 1, b'\\'..b'\\' + 1),

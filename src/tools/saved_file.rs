@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::image_cache;
 use super::Context;
+use super::image_cache;
 use crate::client::NewFileMode;
 use crate::types::FileItem;
 

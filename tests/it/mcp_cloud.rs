@@ -633,8 +633,8 @@ fn a_service_without_events_is_asked_for_the_status() {
         "tools/call",
         json!({"name": "run", "arguments": {"image": "tag:base", "command": "sleep"}}),
     );
-    while session.stub.statuses().get("EXECUTING").is_none() {
-        std::thread::yield_now();
+    while !session.stub.statuses().contains_key("EXECUTING") {
+        std::thread::sleep(Duration::from_millis(5));
     }
     session.stub.cancel_all();
     let answer = session.raw.answer(id);

@@ -37,7 +37,9 @@ fn the_last_line_of_a_long_output_is_in_the_answer() {
         assert_eq!(ended["stderr"], format!("failed: {last}\n"));
         assert_eq!(ended["truncated"], true);
         assert_eq!(ended.get("stderr_bytes"), None);
-        let whole: u64 = (1..=last).map(|n: u64| n.to_string().len() as u64 + 1).sum();
+        let whole: u64 = (1..=last)
+            .map(|n: u64| n.to_string().len() as u64 + 1)
+            .sum();
         assert_eq!(ended["stdout_bytes"], whole);
     }
 }
@@ -144,11 +146,26 @@ fn other_tools_cut_the_output_of_a_run_in_the_same_way() {
 fn output_beyond_the_record_is_counted() {
     let home = Home::new();
     let mut raw = local(&home);
-    let ended = run(&mut raw, "head -c 11000000 /dev/zero | tr '\\0' x", json!({}));
-    assert_eq!(ended["stdout_bytes"], 11_000_000, "{}", ended["stdout_bytes"]);
+    let ended = run(
+        &mut raw,
+        "head -c 11000000 /dev/zero | tr '\\0' x",
+        json!({}),
+    );
+    assert_eq!(
+        ended["stdout_bytes"], 11_000_000,
+        "{}",
+        ended["stdout_bytes"]
+    );
     let shown = stdout(&ended);
-    let end = format!("\n[… {} more bytes were not recorded …]", 11_000_000 - 10 * 1024 * 1024);
-    assert!(shown.ends_with(&end) && shown.len() <= 8000, "{}", shown.len());
+    let end = format!(
+        "\n[… {} more bytes were not recorded …]",
+        11_000_000 - 10 * 1024 * 1024
+    );
+    assert!(
+        shown.ends_with(&end) && shown.len() <= 8000,
+        "{}",
+        shown.len()
+    );
     // `get_operation` cannot know how many there were.
     let record = raw.call_ok("get_operation", json!({"operation_id": ended["uuid"]}));
     assert!(stdout(&record).ends_with("\n[… more bytes were not recorded …]"));
@@ -189,7 +206,11 @@ fn raw_output_is_whole_and_keeps_to_a_given_limit() {
 fn a_missing_working_directory_is_reported() {
     let home = Home::new();
     let mut raw = local(&home);
-    let ended = run(&mut raw, "pwd; ls | wc -l", json!({"cwd": "/no/such/place"}));
+    let ended = run(
+        &mut raw,
+        "pwd; ls | wc -l",
+        json!({"cwd": "/no/such/place"}),
+    );
     assert_eq!(ended["stdout"], "/no/such/place\n0\n");
     let note = ended["stderr"].as_str().unwrap();
     assert!(

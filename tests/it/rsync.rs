@@ -142,9 +142,18 @@ fn what_gitignore_files_exclude_is_not_sent_and_named() {
         (state, paths)
     };
     let (state, paths) = sent(json!({}));
-    let kept = ["/app/.gitignore", "/app/main.rs", "/app/other/local", "/app/sub/.gitignore", "/app/sub/keep.log"];
+    let kept = [
+        "/app/.gitignore",
+        "/app/main.rs",
+        "/app/other/local",
+        "/app/sub/.gitignore",
+        "/app/sub/keep.log",
+    ];
     assert_eq!(paths, kept);
-    assert_eq!(state["skipped_counts"], json!({"excluded by .gitignore": 5}));
+    assert_eq!(
+        state["skipped_counts"],
+        json!({"excluded by .gitignore": 5})
+    );
     let named: Vec<&str> = state["skipped"]
         .as_array()
         .unwrap()

@@ -48,8 +48,16 @@ fn profile_files_are_found_below_home() {
     let folder = home.path().join("profiles");
     fs::create_dir(&folder).unwrap();
     let auth = folder.join("auth.ini");
-    fs::write(&auth, "[profile:default]\ntoken = t\nurl = unix:~/profiles/s\n").unwrap();
-    fs::write(folder.join("mcp.ini"), "[DEFAULT]\ntoken = t\nurl = unix:~/profiles/s\n").unwrap();
+    fs::write(
+        &auth,
+        "[profile:default]\ntoken = t\nurl = unix:~/profiles/s\n",
+    )
+    .unwrap();
+    fs::write(
+        folder.join("mcp.ini"),
+        "[DEFAULT]\ntoken = t\nurl = unix:~/profiles/s\n",
+    )
+    .unwrap();
     let socket = folder.join("s").display().to_string();
     for variables in [
         [("CONTREE_HOME", "~/profiles")],
@@ -63,7 +71,14 @@ fn profile_files_are_found_below_home() {
     let variables = [("CONTREE_URL", "unix:~/profiles/s"), ("CONTREE_TOKEN", "t")];
     let called = output(&home, &variables, &["call", "whoami"]);
     assert!(stderr(&called).contains(&socket), "{}", stderr(&called));
-    let flags = ["--url", "unix:~/profiles/s", "--token", "t", "call", "whoami"];
+    let flags = [
+        "--url",
+        "unix:~/profiles/s",
+        "--token",
+        "t",
+        "call",
+        "whoami",
+    ];
     let called = output(&home, &[], &flags);
     assert!(stderr(&called).contains(&socket), "{}", stderr(&called));
     no_tilde(home.path());
@@ -77,7 +92,13 @@ fn options_with_paths_are_below_home() {
         (&["--allow-path=~/nowhere", "call", "whoami"][..], "nowhere"),
         (&["--mode", "http", "--http-token-file=~/token"], "token"),
         (
-            &["engine", "serve", "--listen", "127.0.0.1:0", "--token-file=~/token"],
+            &[
+                "engine",
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--token-file=~/token",
+            ],
             "token",
         ),
         (&["call", "upload", "content=@~/text"], "text"),
@@ -94,10 +115,18 @@ fn options_with_paths_are_below_home() {
     // A file that exists is read.
     fs::write(home.path().join("surface.json"), "not JSON").unwrap();
     let read = output(&home, &[], &["tools", "--diff=~/surface.json"]);
-    assert!(stderr(&read).contains("not valid JSON"), "{}", stderr(&read));
+    assert!(
+        stderr(&read).contains("not valid JSON"),
+        "{}",
+        stderr(&read)
+    );
     let listen = ["engine", "serve", "--listen", "unix:~/missing/socket"];
     let failed = output(&home, &[], &listen);
-    assert!(stderr(&failed).contains(&below("missing")), "{}", stderr(&failed));
+    assert!(
+        stderr(&failed).contains(&below("missing")),
+        "{}",
+        stderr(&failed)
+    );
     no_tilde(home.path());
 }
 
@@ -151,14 +180,27 @@ fn arguments_of_tools_are_below_home() {
     for arguments in [
         &["upload", "path=~/tree/file"][..],
         &["rsync", "source=~/tree", "destination=/x"],
-        &["download", "image=tag:base", "path=/text", "destination=~/saved/"],
+        &[
+            "download",
+            "image=tag:base",
+            "path=/text",
+            "destination=~/saved/",
+        ],
     ] {
         let mut command = home.command_for(&url);
         let called = command.arg("call").args(arguments).output().unwrap();
-        assert!(called.status.success(), "{arguments:?}: {}", stderr(&called));
+        assert!(
+            called.status.success(),
+            "{arguments:?}: {}",
+            stderr(&called)
+        );
     }
     assert!(home.path().join("saved/text").exists());
-    let called = output(&home, &[], &["call", "import_image", "registry_url=oci-layout:~/nowhere"]);
+    let called = output(
+        &home,
+        &[],
+        &["call", "import_image", "registry_url=oci-layout:~/nowhere"],
+    );
     let path = home.path().join("nowhere").display().to_string();
     assert!(stderr(&called).contains(&path), "{}", stderr(&called));
     no_tilde(home.path());

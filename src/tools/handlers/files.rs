@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::client::NewFileMode;
 use crate::Client;
+use crate::client::NewFileMode;
 use crate::store::uploads;
 use crate::tools::image_cache::ImageSearch;
 use crate::tools::output::boundary;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::events::Payload;
 use crate::store::uploads;
-use crate::tools::output_cut::{MAX_RECORDED_BYTES, MIN_PROPOSED_BYTES, OutputCut};
 use crate::tools::operation::{OperationStart, StartedOperation, failure_of, waiting_call};
+use crate::tools::output_cut::{MAX_RECORDED_BYTES, MIN_PROPOSED_BYTES, OutputCut};
 use crate::tools::results::{Operation, Run};
 use crate::tools::rsync::DirectoryState;
 use crate::tools::{Context, Handlers, OutputStream, RunTools, ToolError, lineage, params};

@@ -74,10 +74,7 @@ mod tests {
         let root = folder.path();
         let files = files(
             root,
-            &[
-                ("", "*.log\n.env\nbuild/\n"),
-                ("a", "!keep.log\n/only\n"),
-            ],
+            &[("", "*.log\n.env\nbuild/\n"), ("a", "!keep.log\n/only\n")],
         );
         for (path, is_directory, expected) in [
             ("a/x.log", false, true),
@@ -89,7 +86,11 @@ mod tests {
             ("a/build", false, false),
             ("a/x", false, false),
         ] {
-            assert_eq!(files.exclude(&root.join(path), is_directory), expected, "{path}");
+            assert_eq!(
+                files.exclude(&root.join(path), is_directory),
+                expected,
+                "{path}"
+            );
         }
     }
 
@@ -108,7 +109,11 @@ mod tests {
             ("trailing", true),
             ("last", true),
         ] {
-            assert_eq!(files.exclude(&folder.path().join(name), false), expected, "{name}");
+            assert_eq!(
+                files.exclude(&folder.path().join(name), false),
+                expected,
+                "{name}"
+            );
         }
     }
 }
