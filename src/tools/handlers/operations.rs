@@ -46,7 +46,6 @@ impl OperationsTools for Handlers {
             operation_ids,
             timeout,
             mode,
-            truncate_output_at,
         } = arguments;
         let client = cx.client().await?;
         let any = match mode {
@@ -54,7 +53,7 @@ impl OperationsTools for Handlers {
             params::WaitOperationsMode::All => false,
         };
         let time = Duration::try_from_secs_f64(timeout).map_or(MAX_WAIT, |time| time.min(MAX_WAIT));
-        let mut waiting = OperationWait::new(&operation_ids, truncate_output_at);
+        let mut waiting = OperationWait::new(&operation_ids);
         if waiting.pending.len() > MAX_OPERATIONS {
             return Err(ToolError::invalid(format!(
                 "`operation_ids` has {} operations; wait for at most {MAX_OPERATIONS} at once",
@@ -111,18 +110,15 @@ struct OperationWait {
     /// Operations that have not ended yet, by id.
     pending: BTreeMap<String, Uuid>,
     answer: WaitOperations,
-    /// Bytes of each stream of an operation, if the call sets a number.
-    output_limit: Option<u64>,
     /// Bytes of output that still fit into the answer.
     room: usize,
 }
 
 impl OperationWait {
-    fn new(ids: &[String], output_limit: Option<u64>) -> Self {
+    fn new(ids: &[String]) -> Self {
         let mut waiting = Self {
             pending: BTreeMap::new(),
             answer: WaitOperations::default(),
-            output_limit,
             room: MAX_OUTPUT_BYTES,
         };
         for id in ids {
@@ -193,7 +189,7 @@ impl OperationWait {
 
     /// Adds a result to the answer, without its output if there is no room for it.
     fn take(&mut self, id: String, record: types::OperationResponse, cx: &Context) {
-        let cut = OutputCut::of(cx, record.uuid.unwrap_or_default(), self.output_limit);
+        let cut = OutputCut::of(cx, record.uuid.unwrap_or_default(), None);
         let mut operation = Operation::of_record(record, &cut);
         let output = operation.stdout.len() + operation.stderr.len();
         match self.room.checked_sub(output) {
