@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use contree_paths::expand_home;
 use http::HeaderValue;
 use url::{Host, Url};
 
@@ -20,7 +21,8 @@ use crate::Error;
 
 /// The address, credentials, timeouts and retry policy of a client.
 ///
-/// The address is `https://HOST/…`, `http://` to this machine, or `unix:PATH`. The `Debug` output
+/// The address is `https://HOST/…`, `http://` to this machine, or `unix:PATH`, whose path may begin
+/// with `~/`. The `Debug` output
 /// and the errors of a backend never show the token.
 ///
 /// Three time limits bound every call:
@@ -308,9 +310,10 @@ impl fmt::Debug for Backend {
 impl Address {
     fn parse(text: &str) -> Result<Self, Error> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let path = Path::new(path);
+            let path = expand_home(path, std::env::home_dir)
+                .map_err(|error| invalid_url(&error.to_string()))?;
             return if path.is_absolute() {
-                Ok(Self::Unix(path.to_owned()))
+                Ok(Self::Unix(path))
             } else {
                 Err(invalid_url("`unix:` needs an absolute path"))
             };

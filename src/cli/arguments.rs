@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use contree_paths::expand_home;
 use serde_json::{Map, Value};
 
 /// An error in an argument.
@@ -49,8 +50,7 @@ pub(super) struct ProcessInput {
 
 impl ArgumentInput for ProcessInput {
     fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
-        let path = crate::tools::expand_home(path)
-            .ok_or_else(|| std::io::Error::other("there is no home directory for `~`"))?;
+        let path = expand_home(path, std::env::home_dir).map_err(std::io::Error::other)?;
         std::fs::read(path)
     }
 

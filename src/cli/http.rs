@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::home_path::home_path;
 use super::token_file::{self, TokenFileError};
 use crate::config::Environment;
 use crate::mcp::{HttpOptions, is_host};
@@ -46,7 +47,7 @@ pub(super) struct Http {
     http_port: Option<String>,
     /// File with the token that clients must send; required to listen on other than loopback
     /// addresses
-    #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
+    #[arg(long, global = true, value_name = "FILE", value_parser = home_path(), help_heading = HEADING)]
     http_token_file: Option<PathBuf>,
     /// Another host name under which clients reach the server, `NAME` or `NAME:PORT`; repeatable
     #[arg(long, global = true, value_name = "NAME", help_heading = HEADING)]

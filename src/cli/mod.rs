@@ -6,6 +6,7 @@ mod doctor;
 mod engine;
 mod error;
 mod flag;
+mod home_path;
 mod http;
 mod network;
 mod options;
@@ -68,7 +69,7 @@ pub fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
     setup.start_logging();
-    if let Err(problem) = setup.environment.check_text() {
+    if let Err(problem) = setup.environment.check() {
         output::print_message(problem);
         return Ok(USAGE);
     }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueEnum};
 
 use super::flag;
+use super::home_path::home_path;
 use super::http::Http;
 use crate::config::{AuthType, BackendChoice, Environment, Flags};
 use crate::tools::{SelectionError, ToolSelection};
@@ -64,7 +65,7 @@ pub(super) struct Options {
     /// Let tools access files of this machine only at or below DIR; repeatable. Credentials, and
     /// for writing files that run by themselves, are excluded unless they are given themselves.
     /// Over HTTP, tools access no files without this option
-    #[arg(long, global = true, value_name = "DIR", help_heading = OTHER)]
+    #[arg(long, global = true, value_name = "DIR", value_parser = home_path(), help_heading = OTHER)]
     pub(super) allow_path: Vec<std::path::PathBuf>,
     /// Level of logging to standard error [env: CONTREE_MCP_LOG_LEVEL]
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]

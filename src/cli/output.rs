@@ -225,6 +225,10 @@ impl RawOutput {
 }
 
 impl Watcher for RawOutput {
+    fn passes_output_on(&self) -> bool {
+        true
+    }
+
     fn output(&self, stream: OutputStream, bytes: &[u8]) {
         self.written.store(true, Ordering::Release);
         let mut state = self.state();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::USAGE;
 use super::error::CommandError;
+use super::home_path::home_path;
 use super::output::{print, print_json, print_message};
 use super::setup::Setup;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
@@ -38,7 +39,7 @@ pub(super) struct Tools {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Compare with a surface that was printed earlier, or with an answer of tools/list
-    #[arg(long, value_name = "OLD.json")]
+    #[arg(long, value_name = "OLD.json", value_parser = home_path())]
     diff: Option<PathBuf>,
 }
 

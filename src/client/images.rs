@@ -20,7 +20,7 @@ use super::{
     bodies::{announces_page, media_type},
     errors::not_contree,
     image_ref::ImageRef,
-    new_file::NewFile,
+    new_file::{NewFile, NewFileMode},
     runtime,
 };
 use crate::{Client, Error, backend::Delays, types};
@@ -229,7 +229,8 @@ impl Client {
     ///   killed.
     /// - After a broken connection, the download goes on after the last byte.
     /// - Missing directories are created.
-    /// - `mode` is the permissions of the new file before the umask; the default is 0666.
+    /// - `mode` is the permissions of the new file before the umask. The default is those of the
+    ///   file that it replaces, else 0666.
     /// - If `destination` is a symbolic link, its target is replaced.
     ///
     /// # Errors
@@ -244,8 +245,13 @@ impl Client {
         mode: Option<u32>,
     ) -> Result<u64, Error> {
         runtime::check()?;
-        let destination = &replaceable(destination).await?;
-        self.download_to(image, path, destination, mode).await
+        let (destination, replaced_mode) = replaceable(destination).await?;
+        let mode = match (mode, replaced_mode) {
+            (Some(mode), _) => NewFileMode::BeforeUmask(mode),
+            (None, Some(mode)) => NewFileMode::Exact(mode),
+            (None, None) => NewFileMode::default(),
+        };
+        self.download_to(image, path, &destination, mode).await
     }
 
     /// Like [`download`](Self::download), but does not check `destination`, and replaces a symbolic
@@ -255,7 +261,7 @@ impl Client {
         image: Uuid,
         path: &str,
         destination: &Path,
-        mode: Option<u32>,
+        mode: NewFileMode,
     ) -> Result<u64, Error> {
         runtime::check()?;
         let directory = match destination.parent() {
@@ -270,8 +276,9 @@ impl Client {
     }
 }
 
-/// Resolves symbolic links of `destination` and checks that it may be replaced.
-async fn replaceable(destination: &Path) -> Result<PathBuf, Error> {
+/// Resolves symbolic links of `destination` and checks that it may be replaced. Also returns the
+/// permissions of a file there.
+async fn replaceable(destination: &Path) -> Result<(PathBuf, Option<u32>), Error> {
     let invalid = |why: &str| {
         Error::InvalidArgument(format!(
             "{} {why}; give the path of a regular file, or a new path",
@@ -279,21 +286,46 @@ async fn replaceable(destination: &Path) -> Result<PathBuf, Error> {
         ))
     };
     match tokio::fs::metadata(destination).await {
-        Ok(found) if found.is_file() => tokio::fs::canonicalize(destination)
-            .await
-            .map_err(Error::io(destination)),
+        Ok(found) if found.is_file() => {
+            let resolved = tokio::fs::canonicalize(destination).await;
+            let resolved = resolved.map_err(Error::io(destination))?;
+            Ok((resolved, permissions(&found)))
+        }
         Ok(found) if found.is_dir() => Err(invalid("is a directory")),
         Ok(_) => Err(invalid("is a device, a pipe or a socket")),
         Err(_) if destination.is_symlink() => Err(invalid("is a broken symbolic link")),
-        Err(_) => Ok(destination.to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            Err(invalid("is below a file, or is a file with a `/` after it"))
+        }
+        Err(_) if ends_in_slash(destination) => {
+            Err(invalid("is a directory, as the `/` at its end says"))
+        }
+        Err(_) => Ok((destination.to_owned(), None)),
     }
+}
+
+fn ends_in_slash(path: &Path) -> bool {
+    let text = path.as_os_str().as_encoded_bytes();
+    text.last()
+        .is_some_and(|last| std::path::is_separator(char::from(*last)))
+}
+
+#[cfg(unix)]
+fn permissions(metadata: &std::fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Some(metadata.permissions().mode() & 0o777)
+}
+
+#[cfg(not(unix))]
+fn permissions(_: &std::fs::Metadata) -> Option<u32> {
+    None
 }
 
 async fn fetch(
     mut content: FileStream,
     directory: &Path,
     destination: &Path,
-    mode: Option<u32>,
+    mode: NewFileMode,
 ) -> Result<u64, Error> {
     let new = NewFile::create(directory, mode).map_err(Error::io(directory))?;
     let mut file = tokio::fs::File::from_std(new.writer().map_err(Error::io(directory))?);

@@ -40,5 +40,7 @@ pub use images::FileStream;
 pub use log::LogRequest;
 #[cfg(feature = "mcp")]
 pub(crate) use log::{OriginMemory, RememberedOrigin};
+#[cfg(feature = "mcp")]
+pub(crate) use new_file::NewFileMode;
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
 pub use runs::Run;

@@ -13,6 +13,45 @@ const RANDOM: usize = 16;
 /// The permissions of a new file before the umask.
 const DEFAULT_MODE: u32 = 0o666;
 
+/// The permissions of a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewFileMode {
+    /// Less the bits of the umask.
+    BeforeUmask(u32),
+    /// Whatever the umask is.
+    Exact(u32),
+}
+
+impl Default for NewFileMode {
+    fn default() -> Self {
+        Self::BeforeUmask(DEFAULT_MODE)
+    }
+}
+
+impl NewFileMode {
+    fn bits(self) -> u32 {
+        match self {
+            Self::BeforeUmask(bits) | Self::Exact(bits) => bits,
+        }
+    }
+
+    /// Sets exact permissions of a file, which was created with the same ones less the umask.
+    #[cfg(unix)]
+    fn apply(self, file: &File) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        match self {
+            Self::BeforeUmask(_) => Ok(()),
+            Self::Exact(bits) => file.set_permissions(std::fs::Permissions::from_mode(bits)),
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
+    fn apply(self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A file that is being written and has no final name yet.
 ///
 /// On Linux it has no name at all, so a killed process leaves nothing behind. On a filesystem
@@ -22,15 +61,14 @@ pub(super) enum NewFile {
     Unnamed {
         file: File,
         directory: std::path::PathBuf,
-        mode: u32,
+        mode: NewFileMode,
     },
     Named(NamedTempFile),
 }
 
 impl NewFile {
-    /// Creates an empty file in `directory`. `mode` is its permissions before the umask.
-    pub(super) fn create(directory: &Path, mode: Option<u32>) -> io::Result<Self> {
-        let mode = mode.unwrap_or(DEFAULT_MODE);
+    /// Creates an empty file in `directory`.
+    pub(super) fn create(directory: &Path, mode: NewFileMode) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         if let Some(file) = unnamed(directory, mode)? {
             return Ok(Self::Unnamed {
@@ -68,16 +106,19 @@ impl NewFile {
 /// Creates a file without a name; none if the filesystem has no such files, or if `/proc`, through
 /// which it would get its name, is not mounted.
 #[cfg(target_os = "linux")]
-fn unnamed(directory: &Path, mode: u32) -> io::Result<Option<File>> {
+fn unnamed(directory: &Path, mode: NewFileMode) -> io::Result<Option<File>> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     use rustix::{fs::OFlags, io::Errno};
 
     let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).mode(mode);
+    options.read(true).write(true).mode(mode.bits());
     options.custom_flags(OFlags::TMPFILE.bits().cast_signed());
     match options.open(directory) {
-        Ok(file) => Ok(descriptor_path(&file).exists().then_some(file)),
+        Ok(file) => {
+            mode.apply(&file)?;
+            Ok(descriptor_path(&file).exists().then_some(file))
+        }
         Err(error) => match Errno::from_io_error(&error) {
             Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => Ok(None),
             _ => Err(error),
@@ -96,7 +137,7 @@ fn descriptor_path(file: &File) -> std::path::PathBuf {
 fn publish_unnamed(
     mut file: File,
     directory: &Path,
-    mode: u32,
+    mode: NewFileMode,
     destination: &Path,
 ) -> io::Result<()> {
     use std::io::Seek as _;
@@ -135,16 +176,17 @@ fn names() -> tempfile::Builder<'static, 'static> {
 
 /// Creates a file with a temporary name, after it has removed the files of killed processes.
 #[cfg(unix)]
-fn named(directory: &Path, mode: u32) -> io::Result<NamedTempFile> {
+fn named(directory: &Path, mode: NewFileMode) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let mut names = names();
-    names.permissions(std::fs::Permissions::from_mode(mode));
+    names.permissions(std::fs::Permissions::from_mode(mode.bits()));
     loop {
         let file = names.tempfile_in(directory)?;
         // On a filesystem without locks, no other process can take one either.
         let _ = file.as_file().lock();
         // Another process may have locked and removed the file first.
         if file.as_file().metadata()?.nlink() > 0 {
+            mode.apply(file.as_file())?;
             remove_abandoned(directory, file.as_file());
             return Ok(file);
         }
@@ -152,7 +194,7 @@ fn named(directory: &Path, mode: u32) -> io::Result<NamedTempFile> {
 }
 
 #[cfg(not(unix))]
-fn named(directory: &Path, _: u32) -> io::Result<NamedTempFile> {
+fn named(directory: &Path, _: NewFileMode) -> io::Result<NamedTempFile> {
     names().tempfile_in(directory)
 }
 
@@ -227,11 +269,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         for content in ["first", "second"] {
-            let named = NewFile::Named(named(directory.path(), 0o640).unwrap());
-            for new in [
-                NewFile::create(directory.path(), Some(0o640)).unwrap(),
-                named,
-            ] {
+            let mode = NewFileMode::BeforeUmask(0o640);
+            let named = NewFile::Named(named(directory.path(), mode).unwrap());
+            for new in [NewFile::create(directory.path(), mode).unwrap(), named] {
                 new.writer().unwrap().write_all(content.as_bytes()).unwrap();
                 new.publish(&path).unwrap();
                 assert_eq!(fs::read_to_string(&path).unwrap(), content);
@@ -244,21 +284,35 @@ mod tests {
     }
 
     #[test]
+    fn exact_permissions_do_not_depend_on_the_umask() {
+        let directory = tempfile::tempdir().unwrap();
+        for bits in [0o666, 0o600, 0o440] {
+            let mode = NewFileMode::Exact(bits);
+            let named = NewFile::Named(named(directory.path(), mode).unwrap());
+            for new in [NewFile::create(directory.path(), mode).unwrap(), named] {
+                let path = directory.path().join("file");
+                new.publish(&path).unwrap();
+                let mode = fs::metadata(&path).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, bits);
+            }
+        }
+    }
+
+    #[test]
     fn an_unpublished_file_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        drop(NewFile::create(directory.path(), None).unwrap());
-        drop(named(directory.path(), DEFAULT_MODE).unwrap());
+        let mode = NewFileMode::default();
+        drop(NewFile::create(directory.path(), mode).unwrap());
+        drop(named(directory.path(), mode).unwrap());
         assert_eq!(count(directory.path()), 0);
     }
 
     #[test]
     fn only_the_files_of_killed_processes_are_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let in_use = named(directory.path(), DEFAULT_MODE).unwrap();
-        let (lock, abandoned) = named(directory.path(), DEFAULT_MODE)
-            .unwrap()
-            .keep()
-            .unwrap();
+        let mode = NewFileMode::default();
+        let in_use = named(directory.path(), mode).unwrap();
+        let (lock, abandoned) = named(directory.path(), mode).unwrap().keep().unwrap();
         drop(lock);
         let similar = [
             ".contree-config",
@@ -269,7 +323,7 @@ mod tests {
         for path in &similar {
             fs::write(path, "kept").unwrap();
         }
-        let own = named(directory.path(), DEFAULT_MODE).unwrap();
+        let own = named(directory.path(), mode).unwrap();
         assert!(!abandoned.exists());
         assert!(in_use.path().exists() && own.path().exists());
         assert!(similar.iter().all(|path| path.exists()));

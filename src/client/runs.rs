@@ -58,8 +58,8 @@ impl Client {
 
     /// Follows a run to its end, passes each event to `watch`, and returns the outcome.
     ///
-    /// If the event stream fails and retries do not help, the client waits for the operation's
-    /// record instead.
+    /// If the event stream fails and retries do not help, or the service has no events, the client
+    /// waits for the operation's record instead.
     ///
     /// # Errors
     /// If neither the events nor the record can be read. A failing command is not an error.
@@ -90,7 +90,6 @@ impl Client {
                     watch(&event);
                     builder.apply(&event);
                 }
-                Err(error) if error.is_not_found() => return Err(error),
                 Err(error @ (Error::WaitTimedOut { .. } | Error::NoRuntime)) => return Err(error),
                 Err(_) => return self.wait_until(operation, deadline).await?.try_into(),
             }

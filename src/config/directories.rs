@@ -2,14 +2,21 @@
 
 use std::path::PathBuf;
 
-use super::Environment;
+use super::{Environment, PathVariableError};
 
-/// A default directory needs a home directory, and there is none.
+/// A directory cannot be determined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "there is no home directory to keep data in: set HOME, or CONTREE_DATA_DIR and CONTREE_STATE_DIR"
-)]
-pub struct DirectoryError;
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// A default directory needs a home directory, and there is none.
+    #[error(
+        "there is no home directory to keep data in: set HOME, or CONTREE_DATA_DIR and CONTREE_STATE_DIR"
+    )]
+    NoHome,
+    /// The `~` of a variable cannot be expanded.
+    #[error(transparent)]
+    Variable(#[from] PathVariableError),
+}
 
 /// The directories in use. Their users create them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +35,12 @@ impl Directories {
     /// - State: `$CONTREE_STATE_DIR`, else `$XDG_STATE_HOME/contree`, else
     ///   `~/.local/state/contree`.
     ///
-    /// A relative `CONTREE_*_DIR` is resolved from the working directory.
+    /// A path may begin with `~/`. A relative `CONTREE_*_DIR` is resolved from the working
+    /// directory.
     ///
     /// # Errors
-    /// When a directory depends on a home directory and there is none.
+    /// When a directory depends on a home directory and there is none, or when a `~` cannot be
+    /// expanded.
     pub fn find(environment: &Environment) -> Result<Self, DirectoryError> {
         Ok(Self {
             data: find(
@@ -67,12 +76,15 @@ fn find(
     xdg_variable: &str,
     below_home: &str,
 ) -> Result<PathBuf, DirectoryError> {
-    if let Some(path) = environment.path(contree_variable) {
-        return Ok(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)));
+    if let Some(path) = environment.path(contree_variable)? {
+        return Ok(std::path::absolute(&path).unwrap_or(path));
     }
     let base = match environment.absolute(xdg_variable) {
         Some(base) => base,
-        None => environment.home().ok_or(DirectoryError)?.join(below_home),
+        None => environment
+            .home()
+            .ok_or(DirectoryError::NoHome)?
+            .join(below_home),
     };
     Ok(base.join("contree"))
 }
@@ -124,10 +136,46 @@ mod tests {
         let environment: Environment = pairs.into_iter().collect();
         let found = Directories::find(&environment).unwrap();
         assert_eq!(found.data, PathBuf::from(path.clone()));
-        assert_eq!(environment.check_text(), Ok(()));
+        assert_eq!(environment.check(), Ok(()));
         let environment: Environment = [("CONTREE_EGRESS_DENY", path)].into_iter().collect();
-        let error = environment.check_text().unwrap_err().to_string();
+        let error = environment.check().unwrap_err().to_string();
         assert!(error.contains("CONTREE_EGRESS_DENY"), "{error}");
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let found = directories(&[
+            ("HOME", "/h"),
+            ("XDG_STATE_HOME", "~/s"),
+            ("CONTREE_DATA_DIR", "~/d"),
+        ]);
+        assert_eq!(
+            (found.data, found.state),
+            ("/h/d".into(), "/h/s/contree".into())
+        );
+        let found = directories(&[("HOME", "/h"), ("CONTREE_STATE_DIR", "~")]);
+        assert_eq!(found.state, PathBuf::from("/h"));
+    }
+
+    #[test]
+    fn the_home_of_another_user_is_an_error_that_names_the_variable() {
+        for name in [
+            "CONTREE_DATA_DIR",
+            "CONTREE_STATE_DIR",
+            "CONTREE_HOME",
+            "CONTREE_MCP_CONFIG",
+        ] {
+            let variables = [("HOME", "/h"), (name, "~other/x")];
+            let environment: Environment = variables.into_iter().collect();
+            let error = environment.check().unwrap_err().to_string();
+            assert!(
+                error.contains(name) && error.contains("`~other/x`"),
+                "{error}"
+            );
+        }
+        // The specification requires that such a path is ignored.
+        let found = directories(&[("HOME", "/h"), ("XDG_DATA_HOME", "~other/x")]);
+        assert_eq!(found.data, PathBuf::from("/h/.local/share/contree"));
     }
 
     #[test]

@@ -59,13 +59,21 @@ impl ProfileFiles {
     /// - `cli.ini` and `auth.ini` are in `$CONTREE_HOME`, else `$XDG_CONFIG_HOME/contree`, else
     ///   `~/.config/contree`.
     /// - The file of the first release is `$CONTREE_MCP_CONFIG`, else `~/.config/contree/mcp.ini`.
+    ///
+    /// A path may begin with `~/`.
     #[must_use]
     pub fn load(environment: &Environment) -> Self {
         let mut files = Self::default();
         let home = environment.home();
-        let folder = environment
-            .get("CONTREE_HOME")
-            .map(PathBuf::from)
+        let mut path_of = |variable| {
+            environment.path(variable).unwrap_or_else(|error| {
+                files.problems.push(error.to_string());
+                None
+            })
+        };
+        let (configured_folder, configured) =
+            (path_of("CONTREE_HOME"), path_of("CONTREE_MCP_CONFIG"));
+        let folder = configured_folder
             .or_else(|| Some(environment.absolute("XDG_CONFIG_HOME")?.join("contree")))
             .or_else(|| Some(home.as_ref()?.join(".config/contree")));
         if let Some(folder) = folder {
@@ -77,7 +85,6 @@ impl ProfileFiles {
             }
             files.folder = folder;
         }
-        let configured = environment.get("CONTREE_MCP_CONFIG").map(PathBuf::from);
         let is_configured = configured.is_some();
         if let Some(path) = configured.or_else(|| Some(home?.join(".config/contree/mcp.ini"))) {
             match files.read(&path) {

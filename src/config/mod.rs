@@ -28,6 +28,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use contree_paths::{HomeError, expand_home};
+
 /// The backend that the user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -131,13 +133,34 @@ impl std::fmt::Debug for Flags {
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
 
-/// Variables with paths, which need not be UTF-8.
-const PATH_VARIABLES: [&str; 2] = ["CONTREE_DATA_DIR", "CONTREE_STATE_DIR"];
+/// Variables of directories, which need not be UTF-8.
+const DIRECTORY_VARIABLES: [&str; 2] = ["CONTREE_DATA_DIR", "CONTREE_STATE_DIR"];
+/// Variables of profile files and their directory.
+const PROFILE_VARIABLES: [&str; 2] = ["CONTREE_HOME", "CONTREE_MCP_CONFIG"];
 
 /// A variable of Contree is not text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not UTF-8 text; set it to text, or unset it")]
 pub struct NotText(String);
+
+/// The `~` of a variable with a path cannot be expanded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {source}")]
+pub struct PathVariableError {
+    variable: String,
+    source: HomeError,
+}
+
+/// An error in a variable of Contree, whichever command uses it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VariableError {
+    /// It is not text.
+    #[error(transparent)]
+    NotText(#[from] NotText),
+    /// It is a path that cannot be expanded.
+    #[error(transparent)]
+    Path(#[from] PathVariableError),
+}
 
 impl Environment {
     /// The variables of this process. Variables whose names are not UTF-8 are omitted.
@@ -151,49 +174,70 @@ impl Environment {
     /// The value of `name`, unless it is unset, empty or not UTF-8.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.path(name)?.to_str()
+        self.value(name)?.to_str()
     }
 
-    /// The value of `name` as a path, which need not be UTF-8. `None` if it is unset or empty.
-    #[must_use]
-    pub fn path(&self, name: &str) -> Option<&OsStr> {
+    /// The value of `name`, which need not be UTF-8. `None` if it is unset or empty.
+    fn value(&self, name: &str) -> Option<&OsStr> {
         self.0
             .get(name)
             .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
     }
 
-    /// Checks that the variables of Contree are text, except those with paths. A variable that
-    /// cannot be read must not count as unset.
+    /// The value of `name` as a path, which need not be UTF-8, with a leading `~` expanded. `None`
+    /// if it is unset or empty.
     ///
     /// # Errors
-    /// [`NotText`] with the first variable that is not.
-    pub fn check_text(&self) -> Result<(), NotText> {
-        let invalid = self.0.iter().find(|(name, value)| {
-            let is_ours = name.starts_with("CONTREE_") && !PATH_VARIABLES.contains(&name.as_str());
-            is_ours && value.to_str().is_none()
-        });
-        match invalid {
-            Some((name, _)) => Err(NotText(name.clone())),
-            None => Ok(()),
-        }
+    /// If the `~` cannot be expanded.
+    pub fn path(&self, name: &str) -> Result<Option<PathBuf>, PathVariableError> {
+        let expand = |value| {
+            expand_home(value, || self.home()).map_err(|source| PathVariableError {
+                variable: name.to_owned(),
+                source,
+            })
+        };
+        self.value(name).map(expand).transpose()
     }
 
-    /// The value of `name` if it is an absolute path. The XDG Base Directory Specification requires
-    /// that relative paths are ignored.
+    /// Checks the variables of Contree: a variable that cannot be read must not count as unset.
+    ///
+    /// # Errors
+    /// The first variable that is not text, or is a path whose `~` cannot be expanded.
+    pub fn check(&self) -> Result<(), VariableError> {
+        let not_text = self.0.iter().find(|(name, value)| {
+            let is_ours =
+                name.starts_with("CONTREE_") && !DIRECTORY_VARIABLES.contains(&name.as_str());
+            is_ours && value.to_str().is_none()
+        });
+        if let Some((name, _)) = not_text {
+            return Err(NotText(name.clone()).into());
+        }
+        for name in DIRECTORY_VARIABLES.into_iter().chain(PROFILE_VARIABLES) {
+            self.path(name)?;
+        }
+        Ok(())
+    }
+
+    /// The value of `name` if it is an absolute path, also one that begins with `~`. The XDG Base
+    /// Directory Specification requires that relative paths are ignored.
     #[must_use]
     pub fn absolute(&self, name: &str) -> Option<PathBuf> {
         self.path(name)
-            .map(PathBuf::from)
+            .ok()
+            .flatten()
             .filter(|path| path.is_absolute())
     }
 
     /// The home directory: `$HOME`, else the user's entry in the system's user database.
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {
-        self.absolute("HOME")
+        let is_absolute = |path: &PathBuf| path.is_absolute();
+        self.value("HOME")
+            .map(PathBuf::from)
+            .filter(is_absolute)
             .or_else(std::env::home_dir)
-            .filter(|path| path.is_absolute())
+            .filter(is_absolute)
     }
 }
 

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::output::DecodedText;
+use super::output_cut::{OutputCut, RecordedStream};
 use super::results::{Image, ListOperations, Operation, OperationResult, OperationSummary, Upload};
 use crate::Outcome;
 use crate::types;
@@ -64,8 +64,9 @@ impl From<Vec<types::OperationSummary>> for ListOperations {
     }
 }
 
-impl From<types::OperationResponse> for Operation {
-    fn from(operation: types::OperationResponse) -> Self {
+impl Operation {
+    /// Creates the result of an operation from its record.
+    pub(super) fn of_record(operation: types::OperationResponse, cut: &OutputCut) -> Self {
         let result = operation.result.map(|result| OperationResult {
             image: text(result.image),
             tag: result.tag,
@@ -91,17 +92,15 @@ impl From<types::OperationResponse> for Operation {
             operation.metadata
             && let Some(result) = metadata.result
         {
-            answer.add_instance(result);
+            answer.add_instance(result, cut);
         }
         if answer.kind == crate::OperationKind::Instance.to_string() {
             answer.settle_exit();
         }
         answer
     }
-}
 
-impl Operation {
-    fn add_instance(&mut self, result: types::InstanceResult) {
+    fn add_instance(&mut self, result: types::InstanceResult, cut: &OutputCut) {
         if let Some(state) = result.state {
             // The API writes -1 for "none".
             self.signal = state.signal.filter(|signal| *signal > 0);
@@ -110,21 +109,36 @@ impl Operation {
         }
         let (stdout, stdout_cut) = result.stdout.map(decoded).unwrap_or_default();
         let (stderr, stderr_cut) = result.stderr.map(decoded).unwrap_or_default();
-        self.add_streams((&stdout, stdout_cut), (&stderr, stderr_cut));
+        self.add_streams(
+            RecordedStream::new(&stdout, stdout_cut),
+            RecordedStream::new(&stderr, stderr_cut),
+            cut,
+        );
     }
 
-    /// Sets both streams. The flags tell whether each was cut.
-    fn add_streams(&mut self, stdout: (&[u8], bool), stderr: (&[u8], bool)) {
-        let out = DecodedText::new(stdout.0, stdout.1);
-        let err = DecodedText::new(stderr.0, stderr.1);
-        self.truncated = stdout.1 || stderr.1;
-        self.lossy = out.lossy || err.lossy;
+    /// Sets both streams and the fields about them.
+    fn add_streams(
+        &mut self,
+        stdout: RecordedStream<'_>,
+        stderr: RecordedStream<'_>,
+        cut: &OutputCut,
+    ) {
+        let (out, err) = (cut.show(stdout), cut.show(stderr));
+        let size = |stream: RecordedStream<'_>| match stream.is_truncated {
+            true => stream.total,
+            false => Some(stream.bytes.len() as u64),
+        };
+        self.stdout_bytes = size(stdout).filter(|_| out.is_cut);
+        self.stderr_bytes = size(stderr).filter(|_| err.is_cut);
+        self.truncated = out.is_cut || err.is_cut;
+        self.lossy = out.is_lossy || err.is_lossy;
+        self.next = cut.next(&self.uuid, stdout.bytes.len().max(stderr.bytes.len()));
         self.stdout = out.text;
         self.stderr = err.text;
     }
 
     /// Creates the result of a followed run from its outcome.
-    pub(super) fn of_outcome(outcome: &Outcome) -> Self {
+    pub(super) fn of_outcome(outcome: &Outcome, cut: &OutputCut) -> Self {
         let mut answer = Self {
             uuid: outcome.operation.to_string(),
             status: outcome.status.to_string(),
@@ -136,13 +150,11 @@ impl Operation {
             timed_out: outcome.timed_out,
             ..Self::default()
         };
-        let (stdout, stderr) = (&outcome.stdout, &outcome.stderr);
         answer.add_streams(
-            (&stdout.bytes, stdout.truncated),
-            (&stderr.bytes, stderr.truncated),
+            RecordedStream::of(&outcome.stdout),
+            RecordedStream::of(&outcome.stderr),
+            cut,
         );
-        answer.stdout_bytes = stdout.truncated.then_some(stdout.total);
-        answer.stderr_bytes = stderr.truncated.then_some(stderr.total);
         answer.settle_exit();
         answer
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use tokio::io::AsyncWriteExt as _;
 
+use contree_paths::expand_home;
 use contree_registry::{Login, RegistryHost, SecretString};
 
 /// Longest wait for a credential helper. Some ask the user.
@@ -46,7 +47,9 @@ struct HelperAnswer {
 /// Returns the path of Docker's configuration file.
 fn config_path() -> Option<PathBuf> {
     let folder = match std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
+        Some(folder) => expand_home(folder, std::env::home_dir)
+            .inspect_err(|error| tracing::warn!("DOCKER_CONFIG: {error}"))
+            .ok()?,
         None => std::env::home_dir()?.join(".docker"),
     };
     Some(folder.join("config.json"))

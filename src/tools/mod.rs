@@ -25,11 +25,13 @@ mod operation;
 mod operation_end;
 mod operation_status;
 mod output;
+mod output_cut;
 mod paths;
 mod prompts;
 mod registry_login;
 pub mod results;
 mod rsync;
+mod saved_file;
 mod selection;
 mod session;
 mod suggestion;
@@ -54,7 +56,6 @@ pub use operation_status::{
     OperationSnapshot, OperationState, fingerprint, now, operation_snapshot, stop_operation,
 };
 pub(crate) use output::take_complete;
-pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};

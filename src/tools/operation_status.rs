@@ -6,6 +6,7 @@ use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
 use super::operation::failure_of;
+use super::output_cut::OutputCut;
 use super::results::{Operation, Run};
 use super::{Context, ToolAnswer, ToolError};
 use crate::{OperationStatus, types};
@@ -54,11 +55,12 @@ pub async fn operation_snapshot(
     cx: &Context,
 ) -> Result<OperationSnapshot, ToolError> {
     let client = cx.client().await?;
+    let cut = OutputCut::of(cx, operation, None);
     let record = client.get_operation_status().operation_id(operation);
     let record: types::OperationResponse = record.send().await?.into_inner();
     let now = Utc::now();
     let created = record.created_at.as_deref().and_then(parsed).unwrap_or(now);
-    let operation = Operation::from(record);
+    let operation = Operation::of_record(record, &cut);
     let ended = operation
         .duration
         .and_then(|seconds| created.checked_add_signed(milliseconds(seconds)?));

@@ -2,29 +2,26 @@
 
 use std::path::PathBuf;
 
-use super::ToolError;
+use contree_paths::expand_home;
 
-/// Replaces a leading `~` with the home directory. `None` if there is no home directory.
-pub(crate) fn expand_home(path: &str) -> Option<PathBuf> {
-    match path.strip_prefix('~') {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-            Some(std::env::home_dir()?.join(rest.trim_start_matches('/')))
-        }
-        _ => Some(PathBuf::from(path)),
-    }
-}
+use super::ToolError;
 
 /// Returns a path on this machine. It must be absolute or begin with `~/`.
 pub(super) fn local_path(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
-    let expanded = expand_home(path).ok_or_else(|| {
-        ToolError::invalid("there is no home directory for `~`; give an absolute path")
-    })?;
+    let expanded = expand_home(path, std::env::home_dir)
+        .map_err(|error| ToolError::invalid_because(&format!("`{argument}`"), error))?;
     if expanded.is_absolute() {
         return Ok(expanded);
     }
     Err(ToolError::invalid(format!(
         "`{argument}` must be absolute or begin with `~/`, not `{path}`"
     )))
+}
+
+/// Reports whether a path can name only a directory: it ends in `/`, `/.` or `/..`.
+pub(super) fn names_directory(path: &str) -> bool {
+    path.rsplit_once('/')
+        .is_some_and(|(_, last)| matches!(last, "" | "." | ".."))
 }
 
 /// Returns a path in an image as an absolute path.
@@ -42,7 +39,12 @@ mod tests {
         assert_eq!(local_path("path", "/a/b").unwrap(), PathBuf::from("/a/b"));
         assert_eq!(local_path("path", "~").unwrap(), home);
         assert_eq!(local_path("path", "~/x").unwrap(), home.join("x"));
-        for bad in ["x", "./x", "~other/x", ""] {
+        let other = local_path("path", "~other/x").unwrap_err().to_string();
+        assert!(
+            other.contains("`path`") && other.contains("another user"),
+            "{other}"
+        );
+        for bad in ["x", "./x", ""] {
             assert!(
                 local_path("path", bad)
                     .unwrap_err()
@@ -50,6 +52,16 @@ mod tests {
                     .contains("`path` must be absolute"),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn a_path_with_a_slash_at_its_end_names_a_directory() {
+        for path in ["/a/", "/", "/a/.", "/a/..", "~/", "/a//"] {
+            assert!(names_directory(path), "{path}");
+        }
+        for path in ["/a", "/a/.b", "/a/b..", "~", "/a/..."] {
+            assert!(!names_directory(path), "{path}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! State that all calls of a process share: the backend, offered tools, store and unattended
 //! operations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ use contree_registry::HttpClients;
 
 /// How long to wait for the end of a cancelled operation.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Number of runs whose limits of output are known.
+const MAX_OUTPUT_LIMITS: usize = 10_000;
 
 /// Name of the embedded engine as a backend.
 const LOCAL_BACKEND: &str = "local";
@@ -47,10 +50,33 @@ pub struct Session {
     client: OnceCell<Client>,
     /// Operations that no call waits for and that would end with this process.
     unattended: Mutex<BTreeSet<Uuid>>,
+    /// Bytes of output that the runs of this process shall show.
+    output_limits: Mutex<OutputLimits>,
     store: Store,
     local: LocalAccess,
     registries: HttpClients,
     desktop: bool,
+}
+
+/// The limits of the newest runs.
+#[derive(Default)]
+struct OutputLimits {
+    limits: HashMap<Uuid, u64>,
+    /// The runs, oldest first.
+    runs: VecDeque<Uuid>,
+}
+
+impl OutputLimits {
+    fn insert(&mut self, run: Uuid, limit: u64) {
+        if self.limits.insert(run, limit).is_none() {
+            self.runs.push_back(run);
+        }
+        if self.runs.len() > MAX_OUTPUT_LIMITS
+            && let Some(oldest) = self.runs.pop_front()
+        {
+            self.limits.remove(&oldest);
+        }
+    }
 }
 
 impl Session {
@@ -63,6 +89,7 @@ impl Session {
             selection: ToolSelection::default(),
             client: OnceCell::new(),
             unattended: Mutex::default(),
+            output_limits: Mutex::default(),
             store: Store::in_memory(),
             local: LocalAccess::everything(),
             registries: HttpClients::default(),
@@ -168,6 +195,23 @@ impl Session {
         }
     }
 
+    /// Notes how many bytes of each stream the call that started a run shall show.
+    pub(crate) fn set_output_limit(&self, operation: Uuid, limit: u64) {
+        self.output_limits().insert(operation, limit);
+    }
+
+    /// Returns the noted number of bytes. `None` for operations of other processes, and for those
+    /// that many have followed.
+    pub(crate) fn output_limit(&self, operation: Uuid) -> Option<u64> {
+        self.output_limits().limits.get(&operation).copied()
+    }
+
+    fn output_limits(&self) -> std::sync::MutexGuard<'_, OutputLimits> {
+        self.output_limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the unattended operations that still run.
     pub async fn still_running(&self) -> Vec<Uuid> {
         let Some(client) = self.client.get() else {
@@ -226,5 +270,23 @@ impl Session {
         self.unattended
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_of_the_newest_runs_are_known() {
+        let mut limits = OutputLimits::default();
+        for number in 0..=MAX_OUTPUT_LIMITS as u128 {
+            limits.insert(Uuid::from_u128(number), 1);
+            limits.insert(Uuid::from_u128(number), 2);
+        }
+        assert_eq!(limits.limits.len(), MAX_OUTPUT_LIMITS);
+        assert_eq!(limits.runs.len(), MAX_OUTPUT_LIMITS);
+        assert_eq!(limits.limits.get(&Uuid::from_u128(0)), None);
+        assert_eq!(limits.limits.get(&Uuid::from_u128(1)), Some(&2));
     }
 }

@@ -19,6 +19,12 @@ pub trait Watcher: Send + Sync {
         let _ = (stream, bytes);
     }
 
+    /// Whether the user gets all output through this watcher. Such a call records no more output
+    /// than its user asked for, since its answer needs no tail.
+    fn passes_output_on(&self) -> bool {
+        false
+    }
+
     /// Receives the id of the operation that the call has started and follows. The operation's
     /// record also has the answer.
     fn started(&self, operation: Uuid) {

@@ -308,9 +308,29 @@ fn usage() -> serde_json::Value {
 
 #[tokio::test]
 async fn if_the_events_fail_the_record_is_awaited() {
-    let stub = Stub::tcp(|number, seen| {
+    record_is_awaited(|| sse(&[&stdout(1, "half")], true)).await;
+}
+
+/// Older services have no route for events. Proxies answer with pages of their own.
+#[tokio::test]
+async fn a_service_without_events_is_asked_for_the_record() {
+    record_is_awaited(|| refusal(404, "no such path")).await;
+    record_is_awaited(|| answer(404, json!("Not Found"))).await;
+    record_is_awaited(|| refusal(405, "method not allowed")).await;
+}
+
+#[tokio::test]
+async fn an_operation_that_neither_route_knows_is_not_found() {
+    let stub = Stub::tcp(|_, _| refusal(404, "no such operation")).await;
+    let error = stub.client().outcome(OPERATION, |_| {}).await.unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+    assert_eq!(stub.count(), 2);
+}
+
+async fn record_is_awaited(events: impl Fn() -> Response + Send + Sync + 'static) {
+    let stub = Stub::tcp(move |number, seen| {
         if seen.target.contains("/events") {
-            return sse(&[&stdout(1, "half")], true);
+            return events();
         }
         let running = json!({"uuid": OPERATION, "kind": "instance", "status": "EXECUTING"});
         let over = json!({

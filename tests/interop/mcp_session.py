@@ -80,20 +80,11 @@ async def main(program):
             await session(program, transport, mode, expected)
 
 
-def differences(error):
-    """Unwraps the exception groups in which the client raises errors of a session."""
-    for inner in getattr(error, "exceptions", [error]):
-        if inner is error:
-            yield error
-        else:
-            yield from differences(inner)
-
-
 if __name__ == "__main__":
     try:
         asyncio.run(main(sys.argv[1]))
     except Exception as error:
-        found = [inner for inner in differences(error) if isinstance(inner, Difference)]
+        found = [inner for inner in scenario.single_errors(error) if isinstance(inner, Difference)]
         if not found:
             raise
         sys.exit(f"mcp_session.py: {found[0]}")

@@ -1,6 +1,6 @@
 // Runs a whole session with the official TypeScript SDK, over stdio and over HTTP.
 //
-// usage: node node_session.mjs PATH_OF_CONTREE_MCP DIRECTORY_WITH_NODE_MODULES
+// usage: node node_session.mjs PATH_OF_CONTREE_MCP DIRECTORY_WITH_NODE_MODULES [PACKAGE_OF_THE_SDK]
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,9 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [program, modules] = process.argv.slice(2);
+const [program, modules, sdk = "@modelcontextprotocol/sdk"] = process.argv.slice(2);
 const require = createRequire(join(modules, "index.js"));
-const load = (name) => import(pathToFileURL(require.resolve(`@modelcontextprotocol/sdk/${name}`)));
+const load = (name) => import(pathToFileURL(require.resolve(`${sdk}/${name}`)));
 const { Client } = await load("client/index.js");
 const { StdioClientTransport } = await load("client/stdio.js");
 const { StreamableHTTPClientTransport } = await load("client/streamableHttp.js");
@@ -24,7 +24,7 @@ const said = (text) => console.log(`  ${text}`);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function session(name, transport, scratch, near) {
-  console.log(`TypeScript SDK over ${name}`);
+  console.log(`TypeScript SDK (${sdk}) over ${name}`);
   const client = new Client({ name: "interop", version: "1" });
   await client.connect(transport);
   same("name of the server", client.getServerVersion().name, "contree-mcp");

@@ -99,6 +99,15 @@ async def http_server(program, home, *arguments):
             same("exit status at SIGTERM", status, 0)
 
 
+def single_errors(error):
+    """Unwraps the exception groups in which clients raise errors of a session."""
+    for inner in getattr(error, "exceptions", [error]):
+        if inner is error:
+            yield error
+        else:
+            yield from single_errors(inner)
+
+
 def fine(tool, answer):
     that(f"{tool} answered an error", not answer.error, answer.text)
     that(f"{tool} answered no structured content", isinstance(answer.structured, dict), answer.structured)

@@ -22,6 +22,8 @@ mod mcp_stdio;
 mod mcp_surface;
 mod mcp_tasks;
 mod openapi;
+#[cfg(target_os = "linux")]
+mod output_cut;
 mod prose;
 mod registry;
 mod rsync;
@@ -30,4 +32,6 @@ mod stored;
 mod support;
 mod surface_contract;
 mod surface_diff;
+#[cfg(target_os = "linux")]
+mod tilde;
 mod untrusted;

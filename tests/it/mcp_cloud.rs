@@ -660,6 +660,43 @@ fn waiting_is_bounded() {
 }
 
 #[test]
+fn a_service_without_events_is_asked_for_the_status() {
+    let mut session = Session::new();
+    session.stub.without_events();
+    let ended = session
+        .raw
+        .call_ok("run", json!({"image": "tag:base", "command": "exit 7"}));
+    assert_eq!(
+        (&ended["exit_code"], &ended["stdout"], &ended["status"]),
+        (&json!(7), &json!("exit 7\n"), &json!("SUCCESS")),
+        "{ended}"
+    );
+    let failed = session
+        .raw
+        .call_error("run", json!({"image": "tag:base", "command": "fail"}));
+    assert!(failed.contains("the init process broke"), "{failed}");
+    let imported = session.raw.call_ok(
+        "import_image",
+        json!({"registry_url": "docker://alpine", "i_accept_that_anonymous_access_might_be_rate_limited": true}),
+    );
+    assert_eq!(imported["status"], "SUCCESS", "{imported}");
+    // A run that goes on is polled until it ends.
+    let id = session.raw.send(
+        "tools/call",
+        json!({"name": "run", "arguments": {"image": "tag:base", "command": "sleep"}}),
+    );
+    while !session.stub.statuses().contains_key("EXECUTING") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    session.stub.cancel_all();
+    let answer = session.raw.answer(id);
+    assert_eq!(
+        answer["result"]["structuredContent"]["status"], "CANCELLED",
+        "{answer}"
+    );
+}
+
+#[test]
 fn a_killed_command_has_an_exit_code_too() {
     let mut session = Session::new();
     let arguments = json!({"image": "tag:base", "command": "signal 9"});

@@ -113,6 +113,76 @@ fn unchanged_files_are_not_sent_again() {
 }
 
 #[test]
+fn what_gitignore_files_exclude_is_not_sent_and_named() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    // A file above the source does not count, not even if it excludes the source.
+    write(&session.home.path().join(".gitignore"), "tree\n*.rs\n");
+    write(&tree.join(".gitignore"), ".env\ntarget/\n*.log\n");
+    write(&tree.join("sub/.gitignore"), "!keep.log\nlocal\n");
+    for path in [
+        "main.rs",
+        ".env",
+        "a.log",
+        "target/deep/x",
+        "sub/.env",
+        "sub/keep.log",
+        "sub/local",
+        "other/local",
+    ] {
+        write(&tree.join(path), path);
+    }
+    let mut sent = |arguments: Value| {
+        let mut all = json!({"source": tree, "destination": "/app"});
+        let more = arguments.as_object().unwrap().clone();
+        all.as_object_mut().unwrap().extend(more);
+        let state = session.raw.call_ok("rsync", all);
+        let files = session.run_files(&state);
+        let paths: Vec<String> = files.as_object().unwrap().keys().cloned().collect();
+        (state, paths)
+    };
+    let (state, paths) = sent(json!({}));
+    let kept = [
+        "/app/.gitignore",
+        "/app/main.rs",
+        "/app/other/local",
+        "/app/sub/.gitignore",
+        "/app/sub/keep.log",
+    ];
+    assert_eq!(paths, kept);
+    assert_eq!(
+        state["skipped_counts"],
+        json!({"excluded by .gitignore": 5})
+    );
+    let named: Vec<&str> = state["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|skipped| skipped["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(named, [".env", "a.log", "sub/.env", "sub/local", "target"]);
+
+    let (state, paths) = sent(json!({"gitignore": false}));
+    assert_eq!(paths.len(), 10, "{paths:?}");
+    assert_eq!(state.get("skipped_counts"), None, "{state}");
+    // The patterns of the call come first.
+    let (_, paths) = sent(json!({"exclude": ["!/.env", "main.rs"]}));
+    assert!(paths.contains(&"/app/.env".to_owned()), "{paths:?}");
+    assert!(!paths.contains(&"/app/main.rs".to_owned()), "{paths:?}");
+
+    let patterns = json!({"source": tree, "destination": "/app", "exclude": ["a\nb"]});
+    let error = session.raw.call_error("rsync", patterns);
+    assert!(error.contains("line break"), "{error}");
+    fs::set_permissions(tree.join(".gitignore"), fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(tree.join(".gitignore")).is_err() {
+        let error = session
+            .raw
+            .call_error("rsync", json!({"source": tree, "destination": "/app"}));
+        assert!(error.contains(".gitignore"), "{error}");
+    }
+}
+
+#[test]
 fn files_are_sent_with_their_modes_and_without_excluded_ones() {
     let mut session = Session::new();
     let tree = session.tree();

@@ -1,9 +1,12 @@
 //! Settings of the engine, and their environment variables.
 
 use std::env::VarError;
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use contree_paths::expand_home;
 
 use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables};
 use crate::error::{EngineError, SettingError};
@@ -126,25 +129,31 @@ impl LocalConfig {
     ///   `false`);
     /// - the size of `/dev/shm`: `CONTREE_SHM_SIZE`, such as `512m`.
     ///
+    /// A path may begin with `~/`.
+    ///
     /// # Errors
     /// [`EngineError::NoDataDirectory`] if no variable names a data directory, and
     /// [`EngineError::Setting`] if another variable cannot be read.
     pub fn from_env() -> Result<Self, EngineError> {
-        let path = |name: &str| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
+        let path = |name: &'static str| {
+            let value = std::env::var_os(name).filter(|value| !value.is_empty());
+            value.map(|value| expand_variable(name, value)).transpose()
         };
         let text = |name: &'static str| match std::env::var(name) {
             Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
             Err(VarError::NotPresent) => Ok(None),
             Err(VarError::NotUnicode(_)) => Err(SettingError::NotText(name)),
         };
-        let mut config = path("CONTREE_DATA_DIR")
-            .or_else(|| path("XDG_DATA_HOME").map(|base| base.join("contree")))
-            .or_else(|| path("HOME").map(|home| home.join(".local/share/contree")))
-            .map(Self::new)
-            .ok_or(EngineError::NoDataDirectory)?;
+        let data_dir = match path("CONTREE_DATA_DIR")? {
+            Some(path) => path,
+            None => match path("XDG_DATA_HOME") {
+                Ok(Some(base)) => base.join("contree"),
+                Ok(None) | Err(_) => home()
+                    .ok_or(EngineError::NoDataDirectory)?
+                    .join(".local/share/contree"),
+            },
+        };
+        let mut config = Self::new(data_dir);
         if let Some(mode) = text("CONTREE_NETWORK")? {
             config.network = mode.parse()?;
         }
@@ -191,7 +200,7 @@ impl LocalConfig {
             .clone()
             .or_else(|| {
                 std::env::var_os("XDG_RUNTIME_DIR")
-                    .map(PathBuf::from)
+                    .and_then(|path| expand_home(path, home).ok())
                     .filter(|path| is_runtime_directory(path, user))
             })
             .unwrap_or_else(std::env::temp_dir)
@@ -222,6 +231,18 @@ impl LocalConfig {
         options.side_directory = SIDE_DIRECTORY.into();
         options
     }
+}
+
+/// The home directory of this process's user.
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Expands a leading `~` in the value of a variable with a path.
+fn expand_variable(name: &'static str, value: OsString) -> Result<PathBuf, SettingError> {
+    expand_home(value, home).map_err(|source| SettingError::Home { name, source })
 }
 
 /// The directory of side files below `/dev` in sandboxes.

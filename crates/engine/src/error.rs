@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::types;
 use crate::egress::EgressRuleError;
+use contree_paths::HomeError;
 use contree_sqlite::DbError;
 
 /// An error of starting or using the embedded engine.
@@ -110,6 +111,14 @@ pub enum SettingError {
     /// A variable is not text.
     #[error("{0} is not UTF-8 text; set it to text, or unset it")]
     NotText(&'static str),
+    /// The `~` of a variable with a path cannot be expanded.
+    #[error("{name}: {source}")]
+    Home {
+        /// The variable.
+        name: &'static str,
+        /// The reason.
+        source: HomeError,
+    },
     /// An egress rule cannot be read.
     #[error(transparent)]
     EgressRule(#[from] EgressRuleError),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::super::error::CommandError;
+use super::super::home_path::home_path;
 use super::super::process::ProcessError;
 use super::super::setup::Setup;
 use super::super::{output, signals, token_file};
@@ -20,7 +21,7 @@ pub(in crate::cli) struct Serve {
     #[arg(long, value_name = "HOST:PORT|unix:PATH")]
     listen: Listen,
     /// File with the token that clients must send; required beyond loopback
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = home_path())]
     token_file: Option<PathBuf>,
     /// Another host name under which clients reach the server; repeatable
     #[arg(long, value_name = "NAME")]

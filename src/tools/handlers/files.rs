@@ -6,14 +6,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::Client;
+use crate::client::NewFileMode;
 use crate::store::uploads;
 use crate::tools::image_cache::ImageSearch;
 use crate::tools::output::boundary;
-use crate::tools::paths::{local_path, path_in_image};
+use crate::tools::paths::{local_path, names_directory, path_in_image};
 use crate::tools::results::{
     Download, DownloadSource, FileEntry, Grep, GrepMatch, ListFiles, ReadFile, Rsync, Upload,
 };
-use crate::tools::{Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync};
+use crate::tools::{
+    Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync, saved_file,
+};
 use crate::types::{FileItem, FileResponse, GrepResult};
 
 /// Maximum number of bytes of matches in one answer.
@@ -110,6 +113,7 @@ impl FilesTools for Handlers {
             destination,
             executable,
         } = arguments;
+        let is_directory = names_directory(&destination);
         let mut destination = local_path("destination", &destination)?;
         let path = path_in_image(&path);
         let access = cx.session().local_access();
@@ -123,7 +127,7 @@ impl FilesTools for Handlers {
                 return Err(refusal);
             }
         }
-        if destination.is_dir() {
+        if is_directory || destination.is_dir() {
             let name = name.ok_or_else(|| {
                 ToolError::invalid("`path` names no file; give the path of a file in the image")
             })?;
@@ -131,10 +135,13 @@ impl FilesTools for Handlers {
         }
         let destination = access.destination("destination", &destination)?;
         let client = cx.client().await?;
-        let mode = executable.then_some(0o755);
         let size = cx
             .unless_cancelled(async {
                 let image = image::resolve(client, &image).await?;
+                let mode = match executable {
+                    true => NewFileMode::BeforeUmask(0o755),
+                    false => saved_file::mode(cx, image, &path, destination.replaced_mode).await,
+                };
                 Ok::<_, ToolError>(
                     client
                         .download_to(image, &path, &destination.path, mode)
@@ -150,7 +157,7 @@ impl FilesTools for Handlers {
             destination: destination.shown.display().to_string(),
             size,
             executable,
-            replaced: destination.replaces,
+            replaced: destination.replaced_mode.is_some(),
         })
     }
 

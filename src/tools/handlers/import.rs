@@ -3,8 +3,9 @@
 use crate::tools::operation::{
     OperationStart, StartedOperation, failure_of, wait_for_end, waiting_call,
 };
+use crate::tools::output_cut::OutputCut;
 use crate::tools::paths::local_path;
-use crate::tools::results::ImportImage;
+use crate::tools::results::{ImportImage, Operation};
 use crate::tools::{Context, ToolError, params, registry_login};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationKind, OperationStatus};
@@ -83,7 +84,10 @@ pub(super) async fn import(
         })?;
     let time = std::time::Duration::from_secs(timeout.saturating_add(GRACE_SECONDS));
     let id = started.uuid;
-    let follow = async { Ok(wait_for_end(client, id, time, Some(cx)).await?.into()) };
+    let follow = async {
+        let record = wait_for_end(client, id, time, Some(cx)).await?;
+        Ok(Operation::of_record(record, &OutputCut::of(cx, id, None)))
+    };
     let Some(ended) = operation.finish(wait, follow, waiting_call).await? else {
         return Ok(ImportImage {
             operation_id: Some(id.to_string()),

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::tools::operation::{cancel, wait_for_end};
-use crate::tools::results::{CancelOperation, Operation, WaitOperations};
+use crate::tools::output_cut::OutputCut;
+use crate::tools::results::{CancelOperation, GetOperation, Operation, WaitOperations};
 use crate::tools::{Context, Handlers, OperationsTools, ToolError, params};
-use crate::{Client, Error};
+use crate::{Client, Error, OperationStatus, types};
 
 /// Longest wait, 136 years. A larger timeout counts as this one.
 const MAX_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
@@ -21,6 +22,21 @@ const MAX_OPERATIONS: usize = 256;
 const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 
 impl OperationsTools for Handlers {
+    async fn get_operation(
+        &self,
+        arguments: params::GetOperation,
+        cx: &Context,
+    ) -> Result<GetOperation, ToolError> {
+        let params::GetOperation {
+            operation_id,
+            truncate_output_at,
+        } = arguments;
+        let record = cx.client().await?.get_operation_status();
+        let record = record.operation_id(operation_id).send().await?.into_inner();
+        let cut = OutputCut::of(cx, operation_id, truncate_output_at);
+        Ok(Operation::of_record(record, &cut))
+    }
+
     async fn wait_operations(
         &self,
         arguments: params::WaitOperations,
@@ -151,7 +167,7 @@ impl OperationWait {
                 Ok(operation) => {
                     self.pending.remove(&id);
                     self.answer.completed.push(id.clone());
-                    self.take(id, operation.into());
+                    self.take(id, operation, cx);
                     if any {
                         return Ok(());
                     }
@@ -172,7 +188,9 @@ impl OperationWait {
     }
 
     /// Adds a result to the answer, without its output if there is no room for it.
-    fn take(&mut self, id: String, mut operation: Operation) {
+    fn take(&mut self, id: String, record: types::OperationResponse, cx: &Context) {
+        let cut = OutputCut::of(cx, record.uuid.unwrap_or_default(), None);
+        let mut operation = Operation::of_record(record, &cut);
         let output = operation.stdout.len() + operation.stderr.len();
         match self.room.checked_sub(output) {
             Some(room) => self.room = room,
@@ -199,14 +217,13 @@ impl OperationWait {
         for (id, status) in futures_util::future::join_all(cancelled).await {
             match status {
                 Ok(operation) => {
-                    let operation = Operation::from(operation);
                     // An operation may have ended by itself meanwhile.
-                    if operation.status == "CANCELLED" {
+                    if operation.status == Some(OperationStatus::Cancelled) {
                         self.answer.cancelled.push(id.clone());
                     } else {
                         self.answer.completed.push(id.clone());
                     }
-                    self.take(id, operation);
+                    self.take(id, operation, cx);
                 }
                 Err(error) => {
                     self.answer

@@ -113,7 +113,10 @@ impl Handlers {
             .trim()
             .parse()
             .map_err(|_| ToolError::not_found(format!("`{id}` is not the UUID of an operation")))?;
-        let arguments = params::GetOperation { operation_id };
+        let arguments = params::GetOperation {
+            operation_id,
+            truncate_output_at: None,
+        };
         let operation = OperationsTools::get_operation(self, arguments, cx).await?;
         if !operation.kind.is_empty() && operation.kind != kind.to_string() {
             return Err(ToolError::not_found(format!(

@@ -7,15 +7,11 @@ use uuid::Uuid;
 use crate::events::Payload;
 use crate::store::uploads;
 use crate::tools::operation::{OperationStart, StartedOperation, failure_of, waiting_call};
+use crate::tools::output_cut::{MAX_RECORDED_BYTES, MIN_PROPOSED_BYTES, OutputCut};
 use crate::tools::results::{Operation, Run};
 use crate::tools::rsync::DirectoryState;
 use crate::tools::{Context, Handlers, OutputStream, RunTools, ToolError, lineage, params};
 use crate::{Client, Error, ImageRef, OperationKind, OperationStatus, types};
-
-/// Smallest `truncate_output_at` proposed for truncated output.
-const MIN_PROPOSED_BYTES: u64 = 64 * 1024;
-/// Maximum number of bytes of a stream that the API records.
-const MAX_RECORDED_BYTES: u64 = 10 * 1024 * 1024;
 
 impl RunTools for Handlers {
     async fn run(&self, arguments: params::Run, cx: &Context) -> Result<Run, ToolError> {
@@ -25,6 +21,7 @@ impl RunTools for Handlers {
             output_limit,
             state,
         } = plan(arguments)?;
+        request.truncate_output_at = recorded_bytes(output_limit, cx);
         let client = cx.client().await?;
         mark_executables(&mut request, client, cx).await;
         let argument_files = request.files.clone();
@@ -42,6 +39,7 @@ impl RunTools for Handlers {
             let outcome = attempt(
                 request.clone(),
                 wait,
+                output_limit,
                 client,
                 cx,
                 state.as_ref().filter(|_| first),
@@ -83,7 +81,7 @@ impl RunTools for Handlers {
             )
             .await;
         }
-        if ended.truncated {
+        if ended.truncated && ended.next.is_none() {
             ended.next = propose_limit(&ended, output_limit);
         }
         Ok(Run {
@@ -109,12 +107,13 @@ enum RunAttempt {
 async fn attempt(
     request: types::InstanceSpawnRequest,
     wait: bool,
+    output_limit: u64,
     client: &Client,
     cx: &Context,
     state: Option<&DirectoryState>,
 ) -> Result<RunAttempt, ToolError> {
-    let limit = request.truncate_output_at.map(usize::try_from);
-    let limit = limit.and_then(Result::ok).unwrap_or(usize::MAX);
+    let recorded = request.truncate_output_at.map(usize::try_from);
+    let recorded = recorded.and_then(Result::ok).unwrap_or(usize::MAX);
     let properties = match &request.image {
         ImageRef::Uuid(image) => format!("This one runs on the image {image}."),
         tag @ ImageRef::Tag(_) => format!(
@@ -135,7 +134,9 @@ async fn attempt(
             };
         }
     };
-    let follow = follow(client, started.operation, limit, cx);
+    cx.session()
+        .set_output_limit(started.operation, output_limit);
+    let follow = follow(client, started.operation, recorded, cx);
     let remedy = |id| {
         let waiting = waiting_call(id);
         format!("{waiting}, and `cancel_operation(operation_id=\"{id}\")` cancels it")
@@ -190,11 +191,11 @@ async fn mark_executables(
 
 /// The request and options that the arguments specify.
 struct RunPlan {
-    /// The request, without the files of a directory state.
+    /// The request, without the files of a directory state and the limit of recorded output.
     request: types::InstanceSpawnRequest,
     /// Whether to wait for the end.
     wait: bool,
-    /// Bytes of each stream to record.
+    /// Bytes of each stream in the answer.
     output_limit: u64,
     /// Id of the directory state to place.
     state: Option<i64>,
@@ -263,7 +264,7 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         shell: Some(shell),
         stdin,
         timeout: i64::try_from(timeout).ok(),
-        truncate_output_at: i64::try_from(truncate_output_at).ok(),
+        truncate_output_at: None,
         uid: Some(uid),
         x_limits: None,
     };
@@ -276,7 +277,21 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
     })
 }
 
-/// Follows the command to its end and passes on its output, the first `limit` bytes of each stream.
+/// Returns the number of bytes of each stream that the API shall record.
+///
+/// The API keeps the head of a stream alone. So it records as much as it can, and the answer has the
+/// head and the tail of the record. A call without output in its answer needs no record.
+fn recorded_bytes(output_limit: u64, cx: &Context) -> Option<i64> {
+    let recorded = match output_limit {
+        0 => 0,
+        limit if cx.watcher().passes_output_on() => limit,
+        limit => limit.max(MAX_RECORDED_BYTES),
+    };
+    i64::try_from(recorded).ok()
+}
+
+/// Follows the command to its end and passes on its output, of which the API records the first
+/// `limit` bytes of each stream.
 async fn follow(
     client: &Client,
     operation: Uuid,
@@ -310,7 +325,8 @@ async fn follow(
             cx.watcher().output(stream, rest);
         }
     }
-    Ok(Operation::of_outcome(&outcome))
+    let cut = OutputCut::of(cx, operation, None);
+    Ok(Operation::of_outcome(&outcome, &cut))
 }
 
 /// Proposes how to see all output; `None` if the limit cannot be raised.

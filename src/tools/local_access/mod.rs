@@ -23,13 +23,13 @@ use std::sync::{Arc, OnceLock};
 use linked_files::is_volatile_credential;
 use protected::ProtectedPlaces;
 use real_paths::{
-    create_directories, handle, has_other_links, links, normal, number, real, split_missing,
+    create_directories, handle, has_other_links, links, normal, number, permissions, real,
+    split_missing,
 };
 pub(super) use real_paths::{open_nonblocking, real_path_of};
 
 use super::ToolError;
 use super::error_details::ErrorDetails;
-use super::paths::expand_home;
 
 /// A path of `--allow-path` does not exist or cannot be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -94,13 +94,11 @@ impl LocalAccess {
         let (mut only, mut named) = (Vec::new(), Vec::new());
         for path in paths {
             let path = path.as_ref();
-            let text = path.to_string_lossy();
-            let expanded = expand_home(&text).unwrap_or_else(|| path.to_owned());
-            let real = expanded.canonicalize().map_err(|source| AllowedPathError {
+            let real = path.canonicalize().map_err(|source| AllowedPathError {
                 path: path.to_owned(),
                 source,
             })?;
-            named.extend(std::path::absolute(&expanded).map(|absolute| normal(&absolute)));
+            named.extend(std::path::absolute(path).map(|absolute| normal(&absolute)));
             named.push(real.clone());
             only.push(real);
         }
@@ -386,10 +384,24 @@ impl LocalAccess {
             )));
         };
         let (existing, missing) = split_missing(directory);
-        let opened = File::open(&existing).map_err(|error| failed(&existing, error))?;
+        let opened = open_nonblocking(&existing).map_err(|error| {
+            if existing.is_symlink() && error.kind() == io::ErrorKind::NotFound {
+                return ToolError::unusable_file(format!(
+                    "`{argument}`: {} is a symbolic link to a missing directory; create its target, or choose another directory",
+                    existing.display()
+                ));
+            }
+            failed(&existing, error)
+        })?;
         let metadata = opened
             .metadata()
             .map_err(|error| failed(&existing, error))?;
+        if !metadata.is_dir() {
+            return Err(ToolError::unusable_file(format!(
+                "`{argument}`: {} is not a directory, so nothing can be saved below it; to replace it, give this path without a `/` at its end",
+                existing.display()
+            )));
+        }
         let real_path = real_path_of(&opened, &existing, &metadata)
             .map_err(|error| failed(&existing, error))?;
         let real_directory: PathBuf = std::iter::once(real_path.as_os_str())
@@ -404,7 +416,7 @@ impl LocalAccess {
         Ok(WriteDestination {
             path: handle(&opened, &real_directory).join(name),
             shown: real_target,
-            replaces: found.is_ok(),
+            replaced_mode: found.as_ref().ok().map(permissions),
             _directory: opened,
         })
     }
@@ -433,8 +445,8 @@ pub(super) struct WriteDestination {
     pub(super) path: PathBuf,
     /// The same path for messages.
     pub(super) shown: PathBuf,
-    /// Whether a file is there, which will be replaced.
-    pub(super) replaces: bool,
+    /// The permissions of the file that will be replaced, if there is one.
+    pub(super) replaced_mode: Option<u32>,
     _directory: File,
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use contree_paths::expand_home;
+
 use super::homes::{is_home_by_location, user_directories};
 use super::real_paths::{RealPaths, both};
 
@@ -161,7 +163,9 @@ fn relative(table: Table) -> HashMap<PathBuf, &'static str> {
 /// The absolute paths in a variable, which may hold several, or these names below each of them.
 fn paths_of(variable: &str, names: &[&str]) -> Vec<PathBuf> {
     let value = std::env::var_os(variable).unwrap_or_default();
+    // Some programs expand `~` in their variables.
     let paths: Vec<PathBuf> = std::env::split_paths(&value)
+        .filter_map(|path| expand_home(path, std::env::home_dir).ok())
         .filter(|path| path.is_absolute())
         .collect();
     let below = |path: &PathBuf| -> Vec<PathBuf> {

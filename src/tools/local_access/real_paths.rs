@@ -59,6 +59,18 @@ pub(super) fn number(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
+/// Returns the permissions of a file, without set-id bits.
+#[cfg(unix)]
+pub(super) fn permissions(metadata: &Metadata) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o777
+}
+
+#[cfg(not(unix))]
+pub(super) fn permissions(_: &Metadata) -> u32 {
+    0o666
+}
+
 /// Reports whether a file has several hard links.
 #[cfg(unix)]
 pub(super) fn has_other_links(metadata: &Metadata) -> bool {

@@ -287,7 +287,7 @@ fn files_that_run_by_themselves_are_not_written() {
         ("work/.claude/worktrees/a/b", false),
     ] {
         let destination = access.destination("destination", &home.join(file)).unwrap();
-        assert_eq!(destination.replaces, replaces, "{file}");
+        assert_eq!(destination.replaced_mode.is_some(), replaces, "{file}");
     }
 }
 

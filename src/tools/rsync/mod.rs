@@ -1,6 +1,7 @@
 //! Sends a directory to the backend, for `run` to place in sandboxes.
 
 mod directory_state;
+mod gitignore;
 mod hash;
 mod send;
 mod skipped;
@@ -18,7 +19,7 @@ use crate::store::uploads;
 use hash::HashedFile;
 use send::LocalContent;
 use skipped::{SkipReason, SkippedPaths};
-use walk::{FoundFile, FoundFiles};
+use walk::{FoundFile, FoundFiles, WalkRules};
 
 pub(super) use directory_state::DirectoryState;
 pub(super) use hash::{digest, hex};
@@ -33,6 +34,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         source,
         destination: wanted,
         exclude,
+        gitignore,
     } = arguments;
     let source_path = super::paths::local_path("source", &source)?;
     let destination = destination(&wanted)?;
@@ -48,7 +50,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
     let (hashed, skipped) = loop {
         tries += 1;
         cx.watcher().progress("reading the directory");
-        let walked = read(&source, &exclude, cx).await?;
+        let walked = read(&source, &exclude, gitignore, cx).await?;
         let mut skipped = walked.skipped;
         let mut hashed = hash::hash(&source, walked.files, &mut skipped, cx).await?;
         let sent = send::send(cx, client, missing(cx, &backend, &hashed).await?).await?;
@@ -101,14 +103,24 @@ fn destination(path: &str) -> Result<String, ToolError> {
     })
 }
 
-async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundFiles, ToolError> {
+async fn read(
+    source: &Path,
+    patterns: &[String],
+    gitignore: bool,
+    cx: &Context,
+) -> Result<FoundFiles, ToolError> {
     let (source, patterns, cx) = (source.to_owned(), patterns.to_vec(), cx.clone());
     let walk = move || {
         let metadata =
             std::fs::metadata(&source).map_err(|error| ToolError::local_file(&source, error))?;
         if metadata.is_dir() {
             let excludes = walk::compile_excludes(&source, &patterns)?;
-            return walk::walk(&source, &excludes, cx.session().local_access(), &cx);
+            let rules = WalkRules {
+                excludes: &excludes,
+                gitignore,
+                access: cx.session().local_access(),
+            };
+            return walk::walk(&source, &rules, &cx);
         }
         if !metadata.is_file() {
             return Err(ToolError::unusable_file(format!(

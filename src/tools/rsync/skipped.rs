@@ -12,6 +12,8 @@ const MAX_NAMED: usize = 20;
 /// Reasons why a path was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SkipReason {
+    #[error("excluded by .gitignore")]
+    Gitignore,
     #[error("not read")]
     NotRead,
     #[error("changed while it was read")]

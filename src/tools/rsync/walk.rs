@@ -7,6 +7,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::super::local_access::{AccessRefusal, LocalAccess};
 use super::super::{Context, ToolError};
+use super::gitignore::IgnoreFiles;
 use super::skipped::{SkipReason, SkippedPaths};
 use crate::store::hashes::FileStamp;
 
@@ -34,6 +35,12 @@ pub(super) struct FoundFiles {
 pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
+        if pattern.contains('\n') {
+            return Err(ToolError::invalid(format!(
+                "`exclude`: the pattern {pattern:?} contains a line break"
+            ))
+            .with_hint("Give each pattern as an element of its own."));
+        }
         let pattern = escape_braces(pattern);
         builder.add_line(None, &pattern).map_err(|error| {
             ToolError::invalid_because("`exclude`", error).with_hint(
@@ -48,7 +55,7 @@ pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitig
 
 /// Escapes the braces in a pattern. git takes them literally (gitignore(5), "PATTERN FORMAT"), and
 /// the `ignore` crate takes them for alternatives.
-fn escape_braces(pattern: &str) -> String {
+pub(super) fn escape_braces(pattern: &str) -> String {
     let mut escaped = String::with_capacity(pattern.len());
     let mut is_in_class = false;
     let mut characters = pattern.chars();
@@ -69,16 +76,35 @@ fn escape_braces(pattern: &str) -> String {
     escaped
 }
 
+/// Rules for the entries of a walk.
+pub(super) struct WalkRules<'a> {
+    /// The patterns of the call. They come before `.gitignore` files.
+    pub(super) excludes: &'a Gitignore,
+    /// Whether `.gitignore` files count.
+    pub(super) gitignore: bool,
+    pub(super) access: &'a LocalAccess,
+}
+
 /// Walks `root`, which must be a real path. Links are not followed. May block.
 pub(super) fn walk(
     root: &Path,
-    excludes: &Gitignore,
-    access: &LocalAccess,
+    rules: &WalkRules<'_>,
     cx: &Context,
 ) -> Result<FoundFiles, ToolError> {
+    let WalkRules {
+        excludes,
+        gitignore,
+        access,
+    } = rules;
     let mut walked = FoundFiles::default();
-    let mut directories = vec![root.to_owned()];
-    while let Some(directory) = directories.pop() {
+    let mut directories = vec![(root.to_owned(), IgnoreFiles::default())];
+    while let Some((directory, outer)) = directories.pop() {
+        let ignore_files = match gitignore {
+            true => outer
+                .entered(&directory)
+                .map_err(|error| ToolError::local_file(&directory.join(".gitignore"), error))?,
+            false => outer,
+        };
         let entries = match std::fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if directory == root => {
@@ -117,10 +143,15 @@ pub(super) fn walk(
                     continue;
                 }
             };
-            if excludes.matched(&path, metadata.is_dir()).is_ignore() {
+            let excluded = excludes.matched(&path, metadata.is_dir());
+            if excluded.is_ignore() {
                 continue;
             }
             is_empty = false;
+            if excluded.is_none() && ignore_files.exclude(&path, metadata.is_dir()) {
+                walked.skipped.add(relative, SkipReason::Gitignore);
+                continue;
+            }
             match access.check_metadata(&path, &metadata) {
                 Ok(()) => {}
                 // Some paths below the directory may still be allowed.
@@ -135,7 +166,7 @@ pub(super) fn walk(
                 }
             }
             if metadata.is_dir() {
-                directories.push(path);
+                directories.push((path, ignore_files.clone()));
                 continue;
             }
             if let Some(reason) = SkipReason::of_kind(&metadata) {
@@ -273,5 +304,7 @@ mod tests {
             assert_eq!(is_excluded(path, is_dir), expected, "{path}");
         }
         assert!(super::compile_excludes(root, &["[z-a]".into()]).is_err());
+        let error = super::compile_excludes(root, &["a\nb".into()]).unwrap_err();
+        assert!(error.to_string().contains("line break"), "{error}");
     }
 }

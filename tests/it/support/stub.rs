@@ -43,6 +43,7 @@ struct Inner {
     spawned: Vec<Value>,
     refuse_spawns: Option<StatusCode>,
     checks_files: bool,
+    has_no_events: bool,
     failing_upload: Option<usize>,
     uploads: usize,
     /// Whether the service has the extensions of the embedded engine.
@@ -115,6 +116,11 @@ impl Stub {
             keep(at - 1)
         });
         before - inner.files.len()
+    }
+
+    /// From now on, has no route for events, as older services.
+    pub fn without_events(&self) {
+        self.lock().has_no_events = true;
     }
 
     /// Answers one upload with status 500; `number` counts from 0, starting now.
@@ -340,22 +346,33 @@ async fn list(Query(query): Query<BTreeMap<String, String>>) -> Response {
             "is_symlink": !link.is_empty(), "is_socket": false, "is_fifo": false, "symlink_to": link,
         })
     };
-    let files = [
-        entry("b", 0o100_755, ""),
-        entry("a", 0o040_755, ""),
-        entry("c", 0o120_777, "b"),
-    ];
+    let files = match path.as_str() {
+        "/modes" => vec![
+            entry("secret", 0o100_600, ""),
+            entry("read-only", 0o100_400, ""),
+            entry("script", 0o104_755, ""),
+            entry("group", 0o100_640, ""),
+            entry("link", 0o120_777, "../modes/./secret"),
+            entry("loop", 0o120_777, "loop"),
+        ],
+        _ => vec![
+            entry("b", 0o100_755, ""),
+            entry("a", 0o040_755, ""),
+            entry("c", 0o120_777, "b"),
+        ],
+    };
     Json(json!({"path": path, "files": files})).into_response()
 }
 
 /// Returns a file: `/text` has three lines, `/binary` is not UTF-8, `/long` has 100,000 characters
-/// of two bytes.
+/// of two bytes. Those in `/modes` have the permissions that its listing says.
 async fn download(Query(query): Query<BTreeMap<String, String>>) -> Response {
     let bytes = match query.get("path").map(String::as_str) {
         Some("/b") => b"one\n".to_vec(),
         Some("/text") => b"one\ntwo\nthree\n".to_vec(),
         Some("/binary") => vec![0xff, 0x00, 0x01],
         Some("/long") => "ä".repeat(100_000).into_bytes(),
+        Some(path) if path.starts_with("/modes/") => path.as_bytes().to_vec(),
         Some("/directory") => return error(StatusCode::UNPROCESSABLE_ENTITY, "not a regular file"),
         _ => return error(StatusCode::NOT_FOUND, "no such file"),
     };
@@ -515,6 +532,9 @@ async fn cancel(State(stub): State<Stub>, Path(id): Path<Uuid>) -> Response {
 async fn events(State(stub): State<Stub>, Path(id): Path<Uuid>) -> Response {
     let operation = {
         let mut inner = stub.lock();
+        if inner.has_no_events {
+            return error(StatusCode::NOT_FOUND, "no such path");
+        }
         let has_ended = inner.lingering.contains(&id);
         let Some(operation) = inner.operations.get_mut(&id) else {
             return error(StatusCode::NOT_FOUND, "no such operation");

@@ -1,5 +1,7 @@
 //! Lines that the engine adds at the end of a command's standard error: refusals and their reasons.
 
+use std::path::{Path, PathBuf};
+
 use contree_sandbox::{Exit, ReachedMemoryLimit};
 
 use crate::api::request::SpawnRequest;
@@ -13,6 +15,16 @@ use crate::run::running_sandbox::MAIN;
 /// The prefix that tells these lines from the command's own output.
 const PREFIX: &str = "contree: ";
 
+/// What happened in a sandbox that the command itself does not report.
+pub(crate) struct Findings {
+    /// The requests that the proxy refused.
+    pub(crate) denial: Option<String>,
+    /// The memory limit for which the kernel killed a process.
+    pub(crate) exceeded_memory_limit: Option<ReachedMemoryLimit>,
+    /// The working directory, if it was missing.
+    pub(crate) made_directory: Option<PathBuf>,
+}
+
 /// Appends the lines for which there is a reason.
 ///
 /// They are few and short, so `truncate_output_at` does not apply to them. A command whose output
@@ -21,10 +33,14 @@ pub(crate) fn append(
     engine: &Engine,
     task: &OperationTask,
     request: &SpawnRequest,
-    denial: Option<String>,
-    exceeded_memory_limit: Option<ReachedMemoryLimit>,
+    findings: Findings,
     exit: Option<&Exit>,
 ) {
+    let Findings {
+        denial,
+        exceeded_memory_limit,
+        made_directory,
+    } = findings;
     let log = &task.running.log;
     let refusal = engine
         .egress
@@ -41,6 +57,7 @@ pub(crate) fn append(
         .into_iter()
         .chain(refusal)
         .chain(exceeded_memory_limit.map(out_of_memory))
+        .chain(made_directory.as_deref().map(missing_directory))
         .collect();
     let failed = exit.is_some_and(|exit| exit.code != Some(0));
     let may_have_hints = exit.is_some() && (failed || log.has_errors());
@@ -75,6 +92,13 @@ pub(crate) fn append(
         text.push('\n');
     }
     log.append(MAIN, OperationEventType::Stderr, stream(text.as_bytes()));
+}
+
+fn missing_directory(path: &Path) -> String {
+    format!(
+        "the working directory {} was missing in the image, so it was created empty",
+        path.display().to_string().escape_debug()
+    )
 }
 
 fn out_of_memory(reached: ReachedMemoryLimit) -> String {

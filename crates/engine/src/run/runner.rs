@@ -205,8 +205,11 @@ async fn run_to_end(
             engine,
             task,
             &plan.request,
-            denial,
-            exceeded_memory_limit,
+            diagnostics::Findings {
+                denial,
+                exceeded_memory_limit,
+                made_directory: made_directory(&sandbox, plan),
+            },
             exit.as_ref(),
         );
     };
@@ -334,6 +337,13 @@ fn sandbox_spec(
         max_layer_bytes: Some(plan.request.max_layer_bytes()),
         limits: plan.request.sandbox_limits(),
     }
+}
+
+/// The working directory, if the image lacked it and the request places no file in it.
+fn made_directory(sandbox: &Sandbox, plan: &RunPlan) -> Option<PathBuf> {
+    let made = sandbox.made_directories().first()?;
+    let is_used = plan.files.iter().any(|file| file.path.starts_with(made));
+    (!is_used).then(|| made.clone())
 }
 
 /// Ends all processes. They get SIGTERM and `grace`, which `cancel` cuts short, and then SIGKILL.

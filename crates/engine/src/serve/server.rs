@@ -26,6 +26,7 @@ use crate::serve::service::Service;
 use crate::serve::socket::{MAX_SOCKET_PATH, SocketDirectory};
 use contree_http::MIN_TOKEN_BYTES;
 use contree_http::connections::{self, Shutdown};
+use contree_paths::{HomeError, expand_home};
 
 /// The longest time that connections may take to end when the server stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,7 +39,7 @@ const DIRECTORY_PREFIX: &str = ".contree-serve-";
 pub enum Listen {
     /// `HOST:PORT`. Port 0 chooses a free port.
     Tcp(String),
-    /// `unix:PATH`.
+    /// `unix:PATH`. The path may begin with `~/`.
     Unix(PathBuf),
 }
 
@@ -49,6 +50,9 @@ pub enum ListenError {
     /// The socket's path is missing.
     #[error("`unix:` needs a path after it")]
     NoPath,
+    /// The `~` of the socket's path cannot be expanded.
+    #[error(transparent)]
+    Home(#[from] HomeError),
     /// The text has neither form.
     #[error("`{0}` is neither HOST:PORT nor unix:PATH")]
     Form(String),
@@ -62,7 +66,7 @@ impl FromStr for Listen {
             return if path.is_empty() {
                 Err(ListenError::NoPath)
             } else {
-                Ok(Self::Unix(path.into()))
+                Ok(Self::Unix(expand_home(path, std::env::home_dir)?))
             };
         }
         match text.rsplit_once(':') {

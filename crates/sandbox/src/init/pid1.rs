@@ -81,6 +81,7 @@ pub(crate) fn main(
 /// The results of the setup, which pid 1 reports to the engine.
 struct SetupResult {
     side_files: Vec<usize>,
+    directories: Vec<usize>,
     listener: Option<OwnedFd>,
 }
 
@@ -118,7 +119,7 @@ fn build(
     drop(passed);
     procfs::restrict(root.as_fd(), &proc, boot)?;
     drop(proc);
-    files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
+    let directories = files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
     temporary_lines::add(root.as_fd(), boot);
     // An open directory outside the sandbox would be a way out.
     drop(store);
@@ -142,6 +143,7 @@ fn build(
     umask(Mode::WGRP | Mode::WOTH);
     Ok(SetupResult {
         side_files,
+        directories,
         listener,
     })
 }
@@ -221,10 +223,15 @@ impl<'a> Pid1<'a> {
     fn serve(&mut self, setup: SetupResult) -> Result<(), WireError> {
         let SetupResult {
             side_files,
+            directories,
             listener,
         } = setup;
         let files: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
-        wire::send(self.socket, &Reply::Up { side_files }, &files)?;
+        let up = Reply::Up {
+            side_files,
+            directories,
+        };
+        wire::send(self.socket, &up, &files)?;
         // No process inside may get the listener.
         drop(listener);
         loop {

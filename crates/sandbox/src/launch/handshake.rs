@@ -53,6 +53,8 @@ pub(crate) struct InitProcess {
 pub(crate) struct SetupResult {
     /// The side files that exist, as indices into the request.
     pub(crate) side_files: Vec<usize>,
+    /// The directories that were missing, as indices into the request.
+    pub(crate) directories: Vec<usize>,
     /// The socket that listens on the sandbox's loopback interface.
     pub(crate) listener: Option<OwnedFd>,
 }
@@ -111,10 +113,17 @@ impl InitProcess {
         wire::send(&init.socket, &FirstStageRequest::Mapped, &[])?;
         match init.receive(deadline)? {
             (Reply::Ready, _) => Ok((init, SetupResult::default())),
-            (Reply::Up { side_files }, files) => {
+            (
+                Reply::Up {
+                    side_files,
+                    directories,
+                },
+                files,
+            ) => {
                 let listener = files.into_iter().next();
                 let result = SetupResult {
                     side_files,
+                    directories,
                     listener,
                 };
                 Ok((init, result))

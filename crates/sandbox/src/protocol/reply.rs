@@ -22,6 +22,8 @@ pub(crate) enum Reply {
     Up {
         /// The side files that exist, as indices into the request.
         side_files: Vec<usize>,
+        /// The directories that were missing, as indices into the request.
+        directories: Vec<usize>,
     },
     /// A step failed: of the set-up, of a helper's task, or while commands run.
     Failed(StepFailure),

@@ -48,6 +48,7 @@ pub struct Sandbox {
     /// Closed when the reader thread has seen the end of the sandbox.
     end: Mutex<Receiver<()>>,
     side_files: Vec<String>,
+    made_directories: Vec<PathBuf>,
     listener: Mutex<Option<TcpListener>>,
     /// Declared last: it is dropped after the init, which is in the group.
     group: SandboxGroup,
@@ -129,6 +130,7 @@ impl Sandbox {
             init,
             SetupResult {
                 side_files,
+                directories,
                 listener,
             },
         ) = InitProcess::start_with_files(store.layout(), &boot, &contents)?;
@@ -146,6 +148,11 @@ impl Sandbox {
             .into_iter()
             .filter_map(|index| spec.side_files.get(index))
             .map(|file| file.name.clone())
+            .collect();
+        let made_directories = directories
+            .into_iter()
+            .filter_map(|index| spec.directories.get(index))
+            .map(|directory| directory.path.clone())
             .collect();
         store.layout().set_upper_probed();
         let connection = Arc::new(Connection::new(init));
@@ -166,6 +173,7 @@ impl Sandbox {
             connection,
             reader: Some(reader),
             side_files,
+            made_directories,
             listener: Mutex::new(listener.map(TcpListener::from)),
             end: Mutex::new(end),
             group,
@@ -193,6 +201,12 @@ impl Sandbox {
     #[must_use]
     pub fn side_files(&self) -> &[String] {
         &self.side_files
+    }
+
+    /// The directories of the description that were missing in the image and are made now.
+    #[must_use]
+    pub fn made_directories(&self) -> &[PathBuf] {
+        &self.made_directories
     }
 
     /// Starts a command.

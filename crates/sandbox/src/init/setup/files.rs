@@ -25,27 +25,33 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Makes the directories, then copies the files.
+/// Makes the directories, then copies the files. Returns the directories that were missing, as
+/// indices into the request.
 pub(crate) fn make_directories_and_files(
     root: BorrowedFd<'_>,
     store: BorrowedFd<'_>,
     boot: &SandboxBoot,
-) -> Result<(), StepFailure> {
-    for wanted in &boot.directories {
-        make_directory(root, wanted)
+) -> Result<Vec<usize>, StepFailure> {
+    let mut made = Vec::new();
+    for (index, wanted) in boot.directories.iter().enumerate() {
+        let is_new = make_directory(root, wanted)
             .at_step_on(Step::MakeDirectory, wanted.path.display().to_string())?;
+        if is_new {
+            made.push(index);
+        }
     }
     for wanted in &boot.files {
         copy_file(root, store, wanted)
             .at_step_on(Step::PlaceFile, wanted.path.display().to_string())?;
     }
-    Ok(())
+    Ok(made)
 }
 
-fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<(), Errno> {
+/// Makes a directory unless it exists. Returns whether it was missing.
+fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<bool, Errno> {
     let path = relative(&wanted.path);
     match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
-        Ok(_) => return Ok(()),
+        Ok(_) => return Ok(false),
         Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
     }
@@ -57,7 +63,8 @@ fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<(), Err
         Some(Uid::from_raw(wanted.uid)),
         Some(Gid::from_raw(wanted.gid)),
         AtFlags::SYMLINK_NOFOLLOW,
-    )
+    )?;
+    Ok(true)
 }
 
 fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> io::Result<()> {
