@@ -151,7 +151,8 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
         && let syn::Expr::Lit(literal) = &pair.value
         && let syn::Lit::Str(text) = &literal.lit
     {
-        return Some(text.value());
+        let line = text.value();
+        return Some(line.strip_prefix(' ').unwrap_or(&line).to_owned());
     }
     None
 }
