@@ -60,6 +60,9 @@ pub struct Backend {
 /// The largest answer is the record of a run. Two streams of 10 MiB in base64 take 27 MiB.
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 
+/// The longest time limit that counts. A longer one could not be added to a point in time.
+const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// The time limits of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
@@ -145,7 +148,7 @@ impl Backend {
     /// Sets the time limit for opening a connection; the default is 10 s.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.connect = timeout;
+        self.timeouts.connect = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -156,7 +159,7 @@ impl Backend {
     /// upload, it is the longest time without progress.
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.idle = timeout;
+        self.timeouts.idle = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -167,7 +170,7 @@ impl Backend {
     /// on their size.
     #[must_use]
     pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.call = timeout;
+        self.timeouts.call = timeout.min(MAX_TIMEOUT);
         self
     }
 

@@ -23,7 +23,8 @@ static UNSENT: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::
 /// if the backend accepts the run after that, the run is cancelled.
 ///
 /// ```no_run
-/// # async fn example(client: contree::Client, request: contree::types::InstanceSpawnRequest) -> Result<(), contree::Error> {
+/// # use contree::{Client, Error, types::InstanceSpawnRequest};
+/// # async fn example(client: Client, request: InstanceSpawnRequest) -> Result<(), Error> {
 /// let (run, guard) = contree::CancelOnDrop::start(&client, request).await?;
 /// let outcome = client.outcome(run.operation, |_| {}).await?;
 /// guard.disarm();

@@ -1,4 +1,4 @@
-//! The longest time to wait for an operation, so that no wait lasts for ever.
+//! The longest time to wait for an operation, so that every wait has an end.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The HTTP clients of one backend: one for each Tokio runtime that uses it.
 //!
 //! The runtime that opened a connection also drives it. If another runtime took the connection from
-//! a shared pool, its request would wait until the first runtime runs again, perhaps for ever. So
-//! each runtime has a pool of its own.
+//! a shared pool, its request would wait until the first runtime runs again, which it may never
+//! do. So each runtime has its own pool.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -34,9 +34,9 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// Nothing is removed from the data directory by itself, and no limit of the process is changed,
-    /// unless `config` says so; see [`LocalConfig::for_own_process`]. `docs/process.md` lists what
-    /// the engine does to its process.
+    /// The engine removes no unused images and changes no limit of the process, unless `config` asks
+    /// for it; see [`LocalConfig::for_own_process`]. `docs/process.md` lists the effects of an
+    /// engine on its process.
     ///
     /// # Errors
     /// [`Error::Engine`] if the data directory cannot be used. It is not an error if the machine

@@ -94,7 +94,7 @@ pub(super) fn frames(
 
 /// A broken connection.
 pub(super) fn broken() -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    // What was sent before is flushed while the stream is pending.
+    // Earlier pieces are flushed while the stream is pending.
     stream::once(async {
         tokio::task::yield_now().await;
         Err(io::ErrorKind::ConnectionReset.into())

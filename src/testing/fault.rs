@@ -89,12 +89,12 @@ pub enum Fault {
     EndlessLines,
     /// Sends the first events, and then breaks the connection.
     BreakAfter(usize),
-    /// Sends the events so far again and again, whatever the client has already.
+    /// Sends the events so far again and again, also those that the client has.
     RepeatEvents,
     /// Sends errors in place of events.
     EventErrors,
-    /// Sends comments and no events, for ever.
+    /// Sends comments without an end, and no events.
     KeepAlive,
-    /// Reports that the operation is running, for ever.
+    /// Always reports that the operation is running.
     NeverEnds,
 }

@@ -1,7 +1,7 @@
 //! Help for the tests of programs that use this crate: a stub service, and an engine for one test.
 //!
-//! - [`StubServer`] is a Contree service on loopback that runs nothing. A test says what its images
-//!   contain, what its runs print, and which faults it has.
+//! - [`StubServer`] is a Contree service on loopback that runs nothing. A test sets its images, the
+//!   output of its runs, and its faults.
 //! - [`local_engine`] starts the embedded engine in a temporary directory (feature `engine`).
 //!
 //! ```

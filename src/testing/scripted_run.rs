@@ -1,4 +1,4 @@
-//! What a run of a stub service prints, and how it ends.
+//! The scripts of a stub service's runs: their output, and their ends.
 
 use std::time::Duration;
 

@@ -110,7 +110,7 @@ impl StubServer {
         self.service.state().add_image(StubImage { tag, files })
     }
 
-    /// Sets what the runs of a command do. A newer script for a command takes the place of an older
+    /// Sets the script of the runs of a command. A newer script for a command takes the place of an older
     /// one; [`ScriptedRun::default`] is for all commands without a script.
     ///
     /// A command without any script exits with 127.

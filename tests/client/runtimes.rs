@@ -57,10 +57,9 @@ async fn list(client: &Client) {
 fn a_runtime_that_stands_still_or_ended_does_not_stop_another_one() {
     let server = server_runtime();
     let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("socket");
     let stubs = server.block_on(async {
-        let unix = Stub::unix(&directory.path().join("socket"), |_, _| {
-            answer(200, json!({"images": []}))
-        });
+        let unix = Stub::unix(&socket, |_, _| answer(200, json!({"images": []})));
         let tcp = Stub::tcp(|_, _| answer(200, json!({"images": []})));
         [unix.await, tcp.await]
     });

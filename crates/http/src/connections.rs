@@ -37,7 +37,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a rejected client may take to read the 503 response.
 const REJECTION_TIMEOUT: Duration = Duration::from_millis(100);
-/// The most clients that are told at once that they have too many connections. Further ones are
+/// The most clients that read at once that they have too many connections. Further ones are
 /// disconnected without a response.
 const MAX_REJECTIONS: usize = 16;
 /// The bits of an IPv6 address that tell peers apart. One peer often has all addresses of such a

@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 /// Names the part of [`driver`] to perform.
 const PART: &str = "CONTREE_TEST_MANNERS";
 
-/// What belongs to the whole process.
+/// The state that belongs to the whole process.
 #[derive(Debug, PartialEq, Eq)]
 struct ProcessState {
     /// Handled, ignored and blocked signals, and the umask (proc_pid_status(5)).
@@ -67,7 +67,7 @@ fn driver() {
         println!("this machine has no certificates");
     }
     assert_eq!(ProcessState::read(), before);
-    assert!(!rustix::process::child_subreaper().unwrap().is_some());
+    assert!(rustix::process::child_subreaper().unwrap().is_none());
     if part == "asked" {
         let data = tempfile::tempdir().unwrap();
         let mut config = LocalConfig::new(data.path().join("data"));

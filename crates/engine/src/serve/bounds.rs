@@ -23,8 +23,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// Bounds of the connections of other programs.
 ///
 /// A connection takes one file descriptor, and an upload takes a second one. So connections get a
-/// quarter of the process's limit, and the rest stays for sandboxes. One peer gets three quarters of
-/// the connections, so that it cannot keep the others out.
+/// quarter of the process's limit, and the rest stays for sandboxes. One peer gets three quarters
+/// of the connections, so that it cannot keep the others out.
 pub(crate) fn public_bounds() -> ConnectionBounds {
     let descriptors = contree_sandbox::descriptor_limit();
     let share = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
