@@ -163,7 +163,7 @@ impl Setup {
     #[cfg(all(feature = "engine", target_os = "linux"))]
     pub(super) fn local_config(&self) -> Result<crate::engine::LocalConfig, SettingsError> {
         let directories = self.directories.as_ref().map_err(Clone::clone)?;
-        let mut config = crate::engine::LocalConfig::new(&directories.data);
+        let mut config = crate::engine::LocalConfig::new(&directories.data).for_own_process();
         self.options
             .network
             .configure(&self.environment, &mut config)?;

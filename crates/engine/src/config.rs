@@ -8,8 +8,8 @@ use std::str::FromStr;
 use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables};
 use crate::error::{EngineError, SettingError};
 
-/// Days for which unused images, uploaded files and records of operations are kept.
-/// `CONTREE_RETENTION_DAYS` overrides it.
+/// Days for which the program `contree-mcp` keeps unused images, uploaded files and records of
+/// operations. `CONTREE_RETENTION_DAYS` overrides it.
 pub const RETENTION_DAYS: u32 = 30;
 
 /// Settings of the embedded engine.
@@ -48,8 +48,15 @@ pub struct LocalConfig {
     pub egress_deny: Vec<EgressRule>,
     /// Days after which unused images without a tag, uploaded files and records of operations are
     /// removed, once a day and in the background. 0: never. `None`: `CONTREE_RETENTION_DAYS`, else
-    /// [`RETENTION_DAYS`].
+    /// never.
     pub retention_days: Option<u32>,
+    /// Whether the engine raises this process's limit of open descriptors (`RLIMIT_NOFILE`) to
+    /// 65,536, or to the hard limit if that is lower. The default is not to: the limit holds for
+    /// the whole process, and child processes inherit it.
+    ///
+    /// A running command takes about six descriptors. If there are too few, the engine refuses
+    /// further commands with 429 and runs those that it has accepted one after the other.
+    pub raise_descriptor_limit: bool,
 }
 
 impl FromStr for NetworkMode {
@@ -84,7 +91,21 @@ impl LocalConfig {
             egress_deny: Vec::new(),
             max_pending: 10_000,
             retention_days: None,
+            raise_descriptor_limit: false,
         }
+    }
+
+    /// Changes these settings to the defaults of the program `contree-mcp`, which has its process
+    /// to itself:
+    ///
+    /// - it raises the limit of open descriptors;
+    /// - it removes what was not used for [`RETENTION_DAYS`] days, unless `retention_days` or
+    ///   `CONTREE_RETENTION_DAYS` says otherwise.
+    #[must_use]
+    pub fn for_own_process(mut self) -> Self {
+        self.raise_descriptor_limit = true;
+        self.retention_days = Some(self.retention().unwrap_or(RETENTION_DAYS));
+        self
     }
 
     /// Reads settings from the environment:
@@ -125,9 +146,10 @@ impl LocalConfig {
         Ok(config)
     }
 
-    /// Days after which unused data is removed. If `CONTREE_RETENTION_DAYS` is not a number,
-    /// nothing is removed, so that the user can still correct the variable.
-    pub(super) fn retention(&self) -> u32 {
+    /// Days after which unused data is removed; none if neither a setting nor
+    /// `CONTREE_RETENTION_DAYS` says so. If the variable is not a number, nothing is removed, so
+    /// that the user can still correct it.
+    pub(super) fn retention(&self) -> Option<u32> {
         let variable = || match std::env::var("CONTREE_RETENTION_DAYS") {
             Ok(text) if !text.trim().is_empty() => Some(text.trim().parse().unwrap_or_else(|_| {
                 tracing::warn!(
@@ -141,9 +163,7 @@ impl LocalConfig {
             }
             Ok(_) | Err(VarError::NotPresent) => None,
         };
-        self.retention_days
-            .or_else(variable)
-            .unwrap_or(RETENTION_DAYS)
+        self.retention_days.or_else(variable)
     }
 
     /// The directory below which the socket's directory is created.

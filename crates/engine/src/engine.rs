@@ -136,7 +136,7 @@ impl Engine {
             socket: OnceLock::new(),
             imports: Imports::new(config),
             views: ViewCache::default(),
-            retention_days: config.retention(),
+            retention_days: config.retention().unwrap_or(0),
             squash_queue: SquashQueue::default(),
             egress,
             unrecorded: UnrecordedEndings::default(),
@@ -267,6 +267,6 @@ impl Engine {
 /// A waiting command holds two file descriptors and a running one many more, so waiting commands
 /// get a quarter of the process's limit.
 fn max_waiting(wanted: usize) -> usize {
-    let descriptors = contree_sandbox::raise_descriptor_limit();
+    let descriptors = contree_sandbox::descriptor_limit();
     usize::try_from(descriptors / 4).map_or(wanted, |available| available.min(wanted))
 }

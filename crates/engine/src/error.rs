@@ -139,6 +139,15 @@ const DISK_FULL: &str = "No space left on device";
 /// The remedy for a full disk.
 const DISK_FULL_REMEDY: &str = "; free some space on the disk of the data directory (`contree-mcp engine prune` removes what is unused), or set CONTREE_DATA_DIR to a directory on a larger disk";
 
+/// The kernel's message about too few descriptors (EMFILE, ENFILE).
+const NO_DESCRIPTORS: &str = "Too many open files";
+
+/// The remedy for too few descriptors.
+const NO_DESCRIPTORS_REMEDY: &str = "; the engine's process has too few file descriptors: try again once other commands have ended, run fewer at once, or raise the limit (`ulimit -n`, `LocalConfig::raise_descriptor_limit`)";
+
+/// Seconds after which a client may try again if there were too few descriptors.
+const DESCRIPTORS_RETRY_AFTER: u32 = 1;
+
 /// An error answer of the API: a status and a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -206,13 +215,26 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// 500: a failure of the engine itself.
+    /// 500: a failure of the engine itself. 429 if there are too few descriptors, since nothing was
+    /// done then.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         let mut message = message.into();
+        if message.contains(NO_DESCRIPTORS) {
+            if !message.contains(NO_DESCRIPTORS_REMEDY) {
+                message.push_str(NO_DESCRIPTORS_REMEDY);
+            }
+            return Self::too_many(message, DESCRIPTORS_RETRY_AFTER);
+        }
         if message.contains(DISK_FULL) && !message.contains(DISK_FULL_REMEDY) {
             message.push_str(DISK_FULL_REMEDY);
         }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// Returns whether the engine was too busy, or had too few descriptors.
+    #[cfg(test)]
+    pub(super) fn is_too_many(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
     /// Returns whether a sandbox was ended because of what it wrote, or because the disk is nearly
@@ -312,5 +334,16 @@ mod tests {
         assert!(error.message().contains("CONTREE_DATA_DIR"), "{error}");
         let again = ApiError::internal(error.message());
         assert_eq!(again.message(), error.message());
+    }
+
+    #[test]
+    fn too_few_descriptors_are_a_reason_to_try_again() {
+        for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE] {
+            let error = ApiError::from(std::io::Error::from(errno));
+            assert!(error.is_too_many() && error.retry_after.is_some());
+            assert!(error.message().contains("ulimit -n"), "{error}");
+            let again = ApiError::internal(error.message());
+            assert_eq!(again.message(), error.message());
+        }
     }
 }

@@ -25,6 +25,7 @@ mod api;
 mod blocking;
 mod config;
 mod data_directory;
+mod descriptors;
 mod egress;
 mod engine;
 mod error;

@@ -90,7 +90,7 @@ pub use launch::unavailable::Unavailable;
 pub use layers::LayerStore;
 pub use options::StoreOptions;
 pub use os::error::OsError;
-pub use os::limits::raise_descriptor_limit;
+pub use os::limits::{descriptor_limit, raise_descriptor_limit};
 pub use os::usage::Usage;
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{

@@ -72,7 +72,7 @@ impl Egress {
             machine: Arc::new(settings.machine),
             side_directory: Path::new("/dev").join(settings.side_directory),
             max_connections: connection_share(
-                contree_sandbox::raise_descriptor_limit(),
+                contree_sandbox::descriptor_limit(),
                 settings.max_sandboxes,
             ),
         }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::api::types::InstanceResult;
 use crate::blocking::blocking;
+use crate::descriptors::DescriptorReservation;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::completion::{self, Completion};
@@ -32,6 +33,8 @@ use crate::rows::operations::{self, OperationEnding, Status};
 pub(crate) struct QueuedOperation {
     task: OperationTask,
     ticket: Ticket,
+    /// The descriptors of an operation that starts at once.
+    descriptors: Option<DescriptorReservation>,
 }
 
 /// An operation that is executed.
@@ -105,7 +108,7 @@ impl OperationTask {
 }
 
 /// Accepts an operation. Answers show `request`, so it has no secrets. Blocks. 429 if too many
-/// operations wait.
+/// operations wait, or if there are too few descriptors.
 ///
 /// The run directory and its lock exist before the record does, so no other engine takes the
 /// operation for orphaned.
@@ -124,6 +127,7 @@ pub(crate) fn accept(
         ));
     }
     let ticket = queue.enter()?;
+    let descriptors = DescriptorReservation::new()?;
     let withdraw = || {
         let _ = engine.store.remove_run(&operation.to_string());
         let _ = std::fs::remove_file(engine.log_path(operation));
@@ -182,6 +186,8 @@ pub(crate) fn accept(
             run,
             running,
         },
+        // An operation that waits reserves its descriptors when its turn comes.
+        descriptors: ticket.is_granted().then_some(descriptors),
         ticket,
     })
 }
@@ -193,7 +199,11 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
     queued: QueuedOperation,
     work: impl FnOnce(Arc<Engine>, OperationTask) -> F + Send,
 ) {
-    let QueuedOperation { task, ticket } = queued;
+    let QueuedOperation {
+        task,
+        ticket,
+        descriptors,
+    } = queued;
     let waited = !ticket.is_granted();
     let permit = tokio::select! {
         permit = ticket.permit() => permit,
@@ -213,6 +223,8 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
                     }
                 }
             };
+            // The work reserves its own.
+            drop(descriptors);
             let work = work(Arc::clone(&engine), task.clone());
             let ((), work_ending) = tokio::join!(record_assigned, work);
             work_ending

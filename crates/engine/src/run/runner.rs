@@ -17,6 +17,7 @@ use crate::api::types::{
     OperationEventType, ProcessState,
 };
 use crate::blocking::blocking;
+use crate::descriptors::DescriptorReservation;
 use crate::egress::Proxy;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -50,14 +51,19 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);
     let spec = sandbox_spec(&plan, &cwd, engine.egress.sandbox_network(access));
-    let started_at = Instant::now();
-    let sandbox = {
-        let store = engine.store.clone();
-        let run = Arc::clone(&task.run);
-        blocking(move || Ok(Sandbox::start(&store, &run, &spec)?)).await
+    let started = match DescriptorReservation::wait(&task.running.cancel).await {
+        Ok(descriptors) => {
+            let started_at = Instant::now();
+            let store = engine.store.clone();
+            let run = Arc::clone(&task.run);
+            let sandbox = blocking(move || Ok(Sandbox::start(&store, &run, &spec)?)).await;
+            sandbox.map(|sandbox| (sandbox, started_at, descriptors))
+        }
+        Err(_) if task.running.cancel.is_cancelled() => return WorkEnding::cancelled(),
+        Err(error) => Err(error),
     };
-    let sandbox = match sandbox {
-        Ok(sandbox) => sandbox,
+    let (sandbox, started_at, descriptors) = match started {
+        Ok(started) => started,
         Err(error) => {
             append_shutdown(&log, EventDataShutdownReason::SpawnFailed);
             return WorkEnding::failed(error.message());
@@ -77,6 +83,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
         task.record_executing(&engine),
         running_sandbox.start_main(&plan.request)
     );
+    drop(descriptors);
     let main = match main {
         Ok(main) => main,
         Err(error) => return not_started(&running_sandbox, &log, &error).await,

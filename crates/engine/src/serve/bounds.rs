@@ -25,7 +25,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// A connection takes one file descriptor, and an upload takes a second one. So connections get a
 /// quarter of the process's limit, and the rest stays for sandboxes.
 pub(crate) fn public_bounds() -> ConnectionBounds {
-    let descriptors = contree_sandbox::raise_descriptor_limit();
+    let descriptors = contree_sandbox::descriptor_limit();
     let share = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
     ConnectionBounds {
         max_connections: share.clamp(8, MAX_CONNECTIONS),

@@ -39,7 +39,9 @@ impl Service {
     /// Opens the data directory and listens on a private socket. Must be called on the runtime that
     /// serves it.
     pub(crate) fn start(config: &LocalConfig) -> Result<Self, EngineError> {
-        contree_sandbox::raise_descriptor_limit();
+        if config.raise_descriptor_limit {
+            contree_sandbox::raise_descriptor_limit();
+        }
         let engine = Arc::new(Engine::open(config)?);
         let parent = config.socket_parent();
         let failed = |source| EngineError::Io {

@@ -6,6 +6,7 @@
 
 mod archives;
 mod depth;
+mod descriptors;
 mod endings;
 mod errors;
 mod events;

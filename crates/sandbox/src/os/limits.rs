@@ -21,5 +21,10 @@ pub fn raise_descriptor_limit() -> u64 {
         };
         let _ = setrlimit(Resource::Nofile, raised);
     }
+    descriptor_limit()
+}
+
+/// The most descriptors that this process may have open.
+pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
