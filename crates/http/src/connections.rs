@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
@@ -37,17 +37,47 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a rejected client may take to read the 503 response.
 const REJECTION_TIMEOUT: Duration = Duration::from_millis(100);
+/// The most clients that read at once that they have too many connections. Further ones are
+/// disconnected without a response.
+const MAX_REJECTIONS: usize = 16;
+/// The bits of an IPv6 address that tell peers apart. One peer often has all addresses of such a
+/// network.
+const IPV6_PEER_MASK: u128 = !(u64::MAX as u128);
 
 /// The local address that a connection was made to, or `None` for a Unix socket. Every request has
 /// it as an extension.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub Option<IpAddr>);
 
+/// The other side of a connection, which gets only a share of all connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A user of this machine, by user id, on a Unix socket.
+    User(u32),
+    /// An IPv4 address, or the network of an IPv6 address.
+    Address(IpAddr),
+}
+
+impl Peer {
+    /// The peer with an IP address.
+    #[must_use]
+    pub fn at(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) if !address.is_loopback() => {
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_PEER_MASK))
+            }
+            address => address,
+        })
+    }
+}
+
 /// Bounds of a server's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
     /// The most open connections.
     pub max_connections: usize,
+    /// The most open connections of one peer. `None`: as many as of all together.
+    pub max_per_peer: Option<usize>,
     /// How long a client may leave a response unread. `None`: without limit.
     pub write_timeout: Option<Duration>,
     /// How long a client may pause within the body of a request. `None`: without limit.
@@ -74,6 +104,9 @@ pub struct Shutdown {
 pub trait AcceptedStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The local address of the connection, or `None` for a Unix socket.
     fn local_ip(&self) -> Option<IpAddr>;
+
+    /// The peer, if the system knows it. A client may have gone already.
+    fn peer(&self) -> Option<Peer>;
 }
 
 impl AcceptedStream for TcpStream {
@@ -84,6 +117,10 @@ impl AcceptedStream for TcpStream {
         }
         Some(self.local_addr().ok()?.ip().to_canonical())
     }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer::at(self.peer_addr().ok()?.ip()))
+    }
 }
 
 #[cfg(unix)]
@@ -91,24 +128,39 @@ impl AcceptedStream for tokio::net::UnixStream {
     fn local_ip(&self) -> Option<IpAddr> {
         None
     }
+
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer::User(self.peer_cred().ok()?.uid()))
+    }
 }
 
 /// The open connections. Each has a permit.
 struct OpenConnections {
     permits: Arc<Semaphore>,
-    /// Asks idle connections to close.
-    close_idle: watch::Sender<()>,
+    max_per_peer: Option<usize>,
     tasks: JoinSet<()>,
-    clients: HashMap<Id, (Arc<ClientClock>, AbortHandle)>,
+    clients: HashMap<Id, Client>,
+    /// Number of open connections of each peer.
+    peers: HashMap<Peer, usize>,
+}
+
+/// The client of an open connection.
+struct Client {
+    peer: Option<Peer>,
+    clock: Arc<ClientClock>,
+    connection: AbortHandle,
+    /// Closes the connection after its current response, or at once if it is idle.
+    closing: CancellationToken,
 }
 
 impl OpenConnections {
-    fn new(max_connections: usize) -> Self {
+    fn new(bounds: &ConnectionBounds) -> Self {
         Self {
-            permits: Arc::new(Semaphore::new(max_connections)),
-            close_idle: watch::Sender::new(()),
+            permits: Arc::new(Semaphore::new(bounds.max_connections)),
+            max_per_peer: bounds.max_per_peer,
             tasks: JoinSet::new(),
             clients: HashMap::new(),
+            peers: HashMap::new(),
         }
     }
 
@@ -118,8 +170,30 @@ impl OpenConnections {
             Ok((id, ())) => id,
             Err(error) => error.id(),
         };
-        self.clients.remove(&id);
+        let peer = self.clients.remove(&id).and_then(|client| client.peer);
+        if let Some(peer) = peer
+            && let Some(count) = self.peers.get_mut(&peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.peers.remove(&peer);
+            }
+        }
         Some(())
+    }
+
+    /// Returns whether a peer has its share of connections. Its idle connections are then asked to
+    /// close, and its stalled ones are closed, so that it can connect again soon.
+    fn has_share(&self, peer: Option<Peer>) -> bool {
+        let (Some(peer), Some(share)) = (peer, self.max_per_peer) else {
+            return false;
+        };
+        if self.peers.get(&peer).is_none_or(|count| *count < share) {
+            return false;
+        }
+        self.close_idle(Some(peer));
+        self.close_stalled(Some(peer));
+        true
     }
 
     /// Returns a permit, for which idle and stalled connections are closed if none is free. `None`
@@ -128,14 +202,14 @@ impl OpenConnections {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Some(permit);
         }
-        self.close_idle.send_replace(());
+        self.close_idle(None);
         let closing = async {
             loop {
                 let permit = Arc::clone(&self.permits).acquire_owned();
                 if let Ok(permit) = tokio::time::timeout(STALL_CHECK_INTERVAL, permit).await {
                     return permit.ok();
                 }
-                self.close_stalled();
+                self.close_stalled(None);
             }
         };
         tokio::time::timeout(PERMIT_TIMEOUT, closing)
@@ -144,16 +218,29 @@ impl OpenConnections {
             .flatten()
     }
 
-    /// Closes the connections whose clients have kept the server waiting for [`STALL_TIMEOUT`].
-    fn close_stalled(&self) {
-        let stalled = self.clients.values().filter(|(clock, _)| {
-            clock
-                .stalled_for()
-                .is_some_and(|stalled| stalled >= STALL_TIMEOUT)
+    /// The clients of a peer, or all clients.
+    fn clients_of(&self, peer: Option<Peer>) -> impl Iterator<Item = &Client> {
+        let all = self.clients.values();
+        all.filter(move |client| peer.is_none() || client.peer == peer)
+    }
+
+    /// Asks the idle connections of a peer, or all idle ones, to close.
+    fn close_idle(&self, peer: Option<Peer>) {
+        for client in self.clients_of(peer) {
+            client.closing.cancel();
+        }
+    }
+
+    /// Closes the connections whose clients have kept the server waiting for [`STALL_TIMEOUT`]:
+    /// those of a peer, or all of them.
+    fn close_stalled(&self, peer: Option<Peer>) {
+        let stalled = self.clients_of(peer).filter(|client| {
+            let stalled = client.clock.stalled_for();
+            stalled.is_some_and(|stalled| stalled >= STALL_TIMEOUT)
         });
         let mut closed = 0;
-        for (_, connection) in stalled {
-            connection.abort();
+        for client in stalled {
+            client.connection.abort();
             closed += 1;
         }
         if closed > 0 {
@@ -161,13 +248,21 @@ impl OpenConnections {
         }
     }
 
-    fn spawn(
-        &mut self,
-        clock: Arc<ClientClock>,
-        serving: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let handle = self.tasks.spawn(serving);
-        self.clients.insert(handle.id(), (clock, handle));
+    fn spawn<S: AcceptedStream>(&mut self, connection: Connection<S>, router: Router) {
+        let (peer, clock) = (connection.stream.peer(), Arc::clone(&connection.clock));
+        let closing = connection.closing.clone();
+        let connection = self.tasks.spawn(connection.serve(router));
+        if let Some(peer) = peer {
+            *self.peers.entry(peer).or_default() += 1;
+        }
+        let id = connection.id();
+        let client = Client {
+            peer,
+            clock,
+            connection,
+            closing,
+        };
+        self.clients.insert(id, client);
     }
 }
 
@@ -177,13 +272,24 @@ where
     L: Listener,
     L::Io: AcceptedStream,
 {
-    let mut open = OpenConnections::new(bounds.max_connections);
+    let mut open = OpenConnections::new(&bounds);
+    let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     loop {
         let stream = tokio::select! {
             () = shutdown.stop.cancelled() => break,
             Some(()) = open.next_end() => continue,
             (stream, _) = listener.accept() => stream,
         };
+        if open.has_share(stream.peer()) {
+            // The loop does not wait, so that the others are not kept out.
+            if let Ok(rejection) = Arc::clone(&rejections).try_acquire_owned() {
+                tokio::spawn(async move {
+                    reject(stream).await;
+                    drop(rejection);
+                });
+            }
+            continue;
+        }
         let permit = tokio::select! {
             () = shutdown.stop.cancelled() => break,
             permit = open.permit() => permit,
@@ -192,17 +298,16 @@ where
             reject(stream).await;
             continue;
         };
-        let clock = ClientClock::start();
         let connection = Connection {
             local_address: LocalAddress(stream.local_ip()),
             stream,
-            clock: Arc::clone(&clock),
+            clock: ClientClock::start(),
             bounds,
             _permit: ConnectionPermit(permit),
             shutdown: shutdown.clone(),
-            close_idle: open.close_idle.subscribe(),
+            closing: CancellationToken::new(),
         };
-        open.spawn(clock, connection.serve(router.clone()));
+        open.spawn(connection, router.clone());
     }
     drop(listener);
     shutdown.answered.cancelled().await;
@@ -246,11 +351,11 @@ struct Connection<S> {
     bounds: ConnectionBounds,
     _permit: ConnectionPermit,
     shutdown: Shutdown,
-    close_idle: watch::Receiver<()>,
+    closing: CancellationToken,
 }
 
 impl<S: AcceptedStream> Connection<S> {
-    async fn serve(mut self, router: Router) {
+    async fn serve(self, router: Router) {
         let router = TowerToHyperService::new(router);
         let local_address = self.local_address;
         let (clock, body_timeout) = (Arc::clone(&self.clock), self.bounds.body_timeout);
@@ -294,7 +399,7 @@ impl<S: AcceptedStream> Connection<S> {
                     closing = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                Ok(()) = self.close_idle.changed(), if !closing => {
+                () = self.closing.cancelled(), if !closing => {
                     closing = true;
                     serving.as_mut().graceful_shutdown();
                 }
@@ -326,6 +431,7 @@ mod tests {
             clock: ClientClock::start(),
             bounds: ConnectionBounds {
                 max_connections: 1,
+                max_per_peer: None,
                 write_timeout: Some(WRITE_TIMEOUT),
                 body_timeout: None,
                 buffer_bytes: None,
@@ -333,7 +439,7 @@ mod tests {
             },
             _permit: ConnectionPermit(permits.try_acquire_owned().unwrap()),
             shutdown: Shutdown::default(),
-            close_idle: watch::Sender::new(()).subscribe(),
+            closing: CancellationToken::new(),
         };
         let router = Router::new().route("/", get(|| async { "x".repeat(LARGE_BYTES) }));
         let mut tasks = JoinSet::new();
@@ -388,6 +494,7 @@ mod tests {
 
     const FEW: ConnectionBounds = ConnectionBounds {
         max_connections: 4,
+        max_per_peer: None,
         write_timeout: None,
         body_timeout: None,
         buffer_bytes: None,
@@ -457,6 +564,68 @@ mod tests {
         assert!(rejected.starts_with("HTTP/1.1 503"), "{rejected}");
         finish.notify_one();
         assert!(response(waiting).await.ends_with("ok"));
+    }
+
+    /// Connects from an address of this machine and sends a request.
+    async fn send_from(from: &str, to: std::net::SocketAddr, text: &str) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(to).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn one_peer_gets_only_its_share_of_the_connections() {
+        let begun = Arc::new(Semaphore::new(0));
+        let finish = Arc::new(Semaphore::new(0));
+        let (starting, ending) = (begun.clone(), finish.clone());
+        let router = Router::new().route(
+            "/",
+            get(move || async move {
+                starting.add_permits(1);
+                ending.acquire().await.unwrap().forget();
+                "ok"
+            }),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = ConnectionBounds {
+            max_per_peer: Some(3),
+            ..FEW
+        };
+        tokio::spawn(serve(listener, router, bounds, Shutdown::default()));
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let mut busy = Vec::new();
+        for _ in 0..3 {
+            busy.push(send_from("127.0.0.1", address, request).await);
+            begun.acquire().await.unwrap().forget();
+        }
+        for _ in 0..2 * MAX_REJECTIONS {
+            let rejected = response(send_from("127.0.0.1", address, request).await).await;
+            assert!(rejected.starts_with("HTTP/1.1 503"), "{rejected}");
+        }
+        // The last connection is for another peer.
+        busy.push(send_from("127.0.0.2", address, request).await);
+        begun.acquire().await.unwrap().forget();
+        finish.add_permits(busy.len());
+        for connection in busy {
+            assert!(response(connection).await.ends_with("ok"));
+        }
+        // A peer whose connections have ended may connect again.
+        finish.add_permits(1);
+        let again = response(send_from("127.0.0.1", address, request).await).await;
+        assert!(again.ends_with("ok"), "{again}");
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one_peer() {
+        let peer = |address: &str| Peer::at(address.parse().unwrap());
+        assert_eq!(peer("::ffff:10.0.0.1"), peer("10.0.0.1"));
+        assert_ne!(peer("10.0.0.1"), peer("10.0.0.2"));
+        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1"));
+        assert_ne!(peer("2001:db8:0:1::1"), peer("2001:db8:0:2::1"));
+        assert_ne!(peer("::1"), peer("::2"));
     }
 
     #[tokio::test]

@@ -45,6 +45,7 @@ const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bounds of connections.
 const BOUNDS: ConnectionBounds = ConnectionBounds {
     max_connections: 512,
+    max_per_peer: None,
     write_timeout: Some(Duration::from_secs(60)),
     body_timeout: Some(Duration::from_secs(60)),
     buffer_bytes: Some(64 * 1024),

@@ -23,12 +23,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 /// Bounds of the connections of other programs.
 ///
 /// A connection takes one file descriptor, and an upload takes a second one. So connections get a
-/// quarter of the process's limit, and the rest stays for sandboxes.
+/// quarter of the process's limit, and the rest stays for sandboxes. One peer gets three quarters
+/// of the connections, so that it cannot keep the others out.
 pub(crate) fn public_bounds() -> ConnectionBounds {
     let descriptors = contree_sandbox::descriptor_limit();
     let share = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+    let max_connections = share.clamp(8, MAX_CONNECTIONS);
     ConnectionBounds {
-        max_connections: share.clamp(8, MAX_CONNECTIONS),
+        max_connections,
+        max_per_peer: Some(max_connections / 4 * 3),
         ..private_bounds()
     }
 }
@@ -37,6 +40,7 @@ pub(crate) fn public_bounds() -> ConnectionBounds {
 pub(crate) fn private_bounds() -> ConnectionBounds {
     ConnectionBounds {
         max_connections: MAX_PRIVATE_CONNECTIONS,
+        max_per_peer: None,
         write_timeout: Some(WRITE_TIMEOUT),
         body_timeout: Some(BODY_TIMEOUT),
         buffer_bytes: None,
