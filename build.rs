@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ("OperationStatus", "crate::OperationStatus"),
             ("OperationKind", "crate::OperationKind"),
         ],
+        hidden: &["env", "password", "stdin"],
         transforms: transforms::CLIENT,
         mock_transforms: transforms::MOCKS,
     };

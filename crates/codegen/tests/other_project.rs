@@ -49,6 +49,7 @@ fn settings() -> api::Settings<'static> {
         library: "library",
         inner_type: "crate::Desk",
         replacements: &[("Id", "crate::BookId")],
+        hidden: &[],
         transforms: &[transforms::plain_strings],
         mock_transforms: &[],
     }

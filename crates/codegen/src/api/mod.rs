@@ -2,6 +2,7 @@
 //! tests.
 
 mod error;
+mod hidden;
 pub mod transforms;
 
 pub use error::ClientError;
@@ -30,6 +31,8 @@ pub struct Settings<'a> {
     /// Schemas that existing types replace, each with the path of the type. In the mock helpers,
     /// the name of the crate takes the place of `crate::`. Each type has `Display` and `FromStr`.
     pub replacements: &'a [(&'a str, &'a str)],
+    /// Properties whose values `Debug` does not show, such as passwords.
+    pub hidden: &'a [&'a str],
     /// Changes to the document before the client is generated.
     pub transforms: &'a [fn(&mut Value)],
     /// Further changes before the mock helpers are generated.
@@ -53,6 +56,7 @@ pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, Clien
     let client = source(
         name,
         generator.generate_tokens(&parse_document(name, &document)?),
+        settings.hidden,
     )?;
     transforms::apply(&mut document, settings.mock_transforms);
     let mut generator = Generator::new(&generator_settings(
@@ -60,7 +64,7 @@ pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, Clien
         &format!("::{}", settings.library),
     )?);
     let mocks = generator.httpmock(&parse_document(name, &document)?, settings.library);
-    let mocks = source(name, mocks)?;
+    let mocks = source(name, mocks, &[])?;
     Ok(Output { client, mocks })
 }
 
@@ -106,14 +110,17 @@ fn parse_document(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, Cl
 fn source(
     name: &str,
     tokens: Result<impl quote::ToTokens, progenitor::Error>,
+    hidden: &[&str],
 ) -> Result<String, ClientError> {
     let tokens = tokens.map_err(|source| ClientError::Generator {
         document: name.to_owned(),
         source: Box::new(source),
     })?;
-    let file = syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
-        document: name.to_owned(),
-        source,
-    })?;
+    let mut file: syn::File =
+        syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
+            document: name.to_owned(),
+            source,
+        })?;
+    hidden::hide(&mut file.items, hidden);
     Ok(prettyplease::unparse(&file))
 }

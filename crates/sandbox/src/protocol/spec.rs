@@ -1,6 +1,7 @@
 //! The descriptions that a caller gives and the results that it receives, as plain data.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -152,8 +153,8 @@ impl SideFileContent {
     }
 }
 
-/// A command to start in a sandbox.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A command to start in a sandbox. `Debug` shows no values of its environment.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Command {
     /// The program: a path inside if it has a `/`, otherwise a name looked up in `PATH` of `env`.
     #[serde(with = "text::os")]
@@ -171,6 +172,20 @@ pub struct Command {
     pub uid: u32,
     /// The group id, as seen inside. The command has no supplementary groups.
     pub gid: u32,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Command")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env", &names)
+            .field("cwd", &self.cwd)
+            .field("uid", &self.uid)
+            .field("gid", &self.gid)
+            .finish()
+    }
 }
 
 /// A running command.

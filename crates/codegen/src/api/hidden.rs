@@ -1,0 +1,106 @@
+//! Keeps the values of some properties out of `Debug` output, such as passwords.
+
+use quote::quote;
+use syn::{Attribute, Fields, Item, ItemStruct, Path, Token, parse_quote, punctuated::Punctuated};
+
+/// Replaces the derived `Debug` of every struct that has a field with a name in `hidden`.
+pub(super) fn hide(items: &mut Vec<Item>, hidden: &[&str]) {
+    let mut implementations = Vec::new();
+    for item in items.iter_mut() {
+        match item {
+            Item::Mod(module) => {
+                if let Some((_, content)) = &mut module.content {
+                    hide(content, hidden);
+                }
+            }
+            Item::Struct(item) if has_hidden_field(&item.fields, hidden) => {
+                if remove_debug(&mut item.attrs) {
+                    implementations.push(debug(item, hidden));
+                }
+            }
+            _ => {}
+        }
+    }
+    items.extend(implementations);
+}
+
+fn has_hidden_field(fields: &Fields, hidden: &[&str]) -> bool {
+    let mut names = fields.iter().filter_map(|field| field.ident.as_ref());
+    names.any(|name| hidden.contains(&name.to_string().as_str()))
+}
+
+/// Removes `Debug` from the derived traits. False if it is not derived.
+fn remove_debug(attributes: &mut [Attribute]) -> bool {
+    let mut is_removed = false;
+    for attribute in attributes {
+        if !attribute.path().is_ident("derive") {
+            continue;
+        }
+        let derived = attribute.parse_args_with(Punctuated::<Path, Token![,]>::parse_terminated);
+        let Ok(derived) = derived else { continue };
+        let count = derived.len();
+        let kept: Vec<Path> = derived
+            .into_iter()
+            .filter(|path| !path.is_ident("Debug"))
+            .collect();
+        is_removed |= kept.len() < count;
+        *attribute = parse_quote!(#[derive(#(#kept),*)]);
+    }
+    is_removed
+}
+
+/// An implementation of `Debug` that shows every field, but not the values of hidden ones.
+fn debug(item: &ItemStruct, hidden: &[&str]) -> Item {
+    let name = &item.ident;
+    let text = name.to_string();
+    let (generics, arguments, bounds) = item.generics.split_for_impl();
+    let fields = item.fields.iter().filter_map(|field| {
+        let field = field.ident.as_ref()?;
+        let text = field.to_string();
+        Some(if hidden.contains(&text.as_str()) {
+            quote!(.field(#text, &::std::format_args!("<hidden>")))
+        } else {
+            quote!(.field(#text, &self.#field))
+        })
+    });
+    parse_quote! {
+        impl #generics ::std::fmt::Debug for #name #arguments #bounds {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(#text)#(#fields)*.finish()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structs_with_a_hidden_field_do_not_derive_debug() {
+        let mut file: syn::File = parse_quote! {
+            mod types {
+                #[derive(Clone, Debug)]
+                pub struct Login<'a> { pub user: &'a str, pub password: Option<String> }
+                #[derive(Clone, Debug)]
+                pub struct Page { pub number: u64 }
+            }
+        };
+        hide(&mut file.items, &["password"]);
+        let source = prettyplease::unparse(&file);
+        assert!(
+            source.contains("#[derive(Clone)]\n    pub struct Login"),
+            "{source}"
+        );
+        assert!(
+            source.contains("#[derive(Clone, Debug)]\n    pub struct Page"),
+            "{source}"
+        );
+        assert!(
+            source.contains("impl<'a> ::std::fmt::Debug for Login<'a>"),
+            "{source}"
+        );
+        assert!(source.contains(r#".field("user", &self.user)"#), "{source}");
+        assert!(!source.contains("self.password"), "{source}");
+    }
+}
