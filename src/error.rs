@@ -72,6 +72,12 @@ pub enum Error {
         /// How long the client waited.
         timeout: Duration,
     },
+    /// The call was made outside of a Tokio runtime.
+    #[error(
+        "this call needs a Tokio runtime, and there is none here: call it within `#[tokio::main]` or `Runtime::block_on`, \
+         or enter a runtime with `Handle::enter` first"
+    )]
+    NoRuntime,
     /// The embedded engine could not be started.
     #[error("the embedded engine: {0}")]
     Engine(String),

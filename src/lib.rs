@@ -51,7 +51,13 @@
 //! - A broken event stream resumes after the last event received, and the content of a file after
 //!   the last byte.
 //! - Every call has a time limit, and every answer but a file's content a limit of size; see
-//!   [`Backend`] and `docs/reliability.md`.
+//!   [`Backend`] and `docs/reliability.md`. A backend that never ends an operation is an error once
+//!   the operation's own time limit and a grace period are over.
+//! - A client can be used in several Tokio runtimes at once. Outside of a runtime, calls return
+//!   [`Error::NoRuntime`].
+//! - [`CancelOnDrop`] cancels an operation whose handle is dropped, wherever that happens.
+//! - Nothing is changed for the whole process: no signal handlers, limits, environment variables,
+//!   loggers, panic hooks or TLS providers; see `docs/process.md`.
 //! - An error keeps the status of the answer, whatever the body, and shows no credentials.
 //!
 //! # Features
@@ -88,5 +94,7 @@ pub use contree_engine as engine;
 
 pub use api::{ByteStream, Client, OperationKind, OperationStatus, ResponseValue, builder, types};
 pub use backend::{Backend, RetryPolicy};
-pub use client::{CapturedStream, FileStream, ImageRef, Outcome, OutcomeBuilder, Run, events};
+pub use client::{
+    CancelOnDrop, CapturedStream, FileStream, ImageRef, Outcome, OutcomeBuilder, Run, events,
+};
 pub use error::Error;

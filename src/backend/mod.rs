@@ -26,7 +26,9 @@ use crate::Error;
 /// Three time limits bound every call:
 /// [`with_connect_timeout`](Self::with_connect_timeout),
 /// [`with_idle_timeout`](Self::with_idle_timeout) and
-/// [`with_call_timeout`](Self::with_call_timeout).
+/// [`with_call_timeout`](Self::with_call_timeout). Two more bound the wait for an operation:
+/// [`with_queue_timeout`](Self::with_queue_timeout) and
+/// [`with_run_grace`](Self::with_run_grace).
 ///
 /// ```
 /// use contree::Backend;
@@ -46,8 +48,18 @@ pub struct Backend {
     /// The path to connect to instead of a unix socket's own path.
     socket: Option<PathBuf>,
     timeouts: Timeouts,
+    /// Length in bytes of the longest accepted answer in JSON.
+    answer_limit: usize,
     retry: RetryPolicy,
 }
+
+/// The default length in bytes of the longest accepted answer in JSON.
+///
+/// The largest answer is the record of a run. Two streams of 10 MiB in base64 take 27 MiB.
+const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
+
+/// The longest time limit that counts. A longer one could not be added to a point in time.
+const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The time limits of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +70,10 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
     /// The limit for a call with all its retries.
     pub(crate) call: Duration,
+    /// The limit for an operation to start.
+    pub(crate) queue: Duration,
+    /// The limit for an operation to end after its own time limit.
+    pub(crate) grace: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -89,7 +105,10 @@ impl Backend {
                 connect: Duration::from_secs(10),
                 idle: Duration::from_secs(90),
                 call: Duration::from_secs(120),
+                queue: Duration::from_secs(24 * 3600),
+                grace: Duration::from_secs(120),
             },
+            answer_limit: ANSWER_LIMIT,
             retry: RetryPolicy::default(),
         })
     }
@@ -127,7 +146,7 @@ impl Backend {
     /// Sets the time limit for opening a connection; the default is 10 s.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.connect = timeout;
+        self.timeouts.connect = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -138,7 +157,7 @@ impl Backend {
     /// upload, it is the longest time without progress.
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.idle = timeout;
+        self.timeouts.idle = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -149,7 +168,40 @@ impl Backend {
     /// on their size.
     #[must_use]
     pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.call = timeout;
+        self.timeouts.call = timeout.min(MAX_TIMEOUT);
+        self
+    }
+
+    /// Sets how long the client waits for an operation to start; the default is 24 hours.
+    ///
+    /// An operation may have to wait until others have ended.
+    #[must_use]
+    pub fn with_queue_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.queue = timeout;
+        self
+    }
+
+    /// Sets how long the client waits for the end of an operation after the operation's own time
+    /// limit; the default is 120 s.
+    ///
+    /// A backend ends an operation at its time limit. If the operation is still running after this
+    /// time, [`Client::run`](crate::Client::run), [`Client::outcome`](crate::Client::outcome),
+    /// [`Client::follow`](crate::Client::follow) and [`Client::wait`](crate::Client::wait) return
+    /// [`Error::WaitTimedOut`].
+    #[must_use]
+    pub fn with_run_grace(mut self, grace: Duration) -> Self {
+        self.timeouts.grace = grace;
+        self
+    }
+
+    /// Sets the length in bytes of the longest answer in JSON that the client accepts; the default
+    /// is 32 MiB.
+    ///
+    /// Each call may hold as much in memory. Files, archives and events are streams, and this limit
+    /// does not apply to them.
+    #[must_use]
+    pub fn with_answer_limit(mut self, bytes: usize) -> Self {
+        self.answer_limit = bytes;
         self
     }
 
@@ -201,6 +253,10 @@ impl Backend {
 
     pub(crate) fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    pub(crate) fn answer_limit(&self) -> usize {
+        self.answer_limit
     }
 
     pub(crate) fn retry(&self) -> &RetryPolicy {

@@ -14,11 +14,7 @@ use reqwest::{Body, Response, ResponseBuilderExt as _};
 use tokio::time::{Instant, Sleep};
 use url::Url;
 
-/// Length in bytes of the longest accepted answer in JSON.
-///
-/// The largest is the record of a run: two streams of 10 MiB, whose bytes may take six characters
-/// each.
-const MAX_ANSWER: usize = 256 * 1024 * 1024;
+use super::runtime;
 
 /// Number of bytes of a stream that must arrive within the idle timeout.
 pub(super) const MIN_PACE: u64 = 8 * 1024;
@@ -28,10 +24,16 @@ pub(super) const MIN_PACE: u64 = 8 * 1024;
 pub(super) enum AnswerError {
     #[error("there was no complete answer within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
+    #[error("the backend sent nothing for {} s", .0.as_secs_f64())]
+    Silent(Duration),
     #[error("less than {} bytes of the answer arrived within {} s", MIN_PACE, .0.as_secs_f64())]
     TooSlow(Duration),
-    #[error("the answer is longer than {} MiB", .0 / 1024 / 1024)]
+    #[error(
+        "the answer is longer than {0} bytes: ask for less (`limit`, `truncate_output_at`), or allow more with `Backend::with_answer_limit`"
+    )]
     TooLong(usize),
+    #[error("{}", crate::Error::NoRuntime)]
+    NoRuntime,
     /// The backend may have acted on the request.
     #[error("{0}")]
     Unconfirmed(#[source] reqwest::Error),
@@ -80,30 +82,38 @@ impl Reception {
         }
     }
 
-    /// Receives a successful answer, whose pace must respect the idle timeout.
+    /// Receives a successful answer of at most `limit` bytes, whose pace must respect the idle
+    /// timeout. Streams have no limit of length.
     pub(super) async fn receive(
         self,
         answer: Response,
+        limit: usize,
         idle: Duration,
     ) -> reqwest::Result<Response> {
         match self {
-            Self::Whole => whole(answer, MAX_ANSWER).await,
+            Self::Whole => whole(answer, limit, idle).await,
             Self::Paced => Ok(with_body(answer, |body| {
-                Body::wrap(PacedBody::new(body, idle))
+                Body::wrap(PacedBody::new(body, MIN_PACE, idle))
             })),
-            Self::Events => Ok(answer),
+            // A comment is progress.
+            Self::Events => Ok(with_body(answer, |body| {
+                Body::wrap(PacedBody::new(body, 1, idle))
+            })),
         }
     }
 }
 
 /// Receives an answer of at most `limit` bytes.
-async fn whole(mut answer: Response, limit: usize) -> reqwest::Result<Response> {
+async fn whole(mut answer: Response, limit: usize, idle: Duration) -> reqwest::Result<Response> {
+    let announced = answer.content_length().unwrap_or_default();
     let mut received = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await? {
-        if received.len() + chunk.len() > limit {
-            return Err(AnswerError::TooLong(limit).into_http().await);
-        }
+    let mut is_too_long = usize::try_from(announced).map_or(true, |length| length > limit);
+    while !is_too_long && let Some(chunk) = within(Some(idle), answer.chunk()).await? {
         received.extend_from_slice(&chunk);
+        is_too_long = received.len() > limit;
+    }
+    if is_too_long {
+        return Err(AnswerError::TooLong(limit).into_http().await);
     }
     Ok(with_body(answer, |_| received.freeze().into()))
 }
@@ -128,11 +138,13 @@ fn url_extension(url: Url) -> Option<http::Extensions> {
     Some(with_url.into_parts().0.extensions)
 }
 
-/// A body of which at least [`MIN_PACE`] bytes must arrive in each period of waiting.
+/// A body of which at least a number of bytes must arrive in each period of waiting.
 ///
 /// Only the time counts in which the reader waits for bytes, so a slow reader is no fault.
 struct PacedBody {
     body: Body,
+    /// Number of bytes that must arrive in each period.
+    pace: u64,
     period: Duration,
     /// The rest of the current period.
     left: Duration,
@@ -144,9 +156,10 @@ struct PacedBody {
 }
 
 impl PacedBody {
-    fn new(body: Body, period: Duration) -> Self {
+    fn new(body: Body, pace: u64, period: Duration) -> Self {
         Self {
             body,
+            pace,
             period,
             left: period,
             arrived: 0,
@@ -160,7 +173,7 @@ impl PacedBody {
             self.left = self.left.saturating_sub(since.elapsed());
         }
         self.arrived += bytes as u64;
-        if self.arrived >= MIN_PACE {
+        if self.arrived >= self.pace {
             self.arrived = 0;
             self.left = self.period;
         }
@@ -183,6 +196,9 @@ impl http_body::Body for PacedBody {
             this.count(data.map_or(0, Bytes::len));
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
+        if runtime::check().is_err() {
+            return Poll::Ready(Some(Err(AnswerError::NoRuntime.into())));
+        }
         let end = *this.waiting.get_or_insert_with(Instant::now) + this.left;
         let timer = this
             .timer
@@ -191,7 +207,11 @@ impl http_body::Body for PacedBody {
             timer.as_mut().reset(end);
         }
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Some(Err(AnswerError::TooSlow(this.period).into())))
+        Poll::Ready(Some(Err(match this.pace {
+            1 => AnswerError::Silent(this.period),
+            _ => AnswerError::TooSlow(this.period),
+        }
+        .into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -214,11 +234,27 @@ pub(super) async fn until<T>(
     }
 }
 
+/// Runs `work`, which must end within the idle timeout, if there is one.
+pub(super) async fn within<T>(
+    idle: Option<Duration>,
+    work: impl Future<Output = reqwest::Result<T>>,
+) -> reqwest::Result<T> {
+    let Some(idle) = idle else {
+        return work.await;
+    };
+    match tokio::time::timeout(idle, work).await {
+        Ok(result) => result,
+        Err(_) => Err(AnswerError::Silent(idle).into_http().await),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
 
     use super::*;
+
+    const IDLE: Duration = Duration::from_secs(90);
 
     fn answer(chunks: impl stream::Stream<Item = &'static [u8]> + Send + 'static) -> Response {
         let body = Body::wrap_stream(chunks.map(Ok::<_, std::io::Error>));
@@ -228,13 +264,13 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_does_not_end_is_refused() {
         let endless = answer(stream::repeat(&[b' '; 1000][..]));
-        let error = whole(endless, 10_000).await.unwrap_err();
+        let error = whole(endless, 10_000, IDLE).await.unwrap_err();
         assert!(matches!(
             AnswerError::find(&error),
             Some(AnswerError::TooLong(10_000))
         ));
         let short = answer(stream::iter([&b"a"[..], b"b"]));
-        let read = whole(short, 2).await.unwrap();
+        let read = whole(short, 2, IDLE).await.unwrap();
         assert_eq!(read.bytes().await.unwrap(), "ab");
     }
 
@@ -246,7 +282,7 @@ mod tests {
             Some((&b"x"[..], ()))
         });
         let begun = Instant::now();
-        let slow = Reception::Paced.receive(answer(drops), period).await;
+        let slow = Reception::Paced.receive(answer(drops), 0, period).await;
         let error = slow.unwrap().bytes().await.unwrap_err();
         assert!(matches!(
             AnswerError::find(&error),
@@ -255,7 +291,7 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 90);
 
         let ready = answer(stream::iter([&b"a"[..], b"b", b"c"]));
-        let mut read = Reception::Paced.receive(ready, period).await.unwrap();
+        let mut read = Reception::Paced.receive(ready, 0, period).await.unwrap();
         for expected in ["a", "b", "c"] {
             tokio::time::sleep(period * 2).await;
             assert_eq!(read.chunk().await.unwrap().unwrap(), expected);

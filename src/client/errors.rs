@@ -7,6 +7,7 @@ use progenitor_client::{Error as Generated, ResponseValue};
 
 use super::answers::AnswerError;
 use super::bodies::{UNCONFIRMED, excerpt, is_page, reason};
+use super::redirects::why_not_followed;
 use super::retry::retry_after;
 use crate::{Error, types};
 
@@ -50,9 +51,14 @@ impl From<reqwest::Error> for Error {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
         match AnswerError::find(&error) {
-            Some(found @ (AnswerError::TimedOut(_) | AnswerError::TooSlow(_))) => {
+            Some(
+                found @ (AnswerError::TimedOut(_)
+                | AnswerError::TooSlow(_)
+                | AnswerError::Silent(_)),
+            ) => {
                 return Self::Timeout(found.to_string());
             }
+            Some(AnswerError::NoRuntime) => return Self::NoRuntime,
             Some(found @ AnswerError::TooLong(_)) => return Self::Protocol(found.to_string()),
             Some(AnswerError::Unconfirmed(lost)) => {
                 return Self::Unconfirmed(
@@ -101,26 +107,19 @@ fn api_error<E: ErrorBody>(answer: &ResponseValue<E>) -> Error {
     }
 }
 
-fn unexpected_status(status: StatusCode, headers: &HeaderMap) -> Error {
+fn unexpected_status(status: StatusCode, url: &url::Url, headers: &HeaderMap) -> Error {
+    let is_unconfirmed = headers.contains_key(UNCONFIRMED);
     if status.is_redirection() {
-        let target = headers
-            .get(http::header::LOCATION)
-            .and_then(|to| to.to_str().ok());
-        let host = target
-            .and_then(|to| url::Url::parse(to).ok())
-            .and_then(|to| to.host_str().map(str::to_owned));
-        let to = host.map(|host| format!(" to {host}")).unwrap_or_default();
-        return api(
+        return Error::Api {
             status,
-            format!(
-                "a redirect{to} was not followed, since it would send the credentials to another server: check the URL"
-            ),
-            None,
-        );
+            message: why_not_followed(url, headers),
+            retry_after: None,
+            unconfirmed: is_unconfirmed,
+        };
     }
     if status.is_success() {
         let text = format!("the API has no answer `{status}` to this request");
-        return if headers.contains_key(UNCONFIRMED) {
+        return if is_unconfirmed {
             Error::Unconfirmed(text)
         } else {
             Error::NotContree(text)
@@ -136,7 +135,7 @@ fn from_generated<E: ErrorBody>(error: Generated<E>) -> Error {
         | Generated::ResponseBodyError(error)
         | Generated::InvalidUpgrade(error) => error.into(),
         Generated::UnexpectedResponse(answer) => {
-            unexpected_status(answer.status(), answer.headers())
+            unexpected_status(answer.status(), answer.url(), answer.headers())
         }
         Generated::InvalidResponsePayload(body, _) if is_page(&body) => not_contree(&body),
         Generated::InvalidResponsePayload(body, error) => {

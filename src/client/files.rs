@@ -20,7 +20,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, ReadBuf},
 };
 
-use super::retry::calls_for_retry;
+use super::{retry::calls_for_retry, runtime};
 use crate::{Client, Error, types};
 
 /// Number of bytes of a file that are held in memory at once.
@@ -36,6 +36,7 @@ impl Client {
     /// [`Error::Io`] if the file cannot be read. [`Error::FileChanged`] if it changes between the
     /// two reads; the backend then stores nothing.
     pub async fn upload_path(&self, path: &Path) -> Result<types::FileResponse, Error> {
+        runtime::check()?;
         let content = Upload::open(path).await?;
         self.upload(&content).await
     }
@@ -115,6 +116,7 @@ impl Client {
         content: &Upload,
         mut look_up: bool,
     ) -> Result<types::FileResponse, Error> {
+        runtime::check()?;
         let mut delays = self.backend().retry().delays();
         let mut timed_out = false;
         loop {

@@ -1,6 +1,8 @@
 //! Hooks around every request: credentials, retries, limits of time and size, and bodies of error
 //! responses.
 
+use std::time::Duration;
+
 use http::{
     HeaderValue, Method, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH},
@@ -12,8 +14,8 @@ use tokio::time::Instant;
 
 use super::{
     ClientState,
-    answers::{AnswerError, Reception, until},
-    bodies,
+    answers::{AnswerError, Reception, until, within},
+    bodies, redirects,
     retry::{calls_for_retry, is_repeatable, may_have_acted, retry_after},
 };
 use crate::api::Client;
@@ -48,14 +50,16 @@ impl ClientHooks<ClientState> for Client {
 
     async fn exec(&self, mut request: Request, info: &OperationInfo) -> reqwest::Result<Response> {
         let backend = &self.inner().backend;
-        let http = match info.operation_id {
-            UPLOAD => self.inner().upload_client(self.client()),
-            _ => self.client().clone(),
+        let http = match self.inner().http.current() {
+            Some(client) => client?,
+            None => return Err(AnswerError::NoRuntime.into_http().await),
         };
         let reception = Reception::of(info.operation_id);
         let repeatable = is_repeatable(info.operation_id, request.method());
         let head = request.method() == Method::HEAD;
         let timeouts = backend.timeouts();
+        // While a server receives an upload, it sends nothing.
+        let idle = (info.operation_id != UPLOAD).then_some(timeouts.idle);
         let mut deadline = (info.operation_id != UPLOAD).then(|| Instant::now() + timeouts.call);
         let mut delays = backend.retry().delays();
         // Whether an earlier attempt may have taken effect although its answer was an error or was
@@ -65,9 +69,10 @@ impl ClientHooks<ClientState> for Client {
             // A streamed body cannot be sent twice.
             let copy = request.try_clone();
             let attempt = async {
-                let answer = http.execute(request).await?;
+                let answer = send(&http, request, repeatable, idle).await?;
                 if answer.status().is_success() {
-                    reception.receive(answer, timeouts.idle).await
+                    let limit = backend.answer_limit();
+                    reception.receive(answer, limit, timeouts.idle).await
                 } else {
                     Ok(answer)
                 }
@@ -120,9 +125,34 @@ impl ClientHooks<ClientState> for Client {
                 return Ok(answer);
             }
             let acted = answer.status().is_success() && !bodies::announces_page(answer.headers());
-            let unconfirmed = has_second_effect && (acted || may_have_acted(answer.status()));
+            // With 303, the server has acted, and names the place of the result.
+            let unconfirmed = has_second_effect
+                && (acted
+                    || may_have_acted(answer.status())
+                    || answer.status() == StatusCode::SEE_OTHER);
             return Ok(bodies::normalise(answer, unconfirmed, deadline).await);
         }
+    }
+}
+
+/// Sends a request. If it is `repeatable`, redirects within the server are followed. Each answer
+/// must begin within the idle timeout, if there is one.
+async fn send(
+    http: &reqwest::Client,
+    mut request: Request,
+    repeatable: bool,
+    idle: Option<Duration>,
+) -> reqwest::Result<Response> {
+    let mut redirects = 0;
+    loop {
+        let can_follow = repeatable && redirects < redirects::MAX_REDIRECTS;
+        let copy = can_follow.then(|| request.try_clone()).flatten();
+        let answer = within(idle, http.execute(request)).await?;
+        match copy.and_then(|copy| redirects::follow(copy, &answer)) {
+            Some(next) => request = next,
+            None => return Ok(answer),
+        }
+        redirects += 1;
     }
 }
 
@@ -141,7 +171,7 @@ fn was_sent(error: &reqwest::Error) -> bool {
 
 /// Reports whether a request may wait for `delay` and be sent again. A delay that the backend asked
 /// for does not count.
-fn extend(deadline: &mut Option<Instant>, delay: std::time::Duration, requested: bool) -> bool {
+fn extend(deadline: &mut Option<Instant>, delay: Duration, requested: bool) -> bool {
     match deadline {
         Some(deadline) if requested => *deadline += delay,
         Some(deadline) => return Instant::now() + delay < *deadline,

@@ -12,14 +12,16 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use progenitor_client::ByteStream;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, time::Instant};
 use uuid::Uuid;
 
 use super::{
+    answers::{AnswerError, until},
     bodies::{announces_page, media_type},
     errors::not_contree,
     image_ref::ImageRef,
     new_file::NewFile,
+    runtime,
 };
 use crate::{Client, Error, backend::Delays, types};
 
@@ -84,6 +86,8 @@ impl FileReader {
 
     /// Returns the next bytes, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        runtime::check()?;
+        let idle = self.client.backend().timeouts().idle;
         loop {
             let answer = match &mut self.answer {
                 Some(answer) => answer,
@@ -99,7 +103,14 @@ impl FileReader {
                     self.answer.insert(answer)
                 }
             };
-            let broken = match answer.next().await {
+            // The answer has a time limit of its own, but in the runtime that requested it.
+            let end = Instant::now() + idle;
+            let Some(received) = until(Some(end), answer.next()).await else {
+                self.retry(Error::Timeout(AnswerError::Silent(idle).to_string()))
+                    .await?;
+                continue;
+            };
+            let broken = match received {
                 Some(Ok(mut chunk)) => {
                     let skipped = chunk
                         .len()
@@ -121,18 +132,24 @@ impl FileReader {
                 )),
                 Some(Err(error)) => error.into(),
             };
-            self.answer = None;
-            let is_worth_repeating = match broken {
-                Error::Connection(_) => true,
-                // A backend that stays silent would cost the idle timeout at each attempt.
-                Error::Timeout(_) => !std::mem::replace(&mut self.timed_out, true),
-                _ => false,
-            };
-            match self.delays.next(None) {
-                Some(delay) if is_worth_repeating => tokio::time::sleep(delay).await,
-                _ => return Err(broken),
-            }
+            self.retry(broken).await?;
         }
+    }
+
+    /// Waits before the next request, or returns the error that broke the last answer.
+    async fn retry(&mut self, broken: Error) -> Result<(), Error> {
+        self.answer = None;
+        let is_worth_repeating = match broken {
+            Error::Connection(_) => true,
+            // A backend that stays silent would cost the idle timeout at each attempt.
+            Error::Timeout(_) => !std::mem::replace(&mut self.timed_out, true),
+            _ => false,
+        };
+        match self.delays.next(None) {
+            Some(delay) if is_worth_repeating => tokio::time::sleep(delay).await,
+            _ => return Err(broken),
+        }
+        Ok(())
     }
 
     /// Turns the reader into a stream.
@@ -226,6 +243,7 @@ impl Client {
         destination: &Path,
         mode: Option<u32>,
     ) -> Result<u64, Error> {
+        runtime::check()?;
         let destination = &replaceable(destination).await?;
         self.download_to(image, path, destination, mode).await
     }
@@ -239,6 +257,7 @@ impl Client {
         destination: &Path,
         mode: Option<u32>,
     ) -> Result<u64, Error> {
+        runtime::check()?;
         let directory = match destination.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

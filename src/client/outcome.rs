@@ -39,8 +39,8 @@ pub struct Outcome {
     pub resources: Option<types::EventResources>,
 }
 
-/// Maximum number of bytes that are recorded of a stream. The API records at most 10 MiB.
-const MAX_RECORDED: usize = 64 * 1024 * 1024;
+/// Maximum number of bytes that are recorded of a stream, as in the API.
+const MAX_RECORDED: usize = 10 * 1024 * 1024;
 
 /// A recorded stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

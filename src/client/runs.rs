@@ -8,10 +8,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
+    deadline::{Deadline, positive_seconds},
     errors::api,
     events::Event,
     outcome::{Outcome, OutcomeBuilder},
     retry::retry_after,
+    runtime,
 };
 use crate::{Client, Error, types};
 
@@ -24,6 +26,8 @@ pub struct Run {
     /// The image that it runs on, even if the request named a tag; none if the backend does not
     /// report it.
     pub image: Option<Uuid>,
+    /// The time limit of its command; none if the backend does not report it.
+    pub timeout: Option<Duration>,
 }
 
 impl Client {
@@ -48,6 +52,7 @@ impl Client {
         Ok(Run {
             operation,
             image: answer.image,
+            timeout: positive_seconds(answer.timeout),
         })
     }
 
@@ -58,50 +63,85 @@ impl Client {
     ///
     /// # Errors
     /// If neither the events nor the record can be read. A failing command is not an error.
+    /// [`Error::WaitTimedOut`] if the run takes longer than its own time limit and
+    /// [`Backend::with_run_grace`](crate::Backend::with_run_grace) allow; it keeps running.
     pub async fn outcome(
         &self,
         operation: Uuid,
+        watch: impl FnMut(&Event),
+    ) -> Result<Outcome, Error> {
+        runtime::check()?;
+        let deadline = Deadline::new(self, operation, None);
+        self.outcome_until(operation, deadline, watch).await
+    }
+
+    async fn outcome_until(
+        &self,
+        operation: Uuid,
+        mut deadline: Deadline,
         mut watch: impl FnMut(&Event),
     ) -> Result<Outcome, Error> {
         let mut builder = OutcomeBuilder::new(operation);
-        let mut events = self.follow(operation, None);
+        let mut events = self.follow_until(operation, None, deadline.clone());
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
+                    deadline.start();
                     watch(&event);
                     builder.apply(&event);
                 }
                 Err(error) if error.is_not_found() => return Err(error),
-                Err(_) => return self.wait(operation, None).await?.try_into(),
+                Err(error @ (Error::WaitTimedOut { .. } | Error::NoRuntime)) => return Err(error),
+                Err(_) => return self.wait_until(operation, deadline).await?.try_into(),
             }
         }
         builder.finish()
     }
 
-    /// Runs a command and waits for its outcome. Dropping the future does not cancel the command.
+    /// Runs a command and waits for its outcome. Dropping the future does not cancel the command;
+    /// see [`CancelOnDrop`](crate::CancelOnDrop).
     ///
     /// # Errors
     /// The errors of [`start`](Self::start) and [`outcome`](Self::outcome).
     pub async fn run(&self, request: types::InstanceSpawnRequest) -> Result<Outcome, Error> {
+        let requested = positive_seconds(request.timeout);
         let run = self.start(request).await?;
-        self.outcome(run.operation, |_| {}).await
+        let deadline = Deadline::new(self, run.operation, run.timeout.or(requested));
+        self.outcome_until(run.operation, deadline, |_| {}).await
     }
 
-    /// Waits until an operation ends and returns its record. Without `timeout`, it waits
-    /// indefinitely.
+    /// Waits until an operation ends and returns its record.
+    ///
+    /// Without `timeout`, the operation's own time limit counts, with
+    /// [`Backend::with_queue_timeout`](crate::Backend::with_queue_timeout) before its start and
+    /// [`Backend::with_run_grace`](crate::Backend::with_run_grace) after its limit.
     ///
     /// # Errors
-    /// [`Error::WaitTimedOut`] if the operation has not ended within `timeout`; it keeps running.
+    /// [`Error::WaitTimedOut`] if the operation has not ended in time; it keeps running.
     pub async fn wait(
         &self,
         operation: Uuid,
         timeout: Option<Duration>,
+    ) -> Result<types::OperationResponse, Error> {
+        let deadline = match timeout {
+            Some(timeout) => Deadline::fixed(self, operation, timeout),
+            None => Deadline::new(self, operation, None),
+        };
+        self.wait_until(operation, deadline).await
+    }
+
+    /// Waits until an operation ends, for as long as its deadline allows.
+    async fn wait_until(
+        &self,
+        operation: Uuid,
+        mut deadline: Deadline,
     ) -> Result<types::OperationResponse, Error> {
         /// The client pauses for the time waited so far divided by this number. It thus notices the
         /// end late by about one eighth of that time at most.
         const PAUSE_DIVISOR: u32 = 8;
         const MIN_PAUSE: Duration = Duration::from_millis(25);
         const MAX_PAUSE: Duration = Duration::from_secs(2);
+        let longest_pause = self.backend().retry().max_retry_after;
         let started = Instant::now();
         loop {
             let answer = self
@@ -109,9 +149,9 @@ impl Client {
                 .operation_id(operation)
                 .send()
                 .await?;
-            let requested = retry_after(answer.headers());
+            let requested = retry_after(answer.headers()).unwrap_or_default();
             let record = answer.into_inner();
-            let Some(status) = record.status.clone() else {
+            let Some(status) = &record.status else {
                 return Err(Error::Protocol(format!(
                     "operation {operation} has no status"
                 )));
@@ -119,19 +159,12 @@ impl Client {
             if status.is_terminal() {
                 return Ok(record);
             }
-            let waited = started.elapsed();
-            let pause = (waited / PAUSE_DIVISOR)
+            deadline.observe(&record)?;
+            let pause = (started.elapsed() / PAUSE_DIVISOR)
                 .clamp(MIN_PAUSE, MAX_PAUSE)
-                .max(requested.unwrap_or_default());
-            let remaining = timeout.map(|timeout| timeout.saturating_sub(waited));
-            if let (Some(Duration::ZERO), Some(timeout)) = (remaining, timeout) {
-                return Err(Error::WaitTimedOut {
-                    operation,
-                    status,
-                    timeout,
-                });
-            }
-            tokio::time::sleep(remaining.map_or(pause, |remaining| pause.min(remaining))).await;
+                .max(requested.min(longest_pause));
+            let end = deadline.end().min(Instant::now() + pause);
+            tokio::time::sleep_until(end).await;
         }
     }
 

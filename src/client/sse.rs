@@ -2,8 +2,8 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// Length in bytes of the longest accepted frame: a chunk of output in base64, with room to spare.
-const MAX_FRAME: usize = 64 * 1024 * 1024;
+/// Length in bytes of the longest accepted frame: all of a stream in base64, which is 13.4 MiB.
+pub(super) const MAX_FRAME: usize = 16 * 1024 * 1024;
 
 /// The byte order mark, which may come before the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

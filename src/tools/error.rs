@@ -263,7 +263,7 @@ impl From<Error> for ToolError {
             Error::Io { .. } | Error::FileChanged { .. } => Self::LocalFile,
             Error::InvalidArgument(_) => Self::InvalidArgument,
             Error::WaitTimedOut { .. } => Self::StillRunning,
-            Error::Engine(_) => Self::NoBackend,
+            Error::Engine(_) | Error::NoRuntime => Self::NoBackend,
         };
         let mut details = ErrorDetails::of(error);
         let hint = match status {

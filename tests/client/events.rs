@@ -184,8 +184,14 @@ async fn an_event_that_trickles_is_requested_again() {
 
 #[tokio::test]
 async fn comments_keep_a_stream_open_for_longer_than_any_limit() {
-    let stub = Stub::tcp(|number, _| {
-        assert_eq!(number, 0, "the stream must not be replaced");
+    let streams = std::sync::atomic::AtomicUsize::new(0);
+    let stub = Stub::tcp(move |_, seen| {
+        // While there are no events, the client asks for the status.
+        if !seen.target.contains("/events") {
+            return answer(200, json!({"uuid": OPERATION, "status": "EXECUTING"}));
+        }
+        let streams = streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(streams, 0, "the stream must not be replaced");
         let comments = futures_util::stream::iter(0..100).then(|_| async {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Ok::<_, std::io::Error>(":\n\n".to_owned())
@@ -196,6 +202,23 @@ async fn comments_keep_a_stream_open_for_longer_than_any_limit() {
     .await;
     let client = Client::connect(impatient(&stub.url)).unwrap();
     assert_eq!(follow(&client).await.unwrap().0, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn carriage_returns_and_byte_order_marks_are_understood_on_every_connection() {
+    let returns = |frames: Vec<String>, cut| {
+        let text = format!("\u{feff}{}", frames.concat().replace('\n', "\r"));
+        let (first, second) = text.split_at(text.len() / 2);
+        sse(&[first, second], cut)
+    };
+    let stub = Stub::tcp(move |number, _| match number {
+        0 => returns(rest(1)[..2].to_vec(), true),
+        _ => returns(rest(3), false),
+    })
+    .await;
+    let (ids, output) = follow(&stub.client()).await.unwrap();
+    assert_eq!((ids, output.as_str()), (vec![1, 2, 3, 4], "abc"));
+    assert_eq!(stub.seen()[1].header("last-event-id"), Some("2"));
 }
 
 #[tokio::test]

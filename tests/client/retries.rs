@@ -11,6 +11,7 @@ use std::{
 use contree::{Client, Error, RetryPolicy, types};
 use futures_util::StreamExt as _;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::*;
 
@@ -406,4 +407,40 @@ async fn a_conflict_after_a_retried_cancel_is_a_success() {
     })
     .await;
     assert!(!stub.client().cancel(OPERATION).await.unwrap());
+}
+
+/// Sends `first` and then `piece` without an end to every client. Returns its URL.
+async fn endless_head(first: &'static str, piece: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut sent = connection.write_all(first.as_bytes()).await;
+                while sent.is_ok() {
+                    tokio::task::yield_now().await;
+                    sent = connection.write_all(piece.as_bytes()).await;
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_an_error() {
+    for (first, piece) in [
+        ("HTTP/1.1 200 OK\r\nx-long: ", "xxxxxxxxxxxxxxxx"),
+        ("HTTP/1.1 200 OK\r\n", "x-many: 1\r\n"),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+        ("", "garbage"),
+    ] {
+        let client = Client::connect(impatient(&endless_head(first, piece).await)).unwrap();
+        let listing = client.list_images().send();
+        let listing = tokio::time::timeout(Duration::from_secs(30), listing).await;
+        let error: Error = listing.expect("it hangs").unwrap_err().into();
+        let is_expected = matches!(error, Error::Connection(_) | Error::Timeout(_));
+        assert!(is_expected, "{piece:?}: {error}");
+    }
 }

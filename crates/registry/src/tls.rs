@@ -4,12 +4,24 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 
-/// Installs a cryptography provider for the process, unless the program has installed one.
-pub(super) fn install_provider() {
-    if CryptoProvider::get_default().is_none() {
-        // Fails only if another thread has just installed one, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+/// The program's cryptography, or else ring. Nothing is installed for the process.
+fn provider() -> Arc<CryptoProvider> {
+    CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+/// A TLS configuration with the certificates that the system trusts.
+pub(super) fn system_certificates() -> Result<ClientConfig, rustls::Error> {
+    let provider = provider();
+    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec!["http/1.1".into()];
+    Ok(config)
 }
 
 /// A TLS configuration without root certificates, for clients that never encrypt.
@@ -17,8 +29,7 @@ pub(super) fn install_provider() {
 /// Without it, rustls would load the system's certificates. That is slow, and fails where there are
 /// none.
 pub(super) fn no_certificates() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth())

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::address_scope::AddressScope;
 use super::checking_resolver::CheckingResolver;
-use super::tls::{install_provider, no_certificates};
+use super::tls::{no_certificates, system_certificates};
 use super::{RegistryError, RegistryHost};
 
 /// How long connecting may take.
@@ -33,17 +33,15 @@ impl HttpClients {
     /// # Errors
     /// Fails if the system's certificates cannot be read.
     pub fn client(&self, url: &Url) -> Result<Client, RegistryError> {
-        let (slot, builder) = if url.scheme() == "https" {
-            install_provider();
-            (&self.encrypted, client_builder())
-        } else {
+        if url.scheme() == "https" {
+            return build_once(&self.encrypted, url, || encrypted_builder(url));
+        }
+        build_once(&self.plain, url, || {
             let certificates = no_certificates().map_err(|error| connection_error(url, &error))?;
-            let builder = client_builder()
+            Ok(client_builder()
                 .no_proxy()
-                .tls_backend_preconfigured(certificates);
-            (&self.plain, builder)
-        };
-        build_once(slot, builder, url)
+                .tls_backend_preconfigured(certificates))
+        })
     }
 
     /// Returns the client that connects only to addresses to which a registry in the scope `from`
@@ -56,21 +54,21 @@ impl HttpClients {
         from: AddressScope,
         url: &Url,
     ) -> Result<Client, RegistryError> {
-        install_provider();
-        let builder = client_builder().dns_resolver(CheckingResolver::shared(from));
-        build_once(&self.checking[from as usize], builder, url)
+        build_once(&self.checking[from as usize], url, || {
+            Ok(encrypted_builder(url)?.dns_resolver(CheckingResolver::shared(from)))
+        })
     }
 }
 
 fn build_once(
     slot: &OnceLock<Client>,
-    builder: ClientBuilder,
     url: &Url,
+    builder: impl FnOnce() -> Result<ClientBuilder, RegistryError>,
 ) -> Result<Client, RegistryError> {
     if let Some(client) = slot.get() {
         return Ok(client.clone());
     }
-    let client = builder
+    let client = builder()?
         .build()
         .map_err(|error| connection_error(url, &error))?;
     Ok(slot.get_or_init(|| client).clone())
@@ -92,6 +90,12 @@ fn client_builder() -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .redirect(redirect::Policy::none())
+}
+
+/// The builder of a client that encrypts.
+fn encrypted_builder(url: &Url) -> Result<ClientBuilder, RegistryError> {
+    let certificates = system_certificates().map_err(|error| connection_error(url, &error))?;
+    Ok(client_builder().tls_backend_preconfigured(certificates))
 }
 
 /// Converts an error of the HTTP library. The URL is omitted, because its query may hold secrets.
