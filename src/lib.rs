@@ -65,6 +65,8 @@
 //!
 //! - `engine` (Linux only): the embedded engine, which runs sandboxes on this machine without a
 //!   service.
+//! - `testing`: a stub service and a temporary engine for the tests of your program; see
+//!   `testing`.
 //! - `mcp`: the MCP server and its tools, which the program `contree-mcp` serves.
 
 #![forbid(unsafe_code)]
@@ -85,6 +87,8 @@ mod error;
 pub mod mcp;
 #[cfg(feature = "mcp")]
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod tools;

@@ -351,6 +351,12 @@ impl http_body::Body for FileBody {
     }
 }
 
+/// The SHA-256 of some bytes, in hexadecimal.
+#[cfg(feature = "testing")]
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 fn hex(digest: &[u8]) -> String {
     use std::fmt::Write as _;
     digest

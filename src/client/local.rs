@@ -1,6 +1,6 @@
 //! The client's only dependency on the embedded engine.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use contree_engine::{LocalConfig, LocalEngine};
 
@@ -34,17 +34,30 @@ impl Client {
     /// # }
     /// ```
     ///
+    /// The engine removes no unused images and changes no limit of the process, unless `config` asks
+    /// for it; see [`LocalConfig::for_own_process`]. `docs/process.md` lists the effects of an
+    /// engine on its process.
+    ///
     /// # Errors
     /// [`Error::Engine`] if the data directory cannot be used. It is not an error if the machine
     /// cannot create sandboxes: listing, tagging and uploading work, and the first run reports what
     /// is missing.
     pub async fn local(config: LocalConfig) -> Result<Self, Error> {
+        Self::local_keeping(config, ()).await
+    }
+
+    /// Like [`local`](Self::local). When the engine has stopped, `kept` is dropped.
+    pub(crate) async fn local_keeping(
+        config: LocalConfig,
+        kept: impl Any + Send + Sync,
+    ) -> Result<Self, Error> {
         let engine = LocalEngine::start(config)
             .await
             .map_err(|error| Error::Engine(error.to_string()))?;
         let backend = Backend::new(&format!("unix:{}", engine.socket().display()))?
             .with_socket(engine.own_socket())
             .with_identity(engine.store());
-        Ok(Self::connect(backend)?.with_guard(Arc::new(engine)))
+        // A tuple drops its fields in order.
+        Ok(Self::connect(backend)?.with_guard(Arc::new((engine, kept))))
     }
 }

@@ -27,6 +27,8 @@ mod sse;
 
 pub use cancel::CancelOnDrop;
 pub(crate) use connect::ClientState;
+#[cfg(feature = "testing")]
+pub(crate) use files::sha256;
 pub use image_ref::ImageRef;
 pub use images::FileStream;
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};

@@ -9,6 +9,8 @@
 
 mod access;
 mod events;
+#[cfg(feature = "testing")]
+mod faults;
 mod files;
 mod images;
 mod mocks;
