@@ -36,7 +36,7 @@ const SINGLE_ID: &str = "this sandbox has a single user id, so files in it canno
     install newuidmap (Debian: uidmap), give this machine's user entries in /etc/subuid and /etc/subgid, and use a new data directory \
     (CONTREE_DATA_DIR)";
 
-/// What happened in a sandbox that the command itself does not report.
+/// Events in a sandbox that its command does not report.
 pub(crate) struct Findings {
     /// The requests that the proxy refused.
     pub(crate) denial: Option<String>,
