@@ -13,7 +13,7 @@ use super::error::NO_ENGINE;
 use super::output::{print, print_json};
 use super::process::runtime;
 use super::setup::Setup;
-use crate::config::{DirectoryError, SelectedBackend};
+use crate::config::SelectedBackend;
 use crate::tools::{Session, ToolError};
 
 /// Time limit for the answer of the service.
@@ -206,7 +206,7 @@ fn directories(setup: &Setup) -> Vec<DoctorCheck> {
             directory("data", &found.data),
             directory("state", &found.state),
         ],
-        Err(error @ DirectoryError) => {
+        Err(error) => {
             vec![DoctorCheck::new(
                 "directories",
                 "data and state",

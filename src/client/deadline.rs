@@ -121,6 +121,7 @@ fn timeout_of(record: &types::OperationResponse) -> Option<Duration> {
     let seconds = match record.metadata.as_ref()? {
         types::OperationMetadata::OperationInstanceMetadata(metadata) => metadata.timeout,
         types::OperationMetadata::ImageImportMetadata(metadata) => metadata.timeout,
+        types::OperationMetadata::Other(_) => None,
     };
     positive_seconds(seconds)
 }

@@ -355,7 +355,7 @@ impl http_body::Body for FileBody {
 /// The SHA-256 of some bytes, in hexadecimal.
 #[cfg(feature = "testing")]
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(digest::digest(&SHA256, bytes).as_ref())
 }
 
 fn hex(digest: &[u8]) -> String {

@@ -18,7 +18,7 @@ const DEFAULT_MODE: u32 = 0o666;
 pub(crate) enum NewFileMode {
     /// Less the bits of the umask.
     BeforeUmask(u32),
-    /// Whatever the umask is.
+    /// Independent of the umask.
     Exact(u32),
 }
 

@@ -89,6 +89,9 @@ fn mismatch<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
     let Value::Object(fields) = params else {
         return Some(error);
     };
+    if is_missing_here::<T>(fields, &error) {
+        return Some(error);
+    }
     // Without the wrong field the error is gone, or it is a different one.
     let wrong = fields.keys().find(|name| {
         let mut others = fields.clone();
@@ -107,6 +110,21 @@ fn mismatch<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
         _ => "",
     };
     Some(format!("`{}`: {error}{hint}", brief(name)))
+}
+
+/// Reports whether the error is about a field that is missing in the parameters themselves, and not
+/// in one of their fields. Then any value of that field makes it another error.
+fn is_missing_here<T: DeserializeOwned>(fields: &Map<String, Value>, error: &str) -> bool {
+    let missing = error
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split_once('`'));
+    missing.is_some_and(|(name, _)| {
+        let mut more = fields.clone();
+        more.insert(name.to_owned(), Value::Null);
+        serde_json::from_value::<T>(Value::Object(more))
+            .err()
+            .is_none_or(|other| other.to_string() != error)
+    })
 }
 
 #[cfg(test)]
@@ -156,8 +174,17 @@ mod tests {
             let mut params = complete.clone();
             params.as_object_mut().unwrap().remove(field);
             let error = invalid_initialize(Some(&params)).unwrap();
-            assert!(error.message.contains(field), "{}", error.message);
+            let expected = format!("do not match its schema: missing field `{field}`");
+            assert!(error.message.ends_with(&expected), "{}", error.message);
         }
+        let mut params = complete.clone();
+        params["clientInfo"]
+            .as_object_mut()
+            .unwrap()
+            .remove("version");
+        let error = invalid_initialize(Some(&params)).unwrap();
+        let expected = "`clientInfo`: missing field `version`";
+        assert!(error.message.ends_with(expected), "{}", error.message);
         let error = invalid_initialize(None).unwrap();
         assert!(
             error.message.contains("protocolVersion"),

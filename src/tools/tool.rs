@@ -200,13 +200,13 @@ pub(super) fn output_schema<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Removes what some clients reject: null among the types, and number formats unknown to JSON
-/// Schema.
+/// Removes what some clients reject: null among the types, and formats. Those of numbers are
+/// unknown to JSON Schema, and a client that checks results then drops the whole schema.
 fn make_portable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            let format = fields.get("format").and_then(Value::as_str);
-            if format.is_some_and(|format| format.starts_with("uint")) {
+            // A property of that name is an object, and no text.
+            if fields.get("format").is_some_and(Value::is_string) {
                 fields.remove("format");
             }
             if let Some(Value::Array(types)) = fields.get_mut("type") {
@@ -236,6 +236,15 @@ fn make_portable(schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Older versions of the TypeScript SDK refuse a schema with a format such as `int64`.
+    #[test]
+    fn schemas_of_results_have_no_format() {
+        for tool in &TOOLS {
+            let schema = tool.output_schema().to_string();
+            assert!(!schema.contains(r#""format":""#), "{}: {schema}", tool.name);
+        }
+    }
 
     #[test]
     fn a_tool_is_found_by_its_former_names() {

@@ -6,6 +6,7 @@ usage: old_mcp_session.py PATH_OF_CONTREE_MCP PROTOCOL (needs a package `mcp` of
 import asyncio
 import contextlib
 import importlib.metadata
+import logging
 import sys
 
 from mcp import ClientSession, StdioServerParameters
@@ -14,6 +15,17 @@ from mcp.client.streamable_http import streamablehttp_client
 
 import scenario
 from scenario import Answer, Difference, said, same
+
+
+class Complaints(logging.Handler):
+    """What the client logs as an error. It goes on after a message that it cannot read."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
 
 
 @contextlib.asynccontextmanager
@@ -60,8 +72,11 @@ async def session(program, transport, expected):
 
 
 async def main(program, expected):
+    complaints = Complaints()
+    logging.getLogger("mcp").addHandler(complaints)
     for transport in (stdio, http):
         await session(program, transport, expected)
+        same("errors that the client logged", complaints.lines, [])
 
 
 if __name__ == "__main__":

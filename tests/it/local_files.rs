@@ -203,6 +203,7 @@ fn a_saved_file_is_as_secret_as_in_the_image_and_as_the_replaced_one() {
     // New files, whatever the umask of the test.
     assert_eq!(saved_mode("secret", None, false), 0o600);
     assert_eq!(saved_mode("link", None, false), 0o600);
+    assert_eq!(saved_mode("far", None, false), 0o600);
     assert_eq!(saved_mode("read-only", None, false), 0o400);
     assert_eq!(saved_mode("script", None, false) & !0o044, 0o600);
     assert_eq!(saved_mode("group", None, false) & !0o040, 0o600);

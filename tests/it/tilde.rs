@@ -23,6 +23,7 @@ fn no_tilde(home: &Path) {
     assert!(!home.join("~").exists(), "a directory named `~` was made");
 }
 
+const UPLOAD: [&str; 3] = ["call", "upload", "content=x"];
 const RUN: [&str; 4] = ["call", "run", "image=tag:host", "command=echo hi"];
 
 #[test]
@@ -32,8 +33,10 @@ fn data_and_state_directories_are_below_home() {
         ("CONTREE_DATA_DIR", "~/my data"),
         ("CONTREE_STATE_DIR", "~/my/state"),
     ];
-    let ran = output(&home, &variables, &RUN);
-    assert!(ran.status.success(), "{}", stderr(&ran));
+    for arguments in [&UPLOAD[..], &RUN] {
+        let ran = output(&home, &variables, arguments);
+        assert!(ran.status.success(), "{}", stderr(&ran));
+    }
     assert!(home.path().join("my data/store.db").exists());
     assert!(home.path().join("my/state/store.db").exists());
     let shown = output(&home, &variables, &["engine", "df"]);

@@ -279,8 +279,8 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
 
 /// Returns the number of bytes of each stream that the API shall record.
 ///
-/// The API keeps the head of a stream alone. So it records as much as it can, and the answer has the
-/// head and the tail of the record. A call without output in its answer needs no record.
+/// The API keeps the head of a stream alone. So it records as much as it can, and the answer has
+/// the head and the tail of the record. A call without output in its answer needs no record.
 fn recorded_bytes(output_limit: u64, cx: &Context) -> Option<i64> {
     let recorded = match output_limit {
         0 => 0,

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::walk::escape_braces;
-
 const NAME: &str = ".gitignore";
 /// The mark that some editors write before UTF-8 text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -51,6 +49,29 @@ impl IgnoreFiles {
             .find(|matched| !matched.is_none())
             .is_some_and(|matched| matches!(matched, Match::Ignore(_)))
     }
+}
+
+/// Escapes the braces in a pattern. git takes them literally (gitignore(5), "PATTERN FORMAT"), and
+/// the `ignore` crate takes them for alternatives.
+pub(super) fn escape_braces(pattern: &str) -> String {
+    let mut escaped = String::with_capacity(pattern.len());
+    let mut is_in_class = false;
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => {
+                escaped.push(character);
+                escaped.extend(characters.next());
+                continue;
+            }
+            '[' => is_in_class = true,
+            ']' => is_in_class = false,
+            '{' | '}' if !is_in_class => escaped.push('\\'),
+            _ => {}
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::super::local_access::{AccessRefusal, LocalAccess};
 use super::super::{Context, ToolError};
-use super::gitignore::IgnoreFiles;
+use super::gitignore::{IgnoreFiles, escape_braces};
 use super::skipped::{SkipReason, SkippedPaths};
 use crate::store::hashes::FileStamp;
 
@@ -51,29 +51,6 @@ pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitig
     builder
         .build()
         .map_err(|error| ToolError::invalid_because("`exclude`", error))
-}
-
-/// Escapes the braces in a pattern. git takes them literally (gitignore(5), "PATTERN FORMAT"), and
-/// the `ignore` crate takes them for alternatives.
-pub(super) fn escape_braces(pattern: &str) -> String {
-    let mut escaped = String::with_capacity(pattern.len());
-    let mut is_in_class = false;
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => {
-                escaped.push(character);
-                escaped.extend(characters.next());
-                continue;
-            }
-            '[' => is_in_class = true,
-            ']' => is_in_class = false,
-            '{' | '}' if !is_in_class => escaped.push('\\'),
-            _ => {}
-        }
-        escaped.push(character);
-    }
-    escaped
 }
 
 /// Rules for the entries of a walk.

@@ -352,7 +352,8 @@ async fn list(Query(query): Query<BTreeMap<String, String>>) -> Response {
             entry("read-only", 0o100_400, ""),
             entry("script", 0o104_755, ""),
             entry("group", 0o100_640, ""),
-            entry("link", 0o120_777, "../modes/./secret"),
+            entry("link", 0o120_777, "secret"),
+            entry("far", 0o120_777, "/modes/link"),
             entry("loop", 0o120_777, "loop"),
         ],
         _ => vec![

@@ -15,7 +15,7 @@ use crate::run::running_sandbox::MAIN;
 /// The prefix that tells these lines from the command's own output.
 const PREFIX: &str = "contree: ";
 
-/// What happened in a sandbox that the command itself does not report.
+/// Events in a sandbox that its command does not report.
 pub(crate) struct Findings {
     /// The requests that the proxy refused.
     pub(crate) denial: Option<String>,

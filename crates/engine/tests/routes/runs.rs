@@ -102,7 +102,10 @@ async fn a_command_gets_its_environment_directory_and_input() {
         )
         .await;
     assert_eq!(done.stdout, "/made/on/the/way\nä b\ntyped\n");
-    assert_eq!(done.stderr, "err\n");
+    assert_eq!(
+        done.stderr,
+        "err\ncontree: the working directory /made/on/the/way was missing in the image, so it was created empty\n"
+    );
     let program = local
         .run(
             "/bin/sh",
