@@ -9,7 +9,7 @@ use contree_codegen::extensions::merge_texts;
 /// The API document.
 const API: &str = "openapi/contree.yaml";
 
-/// What the embedded engine has beyond it.
+/// The extensions that the embedded engine adds to it.
 const EXTENSIONS: &str = "openapi/extensions.yaml";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

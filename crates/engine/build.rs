@@ -7,7 +7,7 @@ use contree_codegen::server::{self, Settings};
 
 /// The API document: a symbolic link here, and a copy of the file in a published package.
 const DOCUMENT: &str = "openapi/contree.yaml";
-/// What this engine has beyond it, in the same directory.
+/// The extensions that this engine adds to it, in the same directory.
 const EXTENSIONS: &str = "openapi/extensions.yaml";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,7 @@
 //! The files of an archive, sorted by path, with the digests of their contents.
 //!
-//! Records go to temporary files in sorted runs, which are merged when they are read. So memory does
-//! not grow with the archive.
+//! Records go to temporary files in sorted runs, which are merged when they are read. So memory
+//! does not grow with the archive.
 
 use std::collections::HashMap;
 use std::fs::File;

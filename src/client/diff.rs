@@ -320,7 +320,7 @@ impl Client {
     }
 }
 
-/// What a path of an image is.
+/// The kind of file at a path of an image.
 enum Place {
     Missing,
     /// A file or directory, which has an archive.

@@ -1,4 +1,4 @@
-//! What a backend has beyond the API.
+//! The extensions of the API that a backend has.
 
 use std::collections::BTreeSet;
 

@@ -34,7 +34,7 @@ impl Default for LogRequest {
     }
 }
 
-/// What the caller remembers of an image that the backend may have forgotten.
+/// The origin of an image that the caller remembers and the backend may have forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RememberedOrigin {
     pub(crate) parent: Option<Uuid>,
@@ -134,7 +134,7 @@ struct ServiceHistory<'a> {
     truncated: bool,
 }
 
-/// What the list of operations says of an image.
+/// The origin of an image in the list of operations.
 #[derive(Clone, Copy)]
 struct Made {
     parent: Option<Uuid>,
@@ -329,7 +329,7 @@ impl<'a> ServiceHistory<'a> {
     }
 }
 
-/// What an operation's record says of the image that it made.
+/// The origin of an image in the record of the operation that made it.
 #[derive(Default)]
 struct Origin {
     parent: Option<Uuid>,

@@ -118,7 +118,7 @@ pub(super) async fn record(
     sources.store_origins(vec![origin]).await;
 }
 
-/// What the state store remembers of the origins of images.
+/// The origins of images that the state store remembers.
 pub(super) struct StoredOrigins<'a>(LineageSources<'a>);
 
 /// Returns the memory of the origins of a backend's images.

@@ -1,9 +1,8 @@
 //! Adds a document of extensions to an API document.
 //!
 //! The API document describes what every server of the API does. The extensions describe what one
-//! server does beyond it. They have paths of their own below `/x/`, schemas of their own, and fields
-//! of the API's schemas whose names begin with `x-`. So they change no answer that a client of the
-//! API knows.
+//! server does beyond it. They have paths below `/x/`, new schemas, and fields of the API's schemas
+//! whose names begin with `x-`. So they change no answer that a client of the API knows.
 
 use serde_json::{Map, Value};
 

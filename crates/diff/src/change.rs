@@ -142,7 +142,7 @@ pub fn compare<E>(
     }))
 }
 
-/// The mode as far as it counts. A symbolic link has none.
+/// The mode for a comparison. A symbolic link has none.
 fn mode(node: &Node) -> u32 {
     if node.kind == NodeKind::Symlink {
         0

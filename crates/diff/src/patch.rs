@@ -69,8 +69,8 @@ pub fn needs_content(change: &Change, side: Side) -> bool {
 /// comparison, for a comparison of two files. `read` returns the content that [`needs_content`]
 /// asks for.
 ///
-/// What git does not know is left out: directories, FIFOs, owners, and all modes but the executable
-/// bit. A line that begins with `#`, which `git apply` skips, names a file that is not text.
+/// The patch leaves out everything that git does not know: directories, FIFOs, owners, and all modes
+/// but the executable bit. A line that begins with `#`, which `git apply` skips, names a file that is not text.
 pub fn write_patch(
     out: &mut String,
     change: &Change,
@@ -113,7 +113,7 @@ fn git_mode(node: &Node) -> Option<&'static str> {
     }
 }
 
-/// What a patch shows of a file.
+/// The part of a file that a patch shows.
 enum Shown {
     Text(String),
     /// A description of a file that is not text.

@@ -2,7 +2,7 @@
 
 use crate::change::{Change, Node, NodeKind};
 
-/// A change as answers describe it. What does not apply is `None`.
+/// A change as answers describe it. Fields that do not apply are `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The absolute path. Bytes that are not UTF-8 are replaced.

@@ -63,7 +63,7 @@ pub struct LogEntry {
 pub struct Log {
     /// Newest first
     pub images: Vec<LogEntry>,
-    /// What is no longer recorded
+    /// Records that are missing
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// The call that lists more

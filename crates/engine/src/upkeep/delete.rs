@@ -15,7 +15,7 @@ use crate::rows::{layers, log};
 use contree_sandbox::LayerId;
 use contree_sqlite::DbError;
 
-/// What was deleted.
+/// The result of a deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeletedImage {
     pub(crate) tags: Vec<String>,

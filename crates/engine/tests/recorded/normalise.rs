@@ -7,7 +7,7 @@ const NUMBERS: &str = "pid|duration|duration_ms|elapsed_time|monotonic_time|user
     |max_rss|max_rss_kb|page_faults|page_faults_io|minor_faults|major_faults|voluntary_switches|involuntary_switches\
     |voluntary_ctx_switches|involuntary_ctx_switches|block_input|block_output|block_input_ops|block_output_ops\
     |consumed_cpu|consumed_memory|image_size|image_size_bytes|mtime|instance_max_concurrency|instance_max_pending\
-    |rx_bytes|tx_bytes|file_size";
+    |rx_bytes|tx_bytes|file_size|changed_bytes|changed_files";
 
 /// Fields with texts that depend on the machine.
 const TEXTS: &str = "token_uuid|version|user_ids|machine";

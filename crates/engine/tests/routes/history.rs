@@ -1,8 +1,11 @@
 //! The history of images, and deleting them.
 
+use std::path::Path;
+
+use contree_engine::{LocalConfig, PruneOptions, check_store, prune};
 use serde_json::{Value, json};
 
-use crate::support::TestEngine;
+use crate::support::{OtherEngine, TestEngine, data_dir};
 
 async fn commit(engine: &TestEngine, image: &str, script: &str) -> String {
     let done = engine
@@ -187,4 +190,114 @@ async fn an_image_on_which_an_operation_runs_is_not_deleted() {
     engine.delete(&format!("/operations/{running}")).await;
     engine.done(&running).await;
     delete(&engine, &image, "", 200).await;
+}
+
+/// The number of files of each image that a killed engine deletes.
+const FILES: usize = 300;
+
+/// Not a test by itself: the process that [`a_killed_deletion_leaves_no_half_image`] kills.
+#[tokio::test]
+async fn driver() {
+    let (Some(data), Ok(image)) = (
+        std::env::var_os("CONTREE_TEST_DRIVER"),
+        std::env::var("CONTREE_TEST_DELETE"),
+    ) else {
+        return;
+    };
+    let engine = OtherEngine::on(data.as_ref()).await;
+    engine.delete(&format!("/x/images/{image}")).await;
+}
+
+/// How far the deletion has come on disk when the engine is killed.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    Started,
+    RecordGone,
+    LayerRetired,
+    FilesGone(usize),
+    LayerGone,
+}
+
+impl Progress {
+    fn is_reached(self, data: &Path, image: &str) -> bool {
+        let retired = || {
+            let layers = data.join("layers").read_dir().unwrap();
+            let mut names = layers.map(|entry| entry.unwrap().path());
+            names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(".old-"))
+        };
+        let is_recorded = || {
+            let records = rusqlite::Connection::open(data.join("store.db")).unwrap();
+            let count = "SELECT count(*) FROM images WHERE uuid = ?1";
+            records
+                .query_row(count, [image], |row| row.get::<_, i64>(0))
+                .is_ok_and(|count| count == 1)
+        };
+        match self {
+            Self::Started => true,
+            Self::RecordGone => !is_recorded(),
+            Self::LayerRetired => retired().is_some(),
+            Self::FilesGone(count) => retired().is_some_and(|layer| {
+                let files = layer.join("d/many").read_dir();
+                files.is_ok_and(|files| files.count() < FILES - count)
+            }),
+            Self::LayerGone => !is_recorded() && retired().is_none(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_deletion_leaves_no_half_image() {
+    let data = data_dir();
+    let path = data.path();
+    let config = LocalConfig::new(path);
+    let layers = || path.join("layers").read_dir().unwrap().count();
+    let engine = OtherEngine::on(path).await;
+    engine.host().await;
+    let before = layers();
+    drop(engine);
+    for progress in [
+        Progress::Started,
+        Progress::RecordGone,
+        Progress::LayerRetired,
+        Progress::FilesGone(1),
+        Progress::FilesGone(FILES / 2),
+        Progress::LayerGone,
+    ] {
+        let engine = OtherEngine::on(path).await;
+        let script = format!("mkdir /many; cd /many; seq {FILES} | xargs touch");
+        let made = engine.run(&script, json!({"disposable": false})).await;
+        let image = made.result.unwrap();
+        drop(engine);
+        let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "history::driver"])
+            .env("CONTREE_TEST_DRIVER", path)
+            .env("CONTREE_TEST_DELETE", &image)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // A fast deletion may be over before it is seen at this point.
+        while !progress.is_reached(path, &image) && driver.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        driver.kill().unwrap();
+        driver.wait().unwrap();
+
+        let engine = OtherEngine::on(path).await;
+        let found = engine.get(&format!("/inspect/{image}/list?path=/many")).await;
+        match found.status {
+            200 => {
+                let files = found.json["files"].as_array().unwrap().len();
+                assert_eq!(files, FILES, "{progress:?}");
+                let again = engine.delete(&format!("/x/images/{image}")).await;
+                assert_eq!(again.status, 200, "{progress:?}: {}", again.text);
+            }
+            status => assert_eq!(status, 404, "{progress:?}: {}", found.text),
+        }
+        drop(engine);
+        // The next upkeep finishes.
+        prune(&config, PruneOptions::new(30)).unwrap();
+        let check = check_store(&config, false).unwrap();
+        assert!(check.unrecorded.is_empty() && check.missing.is_empty(), "{check:?}");
+        assert_eq!(layers(), before, "{progress:?}");
+    }
 }

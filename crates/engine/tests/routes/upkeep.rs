@@ -248,3 +248,26 @@ async fn an_engine_removes_unused_data_in_the_background() {
     drop(LocalEngine::start(config).await.unwrap());
     assert!(!is_recorded(&image) && is_recorded(&young) && is_recorded(&host));
 }
+
+#[tokio::test]
+async fn new_data_is_kept_for_a_minute_and_a_dry_run_names_what_goes() {
+    let local = TestEngine::new().await;
+    let image = commit(&local, "tag:host", "echo 1 > /one").await;
+    let uploaded = local.upload(b"uploaded").await;
+    let mut options = PruneOptions::new(0);
+    let pruned = prune(&config(&local), options).unwrap();
+    assert_eq!(
+        (pruned.images.len(), pruned.files, pruned.operations),
+        (0, 0, 0),
+        "{pruned:?}"
+    );
+    options.min_age = std::time::Duration::ZERO;
+    options.dry_run = true;
+    let planned = prune(&config(&local), options).unwrap();
+    let names: Vec<String> = planned.images.iter().map(ToString::to_string).collect();
+    assert_eq!(names, [image]);
+    assert_eq!(planned.removed_files, [uploaded["sha256"].as_str().unwrap()]);
+    assert_eq!(planned.removed_layers.len(), 1);
+    assert_eq!(planned.removed_operations.len(), 1);
+    assert_eq!(local.get("/images").await.json["images"].as_array().unwrap().len(), 2);
+}

@@ -364,7 +364,7 @@ impl Sandbox {
     }
 }
 
-/// What a sandbox changed.
+/// The changes that a sandbox made.
 struct FoundChanges {
     /// The first change, if there is any.
     reason: Option<String>,
