@@ -34,10 +34,8 @@ fn no_debug_output_has_a_secret() {
         .url("docker://r.example/a")
         .credentials(Some(credentials.clone().try_into().unwrap()));
     let import = types::ImageImportRequest::builder().registry(registry.clone());
-    let answer = types::InstanceSpawnResponse {
-        env: Some(environment()),
-        ..types::InstanceSpawnResponse::default()
-    };
+    let mut answer = types::InstanceSpawnResponse::default();
+    answer.env = Some(environment());
     let outputs = [
         format!("{backend:?}"),
         format!("{client:?}"),
