@@ -11,6 +11,8 @@ use ruzstd::decoding::StreamingDecoder;
 /// The most memory that xz may use, in KiB. Level 9 needs 65 MiB.
 const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
 
+/// The first bytes of a gzip member.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The first bytes of a Zstandard frame.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -32,7 +34,7 @@ impl<R: BufRead> Decoder<R> {
         // magic number. Input that is shorter is not compressed.
         let start = source.fill_buf()?;
         let begins = |magic: &[u8]| start.starts_with(magic);
-        if begins(&[0x1f, 0x8b]) {
+        if begins(&GZIP_MAGIC) {
             return Ok(Self::Gzip(Box::new(GzipDecoder::new(source))));
         }
         if begins(&ZSTD_MAGIC) || (start.len() >= 4 && is_skippable(start)) {
@@ -90,10 +92,14 @@ impl<R: BufRead> GzipDecoder<R> {
     }
 
     fn next_member(mut source: R) -> io::Result<MemberState<R>> {
-        if is_at_end(&mut source)? {
-            return Ok(MemberState::End);
+        match next_byte(&mut source)? {
+            None => Ok(MemberState::End),
+            // The decoder checks the rest of the header.
+            Some(first) if first == GZIP_MAGIC[0] => {
+                Ok(MemberState::InLater(GzDecoder::new(source)))
+            }
+            Some(_) => Err(bytes_after_end()),
         }
-        Ok(MemberState::InLater(GzDecoder::new(source)))
     }
 }
 
@@ -127,23 +133,25 @@ impl<R: BufRead> Read for GzipDecoder<R> {
     }
 }
 
-/// Skips zeros with which a compressed file is padded. Returns true if nothing else follows.
+/// Skips zeros with which a compressed file is padded. Returns the next byte, which stays unread, or
+/// `None` at the end of the file.
 ///
 /// # Errors
 /// Fails if zeros are followed by something else.
-fn is_at_end(source: &mut impl BufRead) -> io::Result<bool> {
+fn next_byte(source: &mut impl BufRead) -> io::Result<Option<u8>> {
     let mut is_padded = false;
     loop {
         let next = match source.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             other => other?,
         };
-        match next.iter().take_while(|byte| **byte == 0).count() {
-            0 if next.is_empty() => return Ok(true),
-            0 if is_padded => return Err(bytes_after_end()),
-            0 => return Ok(false),
-            zeros => {
+        match next.iter().position(|byte| *byte != 0) {
+            _ if next.is_empty() => return Ok(None),
+            Some(0) if !is_padded => return Ok(next.first().copied()),
+            Some(_) => return Err(bytes_after_end()),
+            None => {
                 is_padded = true;
+                let zeros = next.len();
                 source.consume(zeros);
             }
         }
@@ -181,8 +189,11 @@ impl<R: BufRead> ZstdDecoder<R> {
 
     fn open_next_frame(mut source: R) -> io::Result<FrameState<R>> {
         loop {
-            if is_at_end(&mut source)? {
+            let Some(first) = next_byte(&mut source)? else {
                 return Ok(FrameState::End);
+            };
+            if first != ZSTD_MAGIC[0] && first & 0xf0 != 0x50 {
+                return Err(bytes_after_end());
             }
             let mut magic = [0; 4];
             source.read_exact(&mut magic)?;
@@ -298,6 +309,7 @@ mod tests {
         for packed in [gzip(b"text"), zstd(b"text")] {
             for rest in [
                 &b"garbage"[..],
+                b"x",
                 b"\x1f\x1f garbage that begins like gzip",
                 b"\0\0\0\0garbage",
                 &[vec![0; 100], packed.clone()].concat()[..],
