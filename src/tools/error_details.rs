@@ -117,9 +117,15 @@ fn bounded(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_BYTES {
         return Cow::Borrowed(text);
     }
-    let head = text.floor_char_boundary(MAX_BYTES - TAIL_BYTES);
-    let tail = text.floor_char_boundary(text.len() - TAIL_BYTES);
+    let head = character_start(text, MAX_BYTES - TAIL_BYTES);
+    let tail = character_start(text, text.len() - TAIL_BYTES);
     Cow::Owned(format!("{} … {}", &text[..head], &text[tail..]))
+}
+
+/// The start of the character that contains the byte at `at`.
+fn character_start(text: &str, at: usize) -> usize {
+    let starts = (0..=at).rev().find(|at| text.is_char_boundary(*at));
+    starts.unwrap_or_default()
 }
 
 /// Reports whether a message itself says what to do, after a semicolon.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use contree_codegen::api::{self, ClientError, Settings};
+use contree_codegen::api::{self, ClientError, Settings, transforms};
 use serde_json::Value;
 
 const DOCUMENT: &str = "
@@ -313,6 +313,20 @@ fn mistakes_in_options_are_reported() {
         error.contains("the state `a b` is not a Rust type"),
         "{error}"
     );
+}
+
+#[test]
+fn a_default_answer_can_be_that_of_all_errors() {
+    let document = DOCUMENT.replace(
+        "        '404': {description: There is no such book.}",
+        "        default: {description: Why not., content: {application/json: {schema: {$ref: '#/components/schemas/ShelfMark'}}}}",
+    );
+    assert!(error_of(&document, &settings()).contains("does not support"));
+    let with_errors = settings().with_transforms(&[transforms::default_errors]);
+    let output = api::generate(&document, &with_errors).unwrap();
+    let send = "Result<ResponseValue<types::Book>, Error<types::ShelfMark>>";
+    let text: String = output.client.split_whitespace().collect();
+    assert!(text.contains(&send.replace(' ', "")), "{}", output.client);
 }
 
 #[test]

@@ -18,12 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .with_state("crate::client::Token")
         // An existing type takes the place of a schema.
         .with_replacement("BookId", "::uuid::Uuid")
-        // Small, named changes to the document: the three that tools with a body need, and one of
-        // this project.
+        // Small, named changes to the document. Tools with a body need the first three.
         .with_transforms(&[
             transforms::plain_strings,
             transforms::plain_numbers,
             transforms::drop_defaults,
+            transforms::default_errors,
             transforms::drop_redirects,
         ])
         // Without this line, the build fails: `drop_redirects` removes the operation.
@@ -33,14 +33,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         Err(problem) => println!("cargo::error={problem}"),
     }
 
+    let root = env::var("CARGO_MANIFEST_DIR")?;
+    let version = env::var("CARGO_PKG_VERSION")?;
     let project = files::Project {
-        root: Path::new(&env::var("CARGO_MANIFEST_DIR")?),
+        root: Path::new(&root),
         manifest: "tools.yaml",
         templates: "templates",
         api: API,
         handlers: "src/tools",
         scheme: "library",
-        version: &env::var("CARGO_PKG_VERSION")?,
+        version: &version,
     };
     files::generate(&project, &out)?;
     Ok(())

@@ -87,11 +87,15 @@ impl Description {
         };
         let answers = operation["responses"].as_object().into_iter().flatten();
         answers
-            .filter(|(status, _)| status.starts_with(['4', '5']))
+            .filter(|(status, _)| status.starts_with(['4', '5']) || *status == "default")
             .filter_map(|(status, answer)| {
                 let text = self.resolve(answer)["description"].as_str()?;
                 let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-                Some((status.to_uppercase(), text))
+                let status = match status.as_str() {
+                    "default" => "any other".to_owned(),
+                    code => code.to_uppercase(),
+                };
+                Some((status, text))
             })
             .collect()
     }

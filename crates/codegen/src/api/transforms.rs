@@ -104,6 +104,25 @@ pub fn merge_error_answers(document: &mut Value) {
     });
 }
 
+/// Turns a `default` answer beside a success into answers to all client and server errors.
+///
+/// The generator counts a `default` answer as a success too, and supports only one type of success.
+pub fn default_errors(document: &mut Value) {
+    each_operation(document, |_, operation| {
+        let Some(responses) = operation["responses"].as_object_mut() else {
+            return;
+        };
+        if !responses.keys().any(|code| code.starts_with('2')) {
+            return;
+        }
+        if let Some(answer) = responses.remove("default") {
+            for range in ["4XX", "5XX"] {
+                responses.entry(range).or_insert_with(|| answer.clone());
+            }
+        }
+    });
+}
+
 /// Keeps one media type of each answer: JSON if there is one, else the bytes.
 pub fn prefer_json(document: &mut Value) {
     each_operation(document, |_, operation| {

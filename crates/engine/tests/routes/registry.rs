@@ -60,7 +60,12 @@ struct Stub {
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    contree_registry::Digest::of(bytes).to_string()
+    let hex: String = ring::digest::digest(&ring::digest::SHA256, bytes)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hex}")
 }
 
 impl Registry {

@@ -6,12 +6,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 pub use generated::{Client, types};
 
 /// The generated code. Clippy would check its style.
-#[allow(
-    clippy::all,
-    dead_code,
-    mismatched_lifetime_syntaxes,
-    unused_imports
-)]
+#[allow(clippy::all, dead_code, mismatched_lifetime_syntaxes, unused_imports)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/client.rs"));
 }
