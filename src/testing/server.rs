@@ -87,9 +87,11 @@ impl StubServer {
     /// # Errors
     /// None of its own: the URL is valid.
     pub fn backend(&self) -> Result<Backend, Error> {
-        let mut retry = RetryPolicy::default();
-        retry.base_delay = Duration::from_millis(1);
-        retry.max_delay = Duration::from_millis(10);
+        let retry = RetryPolicy {
+            base_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(10),
+            ..RetryPolicy::default()
+        };
         let backend = Backend::new(&self.url())?;
         Ok(backend.with_token("stub").with_retry(retry))
     }
