@@ -106,14 +106,22 @@ impl Reception {
 /// Receives an answer of at most `limit` bytes.
 async fn whole(mut answer: Response, limit: usize, idle: Duration) -> reqwest::Result<Response> {
     let announced = answer.content_length().unwrap_or_default();
-    let mut received = BytesMut::new();
+    // A single buffer would take twice the memory while it grows.
+    let mut chunks = Vec::new();
+    let mut length = 0;
     let mut is_too_long = usize::try_from(announced).map_or(true, |length| length > limit);
     while !is_too_long && let Some(chunk) = within(Some(idle), answer.chunk()).await? {
-        received.extend_from_slice(&chunk);
-        is_too_long = received.len() > limit;
+        length += chunk.len();
+        is_too_long = length > limit;
+        chunks.push(chunk);
     }
     if is_too_long {
+        drop(chunks);
         return Err(AnswerError::TooLong(limit).into_http().await);
+    }
+    let mut received = BytesMut::with_capacity(length);
+    for chunk in chunks {
+        received.extend_from_slice(&chunk);
     }
     Ok(with_body(answer, |_| received.freeze().into()))
 }

@@ -13,9 +13,9 @@ static UNSENT: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::
 
 /// A guard of a running operation. Dropping it cancels the operation.
 ///
-/// The cancellation is sent from a thread of its own, so it does not matter where the guard is
-/// dropped: inside a runtime, outside of one, or in one that is shutting down. It is repeated like
-/// every request that is safe to repeat. A process that ends right after the drop waits for
+/// The guard may be dropped inside a runtime, outside of one, or in one that is shutting down: a
+/// thread of its own sends the cancellation. It is repeated like every request that is safe to
+/// repeat. A process that ends right after the drop waits for
 /// [`CancelOnDrop::all_sent`] first. With an embedded engine that is not needed: its operations end
 /// with it.
 ///

@@ -192,6 +192,7 @@ impl Follower {
                 Some(connection) => connection,
                 None => {
                     let connected = self.connect().await?;
+                    self.inspected = Instant::now();
                     self.connection.insert(connected)
                 }
             };
@@ -247,7 +248,8 @@ impl Follower {
     /// event arrives or if its time limit is unknown.
     fn due(&self) -> Instant {
         let idle = self.client.backend().timeouts().idle;
-        self.deadline.end().min(self.inspected + idle)
+        // A connection that is silent or slow is replaced before that.
+        self.deadline.end().min(self.inspected + idle + idle / 4)
     }
 
     /// Looks at the operation's status. An error is final.

@@ -34,8 +34,8 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// The engine removes no unused images and changes no limit of the process, unless `config` asks
-    /// for it; see [`LocalConfig::for_own_process`]. `docs/process.md` lists the effects of an
+    /// The engine removes no unused images and changes no limit of the process, unless `config`
+    /// asks for it; see [`LocalConfig::for_own_process`]. `docs/process.md` lists the effects of an
     /// engine on its process.
     ///
     /// # Errors

@@ -87,9 +87,11 @@ impl StubServer {
     /// # Errors
     /// None of its own: the URL is valid.
     pub fn backend(&self) -> Result<Backend, Error> {
-        let mut retry = RetryPolicy::default();
-        retry.base_delay = Duration::from_millis(1);
-        retry.max_delay = Duration::from_millis(10);
+        let retry = RetryPolicy {
+            base_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(10),
+            ..RetryPolicy::default()
+        };
         let backend = Backend::new(&self.url())?;
         Ok(backend.with_token("stub").with_retry(retry))
     }
@@ -110,8 +112,8 @@ impl StubServer {
         self.service.state().add_image(StubImage { tag, files })
     }
 
-    /// Sets the script of the runs of a command. A newer script for a command takes the place of an older
-    /// one; [`ScriptedRun::default`] is for all commands without a script.
+    /// Sets the script of the runs of a command. A newer script for a command takes the place of an
+    /// older one; [`ScriptedRun::default`] is for all commands without a script.
     ///
     /// A command without any script exits with 127.
     pub fn script(&self, script: ScriptedRun) {

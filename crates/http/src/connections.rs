@@ -276,6 +276,8 @@ where
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     loop {
         let stream = tokio::select! {
+            // Ended connections no longer count when the next client is judged.
+            biased;
             () = shutdown.stop.cancelled() => break,
             Some(()) = open.next_end() => continue,
             (stream, _) = listener.accept() => stream,

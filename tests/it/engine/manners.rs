@@ -31,7 +31,8 @@ impl ProcessState {
             "Gid:",
             "NoNewPrivs:",
         ];
-        let status = fs::read_to_string("/proc/self/status").unwrap();
+        // Other threads block signals while they start one.
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let kept = |line: &&str| names.iter().any(|name| line.starts_with(name));
         Self {
             status: status.lines().filter(kept).map(str::to_owned).collect(),

@@ -14,9 +14,8 @@ pub(super) fn hide(items: &mut Vec<Item>, hidden: &[String]) {
                 }
             }
             Item::Struct(item) if has_hidden_field(&item.fields, hidden) => {
-                if remove_debug(&mut item.attrs) {
-                    implementations.push(debug(item, hidden));
-                }
+                let is_derived = remove_debug(&mut item.attrs);
+                implementations.extend(is_derived.then(|| debug(item, hidden)));
             }
             _ => {}
         }

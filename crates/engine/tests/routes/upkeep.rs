@@ -229,7 +229,10 @@ async fn an_engine_removes_unused_data_in_the_background() {
         )
         .unwrap();
     records
-        .execute("UPDATE meta SET value = '0' WHERE key = 'retention_at'", [])
+        .execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES ('retention_at', '0')",
+            [],
+        )
         .unwrap();
     let is_recorded = |uuid: &str| -> bool {
         let count = "SELECT count(*) FROM images WHERE uuid = ?1";
