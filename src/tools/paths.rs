@@ -9,7 +9,7 @@ use super::ToolError;
 /// Returns a path on this machine. It must be absolute or begin with `~/`.
 pub(super) fn local_path(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
     let expanded = expand_home(path, std::env::home_dir)
-        .map_err(|error| ToolError::invalid_because(&format!("`{argument}`"), error))?;
+        .map_err(|error| ToolError::invalid_because(format_args!("`{argument}`"), error))?;
     if expanded.is_absolute() {
         return Ok(expanded);
     }
