@@ -239,7 +239,7 @@ impl Client {
                     false => Place::Missing,
                 });
             }
-            if !item.is_dir && !(item.is_regular && is_last) {
+            if !(item.is_dir || item.is_regular && is_last) {
                 return Ok(Place::Missing);
             }
             parent.push(name);

@@ -70,9 +70,9 @@ pub fn needs_content(change: &Change, side: Side) -> bool {
 /// `root_name` is the path that the patch shows for the root of the comparison, if that is a file.
 /// `before` and `after` are the contents that [`needs_content`] asks for.
 ///
-/// The patch leaves out everything that git does not know: directories, FIFOs, owners, and all modes
-/// but the executable bit. A line that begins with `#` names a file that is not text. `git apply`
-/// skips it.
+/// The patch leaves out everything that git does not know: directories, FIFOs, owners, and all
+/// modes but the executable bit. A line that begins with `#` names a file that is not text.
+/// `git apply` skips it.
 pub fn write_patch(
     out: &mut String,
     change: &Change,
