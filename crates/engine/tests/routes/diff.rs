@@ -339,7 +339,7 @@ impl Random {
     fn step(&mut self) -> String {
         let (path, other) = (self.path(), self.path());
         let owner = self.below(3);
-        match self.below(18) {
+        let step = match self.below(18) {
             0..=4 => {
                 let content = self.content();
                 format!("mkdir -p \"$(dirname -- {path})\"; {content} > {path}")
@@ -360,7 +360,9 @@ impl Random {
             15 => format!("touch -- {path}"),
             16 => format!("cp -a -- {path} {other}"),
             _ => format!("cat {path} > /tmp/same && cat /tmp/same > {path}"),
-        }
+        };
+        // Opening a FIFO would wait for its other end.
+        format!("[ ! -p {path} ] && {{ {step}; }}")
     }
 
     /// A script of changes. Single steps may fail.
