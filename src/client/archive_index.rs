@@ -63,12 +63,13 @@ impl ArchiveIndex {
                 }
                 _ => continue,
             };
-            let id = |number: io::Result<u64>| number.map(|id| u32::try_from(id).unwrap_or(65534));
+            // Some archives leave the numbers of owners blank, which means root.
+            let id = |number: io::Result<u64>| u32::try_from(number.unwrap_or(0)).unwrap_or(65534);
             let mut node = Node {
                 kind,
                 mode: header.mode()? & 0o7777,
-                uid: id(header.uid())?,
-                gid: id(header.gid())?,
+                uid: id(header.uid()),
+                gid: id(header.gid()),
                 size: 0,
                 target: None,
             };

@@ -238,7 +238,7 @@ impl Client {
                     false => Place::Missing,
                 });
             }
-            if !item.is_dir && !(item.is_regular && is_last) {
+            if !(item.is_dir || item.is_regular && is_last) {
                 return Ok(Place::Missing);
             }
             parent.push(name);

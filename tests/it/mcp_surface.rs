@@ -521,7 +521,7 @@ fn an_invalid_selection_prevents_the_start() {
     let mut raw = RawClient::initialized(command, "2025-11-25");
     assert_eq!(
         names(&mut raw, "tools/list", "tools"),
-        ["list_images", "get_image", "whoami"]
+        ["list_images", "get_image", "log", "diff", "whoami"]
     );
     let refused = home
         .command()

@@ -65,12 +65,14 @@ pub fn needs_content(change: &Change, side: Side) -> bool {
             .is_some_and(|node| node.kind == NodeKind::File)
 }
 
-/// Appends a change to a patch. `name` is the path that the patch shows for the root of the
-/// comparison, for a comparison of two files. `read` returns the content that [`needs_content`]
-/// asks for.
+/// Appends a change to a patch.
 ///
-/// The patch leaves out everything that git does not know: directories, FIFOs, owners, and all modes
-/// but the executable bit. A line that begins with `#`, which `git apply` skips, names a file that is not text.
+/// `root_name` is the path that the patch shows for the root of the comparison, if that is a file.
+/// `before` and `after` are the contents that [`needs_content`] asks for.
+///
+/// The patch leaves out everything that git does not know: directories, FIFOs, owners, and all
+/// modes but the executable bit. A line that begins with `#` names a file that is not text.
+/// `git apply` skips it.
 pub fn write_patch(
     out: &mut String,
     change: &Change,

@@ -1,4 +1,5 @@
-//! Statements about the history of images: what made each, and what was made from it.
+//! Statements about the history of images: the operation that made each, its parent, and the images
+//! that are based on it.
 
 use std::collections::HashSet;
 

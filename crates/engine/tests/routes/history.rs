@@ -223,7 +223,12 @@ impl Progress {
         let retired = || {
             let layers = data.join("layers").read_dir().unwrap();
             let mut names = layers.map(|entry| entry.unwrap().path());
-            names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(".old-"))
+            names.find(|path| {
+                path.file_name()
+                    .unwrap()
+                    .to_string_lossy()
+                    .starts_with(".old-")
+            })
         };
         let is_recorded = || {
             let records = rusqlite::Connection::open(data.join("store.db")).unwrap();
@@ -283,7 +288,9 @@ async fn a_killed_deletion_leaves_no_half_image() {
         driver.wait().unwrap();
 
         let engine = OtherEngine::on(path).await;
-        let found = engine.get(&format!("/inspect/{image}/list?path=/many")).await;
+        let found = engine
+            .get(&format!("/inspect/{image}/list?path=/many"))
+            .await;
         match found.status {
             200 => {
                 let files = found.json["files"].as_array().unwrap().len();
@@ -297,7 +304,10 @@ async fn a_killed_deletion_leaves_no_half_image() {
         // The next upkeep finishes.
         prune(&config, PruneOptions::new(30)).unwrap();
         let check = check_store(&config, false).unwrap();
-        assert!(check.unrecorded.is_empty() && check.missing.is_empty(), "{check:?}");
+        assert!(
+            check.unrecorded.is_empty() && check.missing.is_empty(),
+            "{check:?}"
+        );
         assert_eq!(layers(), before, "{progress:?}");
     }
 }

@@ -269,8 +269,17 @@ async fn new_data_is_kept_for_a_minute_and_a_dry_run_names_what_goes() {
     let planned = prune(&config(&local), options).unwrap();
     let names: Vec<String> = planned.images.iter().map(ToString::to_string).collect();
     assert_eq!(names, [image]);
-    assert_eq!(planned.removed_files, [uploaded["sha256"].as_str().unwrap()]);
+    assert_eq!(
+        planned.removed_files,
+        [uploaded["sha256"].as_str().unwrap()]
+    );
     assert_eq!(planned.removed_layers.len(), 1);
     assert_eq!(planned.removed_operations.len(), 1);
-    assert_eq!(local.get("/images").await.json["images"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        local.get("/images").await.json["images"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }

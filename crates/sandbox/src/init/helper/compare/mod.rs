@@ -1,7 +1,7 @@
 //! The helper of a comparison: it finds the files that differ between two chains of layers.
 //!
-//! It mounts nothing. It resolves names in the directories of the layers as overlayfs does, so it
-//! reads the layers above the common ones, and looks up the touched names in the common ones.
+//! It mounts nothing. It resolves names in the directories of the layers as overlayfs does. So it
+//! reads only the layers above the common ones, and looks up the touched names in the common ones.
 
 mod merged;
 mod walk;
