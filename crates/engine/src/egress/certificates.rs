@@ -175,8 +175,8 @@ fn blocks(text: &str) -> Vec<String> {
     found
 }
 
-/// Reports for `doctor` whether commands trust the authorities that only this machine trusts. `None`
-/// if there is nothing to say.
+/// Reports for `doctor` whether commands trust the authorities that only this machine trusts.
+/// `None` if there is nothing to say.
 pub(super) fn check(named: &[PathBuf], trusted: bool) -> Option<Check> {
     const NAME: &str = "certificates";
     if trusted {

@@ -297,6 +297,7 @@ impl ClientConnection {
         // The default would let a server make the engine keep 400 KiB for each connection.
         let (sender, connection) = client_http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
+            .max_header_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .preserve_header_case(true)
             .handshake(TokioIo::new(stream))
@@ -394,7 +395,7 @@ fn outgoing_request(
     let host = HeaderValue::from_str(authority).map_err(|_| ProxyError::malformed())?;
     parts.headers.insert(header::HOST, host);
     parts.version = http::Version::HTTP_11;
-    // What stays is the case of the header names.
+    // The case of the header names stays.
     parts.extensions.remove::<OnUpgrade>();
     Ok(Request::from_parts(parts, body))
 }

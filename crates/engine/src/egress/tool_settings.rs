@@ -22,7 +22,7 @@ const PROXY_VARIABLES: &[&str] = &[
     "NODE_USE_ENV_PROXY",
 ];
 
-/// Where Java runtimes keep the settings of their network.
+/// The network settings of Java runtimes.
 const JAVA_FILES: &[&str] = &[
     "/etc/java-*/net.properties",
     "/etc/java/*/*/conf/net.properties",
