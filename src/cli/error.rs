@@ -2,6 +2,7 @@
 
 use super::network::NetworkError;
 use super::process::ProcessError;
+use super::sandbox::SandboxOptionError;
 use super::token_file::TokenFileError;
 use crate::config::DirectoryError;
 use crate::mcp::ServeError;
@@ -19,6 +20,8 @@ pub(super) enum SettingsError {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Network(#[from] NetworkError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxOptionError),
 }
 
 /// An error of a command. The program prints it and exits with status 1.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, ValueEnum};
 
+use super::flag;
 use super::http::Http;
 use crate::config::{AuthType, BackendChoice, Environment, Flags};
 use crate::tools::{SelectionError, ToolSelection};
@@ -58,6 +59,8 @@ pub(super) struct Options {
     tools: Vec<String>,
     #[command(flatten)]
     pub(super) network: super::network::NetworkOptions,
+    #[command(flatten)]
+    pub(super) sandbox: super::sandbox::SandboxOptions,
     /// Let tools access files of this machine only at or below DIR; repeatable. Credentials, and
     /// for writing files that run by themselves, are excluded unless they are given themselves.
     /// Over HTTP, tools access no files without this option
@@ -143,11 +146,9 @@ impl Options {
         let read_only = match environment.get("CONTREE_READ_ONLY") {
             _ if self.read_only => true,
             None => false,
-            Some(text) => match text.trim().to_lowercase().as_str() {
-                "1" | "true" | "yes" | "on" => true,
-                "0" | "false" | "no" | "off" => false,
-                _ => return Err(ToolOptionError::ReadOnly(text.to_owned())),
-            },
+            Some(text) => {
+                flag::parse(text).ok_or_else(|| ToolOptionError::ReadOnly(text.to_owned()))?
+            }
         };
         let toolset_variable = environment.get("CONTREE_TOOLSET");
         let tools_variable = environment.get("CONTREE_TOOLS");

@@ -167,6 +167,9 @@ impl Setup {
         self.options
             .network
             .configure(&self.environment, &mut config)?;
+        self.options
+            .sandbox
+            .configure(&self.environment, &mut config)?;
         Ok(config)
     }
 

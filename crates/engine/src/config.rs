@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables};
 use crate::error::{EngineError, SettingError};
+use crate::shared_memory::SharedMemorySize;
 
 /// Days for which unused images, uploaded files and records of operations are kept.
 /// `CONTREE_RETENTION_DAYS` overrides it.
@@ -46,6 +47,11 @@ pub struct LocalConfig {
     pub egress_allow: Vec<EgressRule>,
     /// With [`NetworkMode::Proxy`]: hosts that commands may not reach. It overrides `egress_allow`.
     pub egress_deny: Vec<EgressRule>,
+    /// Whether commands trust the certificate authorities that this machine trusts, in addition to
+    /// those of the image. The image does not keep them.
+    pub trust_host_ca: bool,
+    /// The size of `/dev/shm` in sandboxes. `None`: half of the sandbox's memory limit.
+    pub shm_size: Option<SharedMemorySize>,
     /// Days after which unused images without a tag, uploaded files and records of operations are
     /// removed, once a day and in the background. 0: never. `None`: `CONTREE_RETENTION_DAYS`, else
     /// [`RETENTION_DAYS`].
@@ -82,6 +88,8 @@ impl LocalConfig {
             network: NetworkMode::default(),
             egress_allow: Vec::new(),
             egress_deny: Vec::new(),
+            trust_host_ca: false,
+            shm_size: None,
             max_pending: 10_000,
             retention_days: None,
         }
@@ -92,11 +100,14 @@ impl LocalConfig {
     /// - the data directory: `CONTREE_DATA_DIR`, else `contree` in `XDG_DATA_HOME`, else
     ///   `~/.local/share/contree`;
     /// - the network: `CONTREE_NETWORK` (`proxy`, `host` or `none`);
-    /// - egress rules, separated by commas: `CONTREE_EGRESS_ALLOW` and `CONTREE_EGRESS_DENY`.
+    /// - egress rules, separated by commas: `CONTREE_EGRESS_ALLOW` and `CONTREE_EGRESS_DENY`;
+    /// - trust in this machine's certificate authorities: `CONTREE_TRUST_HOST_CA` (`true` or
+    ///   `false`);
+    /// - the size of `/dev/shm`: `CONTREE_SHM_SIZE`, such as `512m`.
     ///
     /// # Errors
     /// [`EngineError::NoDataDirectory`] if no variable names a data directory, and
-    /// [`EngineError::Setting`] if a variable of the network cannot be read.
+    /// [`EngineError::Setting`] if another variable cannot be read.
     pub fn from_env() -> Result<Self, EngineError> {
         let path = |name: &str| {
             std::env::var_os(name)
@@ -122,6 +133,13 @@ impl LocalConfig {
         };
         config.egress_allow = rules("CONTREE_EGRESS_ALLOW")?;
         config.egress_deny = rules("CONTREE_EGRESS_DENY")?;
+        if let Some(value) = text(TRUST_HOST_CA)? {
+            config.trust_host_ca =
+                flag(&value).ok_or_else(|| SettingError::Flag(TRUST_HOST_CA, value.clone()))?;
+        }
+        if let Some(size) = text("CONTREE_SHM_SIZE")? {
+            config.shm_size = Some(size.parse()?);
+        }
         Ok(config)
     }
 
@@ -168,6 +186,8 @@ impl LocalConfig {
             deny: self.egress_deny.clone(),
             max_sandboxes: self.max_concurrency,
             machine: proxy_variables(),
+            trust_host_ca: self.trust_host_ca,
+            named_certificates: named_certificates(),
             side_directory: SIDE_DIRECTORY.to_owned(),
         }
     }
@@ -186,6 +206,39 @@ impl LocalConfig {
 
 /// The directory of side files below `/dev` in sandboxes.
 const SIDE_DIRECTORY: &str = "contree";
+
+/// The variable for [`LocalConfig::trust_host_ca`].
+const TRUST_HOST_CA: &str = "CONTREE_TRUST_HOST_CA";
+
+/// Variables with which users name the certificates of this machine to other programs.
+const CERTIFICATE_VARIABLES: [&str; 4] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+];
+
+/// A yes or no as text.
+fn flag(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The files of certificates that variables of this process name.
+fn named_certificates() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = CERTIFICATE_VARIABLES
+        .iter()
+        .filter_map(std::env::var_os)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .collect();
+    files.sort();
+    files.dedup();
+    files
+}
 
 /// The variables of this process that name proxies.
 fn proxy_variables() -> ProxyVariables {

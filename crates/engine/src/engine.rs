@@ -27,6 +27,7 @@ use crate::operation::unrecorded::UnrecordedEndings;
 use crate::reserve::{GivenReserve, Reserve, ReserveUse};
 use crate::rows::files::StoredFile;
 use crate::rows::{Rows, clock, layers};
+use crate::shared_memory::SharedMemory;
 use crate::unrecorded_layers;
 use contree_sqlite::DbError;
 
@@ -55,6 +56,8 @@ pub(crate) struct Engine {
     pub(crate) squash_queue: SquashQueue,
     /// The network of the sandboxes.
     pub(crate) egress: Egress,
+    /// The size of /dev/shm in sandboxes.
+    pub(crate) shared_memory: SharedMemory,
     /// Ended operations of this process whose ending could not be recorded yet.
     pub(crate) unrecorded: UnrecordedEndings,
     /// Files whose content is acknowledged and not yet synced.
@@ -132,6 +135,7 @@ impl Engine {
             boot,
             unrecorded_layers,
             running: Mutex::default(),
+            shared_memory: SharedMemory::new(config.shm_size),
             run_queue: Queue::new(config.max_concurrency, max_waiting(config.max_pending)),
             socket: OnceLock::new(),
             imports: Imports::new(config),

@@ -101,6 +101,12 @@ pub enum SettingError {
     /// The network mode is unknown.
     #[error("the network of sandboxes is `proxy`, `host` or `none`, not `{}`", .0.escape_debug())]
     Network(String),
+    /// The size of `/dev/shm` is invalid.
+    #[error("the size of /dev/shm in sandboxes is a number of bytes or has a unit, such as 512m or 2g, and is 64k or more, not `{}`", .0.escape_debug())]
+    SharedMemory(String),
+    /// A variable is neither true nor false.
+    #[error("{0} is `{value}`: give true or false", value = .1.escape_debug())]
+    Flag(&'static str, String),
     /// A variable is not text.
     #[error("{0} is not UTF-8 text; set it to text, or unset it")]
     NotText(&'static str),

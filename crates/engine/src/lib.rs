@@ -37,6 +37,7 @@ mod reserve;
 mod rows;
 mod run;
 mod serve;
+mod shared_memory;
 mod unrecorded_layers;
 mod upkeep;
 
@@ -47,6 +48,7 @@ pub use egress::{EgressRule, EgressRuleError, NetworkMode};
 pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
 pub use serve::server::{Listen, ListenError, ServeConfig, Server};
+pub use shared_memory::SharedMemorySize;
 pub use upkeep::{
     FilesUsage, HostImageRefresh, ImageUsage, LayersUsage, MissingLayer, PruneOptions, Pruned,
     Rebuilt, StoreCheck, UnrecordedImage, UnrecordedLayer, Usage, check_store, prune, refresh_host,

@@ -348,6 +348,8 @@ fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
         directories: Vec::new(),
         files: Vec::new(),
         side_files: Vec::new(),
+        temporary_lines: Vec::new(),
+        shared_memory_bytes: 64 << 20,
         network: Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,

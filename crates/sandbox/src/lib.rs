@@ -25,6 +25,8 @@
 //!     directories: vec![],
 //!     files: vec![],
 //!     side_files: vec![],
+//!     temporary_lines: vec![],
+//!     shared_memory_bytes: 64 << 20,
 //!     network: Network::Loopback,
 //!     max_processes: 1000,
 //!     max_layer_bytes: None,
@@ -35,6 +37,7 @@
 //!     program: "sh".into(),
 //!     args: vec!["-c".into(), "echo hello > /greeting".into()],
 //!     env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+//!     default_home: None,
 //!     cwd: "/".into(),
 //!     uid: 0,
 //!     gid: 0,
@@ -94,8 +97,8 @@ pub use os::limits::raise_descriptor_limit;
 pub use os::usage::Usage;
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{
-    Command, Exit, FileCopy, LayerId, Limits, Network, NewDirectory, Process, SandboxOutcome,
-    SandboxSpec, SideFile, SideFileContent,
+    Command, Exit, FileCopy, LayerId, Limits, LineFormat, Network, NewDirectory, Process,
+    SandboxOutcome, SandboxSpec, SideFile, SideFileContent, TemporaryLines,
 };
 pub use protocol::step::Step;
 pub use protocol::unpack::{UnpackLimits, UnpackReport};

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use crate::error::Error;
 use crate::ids::{RANGE, remedy};
 use crate::options::StoreOptions;
-use crate::protocol::spec::{Network, SandboxSpec, SideFile};
+use crate::protocol::spec::{Network, SandboxSpec, SideFile, TemporaryLines};
 use crate::store::layout::StoreLayout;
 
 /// The kernel's limit on a host name, in bytes.
@@ -20,6 +20,12 @@ pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), 
         )));
     }
     check_side_files(store.options(), &spec.side_files)?;
+    for wanted in &spec.temporary_lines {
+        check_temporary_lines(wanted)?;
+    }
+    if spec.shared_memory_bytes == 0 {
+        return Err(Error::Invalid("the size of /dev/shm is not 0".into()));
+    }
     if spec.network == (Network::Listener { port: 0 }) {
         return Err(Error::Invalid("a listener needs a port".into()));
     }
@@ -65,6 +71,18 @@ fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+fn check_temporary_lines(wanted: &TemporaryLines) -> Result<(), Error> {
+    check_path(&wanted.path)?;
+    let is_line = |line: &String| !line.contains(['\n', '\0']);
+    if wanted.lines.iter().all(is_line) {
+        return Ok(());
+    }
+    Err(Error::Placement {
+        path: wanted.path.clone(),
+        reason: "a temporary line has a line break or a NUL byte".into(),
+    })
 }
 
 fn check_path(path: &Path) -> Result<(), Error> {

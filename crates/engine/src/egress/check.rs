@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use contree_sandbox::{Check, CheckState};
 
+use super::certificates;
 use super::network::Egress;
 use super::settings::{EgressSettings, NetworkMode};
 
@@ -22,9 +23,23 @@ const PACKAGE_REGISTRIES: &[&str] = &[
 /// How long the lookup of all names may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reports for `doctor` which addresses sandboxes may reach with these settings, and whether these
-/// include the package registries.
-pub(crate) fn check(settings: EgressSettings) -> Check {
+/// Reports for `doctor` what sandboxes may reach with these settings, and which certificate
+/// authorities they trust.
+pub(crate) fn checks(settings: EgressSettings) -> Vec<Check> {
+    let certificates = match settings.network {
+        NetworkMode::None => None,
+        NetworkMode::Proxy | NetworkMode::Host => {
+            certificates::check(&settings.named_certificates, settings.trust_host_ca)
+        }
+    };
+    std::iter::once(check(settings))
+        .chain(certificates)
+        .collect()
+}
+
+/// Reports which addresses sandboxes may reach with these settings, and whether these include the
+/// package registries.
+fn check(settings: EgressSettings) -> Check {
     const NAME: &str = "network";
     let mode = settings.network;
     let egress = Egress::new(settings, false);

@@ -13,6 +13,7 @@
 
 mod address;
 mod address_class;
+mod certificates;
 mod check;
 mod connection_log;
 mod dial;
@@ -30,11 +31,12 @@ mod settings;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tool_settings;
 mod traffic;
 mod upstream;
 
-pub(crate) use check::check;
-pub(crate) use network::{Egress, NetworkVariables, missing_network_event};
+pub(crate) use check::checks;
+pub(crate) use network::{Egress, NetworkVariables, SandboxNetwork, missing_network_event};
 pub(crate) use proxy::Proxy;
 pub use rules::{EgressRule, EgressRuleError};
 pub use settings::NetworkMode;

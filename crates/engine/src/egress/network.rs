@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use contree_sandbox::{Network, Sandbox, SideFile};
+use contree_sandbox::{Network, Sandbox, SideFile, TemporaryLines};
 
 use super::connection_log::ConnectionLog;
 use super::dial::Dialer;
@@ -15,7 +15,7 @@ use super::provisions::{self, Provisions};
 use super::proxy::{Proxy, ProxyLimits};
 use super::settings::{EgressSettings, NetworkMode, ProxyVariables};
 use super::upstream::{self, ConnectionPurpose, Upstream};
-use super::{target, traffic};
+use super::{target, tool_settings, traffic};
 use crate::api::request::SpawnRequest;
 use crate::api::types::EventDataNetwork;
 use crate::operation::events::EventLog;
@@ -32,6 +32,15 @@ impl NetworkVariables {
     pub(crate) fn add(&self, env: &mut BTreeMap<String, String>, request: &SpawnRequest) {
         provisions::add_variables(env, request, self.access, &self.machine, &self.side_files);
     }
+}
+
+/// The network that a sandbox starts with.
+pub(crate) struct SandboxNetwork {
+    pub(crate) network: Network,
+    /// Files that let tools use the network.
+    pub(crate) side_files: Vec<SideFile>,
+    /// Settings in the image's own files.
+    pub(crate) temporary_lines: Vec<TemporaryLines>,
 }
 
 /// The network of an engine's sandboxes.
@@ -68,7 +77,7 @@ impl Egress {
             mode: settings.network,
             single_user,
             dialer: Arc::new(Dialer::new(policy, upstream)),
-            provisions: Provisions::default(),
+            provisions: Provisions::new(settings.trust_host_ca, settings.named_certificates),
             machine: Arc::new(settings.machine),
             side_directory: Path::new("/dev").join(settings.side_directory),
             max_connections: connection_share(
@@ -92,17 +101,27 @@ impl Egress {
         }
     }
 
-    /// The network and side files that a sandbox starts with.
-    pub(crate) fn sandbox_network(&self, access: NetworkAccess) -> (Network, Vec<SideFile>) {
+    /// The network and the settings for it that a sandbox starts with.
+    pub(crate) fn sandbox_network(
+        &self,
+        access: NetworkAccess,
+        request: &SpawnRequest,
+    ) -> SandboxNetwork {
         let network = match access {
             NetworkAccess::Loopback | NetworkAccess::Unavailable => Network::Loopback,
             NetworkAccess::Proxy => Network::Listener { port: PROXY_PORT },
             NetworkAccess::Host => Network::Host,
         };
-        (
+        // The values that the request leaves to the engine.
+        let mut variables = BTreeMap::new();
+        provisions::add_variables(&mut variables, request, access, &self.machine, &[]);
+        let mut temporary_lines = tool_settings::lines(access, &variables, self.single_user);
+        temporary_lines.extend_from_slice(self.provisions.certificate_lines(access));
+        SandboxNetwork {
             network,
-            self.provisions.side_files(access, self.single_user),
-        )
+            side_files: self.provisions.side_files(access, self.single_user),
+            temporary_lines,
+        }
     }
 
     /// The variables that let tools use the network, for processes of a running sandbox.

@@ -5,90 +5,119 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use contree_sandbox::{SideFile, SideFileContent};
+use contree_sandbox::{SideFile, SideFileContent, TemporaryLines};
 
-use super::network_access::{NetworkAccess, PROXY_PORT};
+use super::certificates::{BUNDLE_VARIABLES, MachineCertificates, SYSTEM_BUNDLES};
+use super::network_access::NetworkAccess;
 use super::settings::ProxyVariables;
-
+use super::tool_settings;
 use crate::api::request::SpawnRequest;
 
-/// The machine's CA certificates, for images that have none.
+/// The machine's CA certificates, for images that have none, or in addition to the image's own.
 const CERTIFICATES_FILE: &str = "ca-certificates.crt";
 /// Settings of apt for sandboxes with a single user id.
 const APT_FILE: &str = "apt.conf";
 /// The machine's DNS resolvers, for sandboxes that share its network.
 const RESOLVERS_FILE: &str = "resolv.conf";
 
-/// Files in which distributions keep all CA certificates.
-const SYSTEM_BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/tls/cacert.pem",
-];
-
-/// Variables that name a certificate file for tools.
-const BUNDLE_VARIABLES: &[&str] = &[
-    "SSL_CERT_FILE",
-    "CURL_CA_BUNDLE",
-    "REQUESTS_CA_BUNDLE",
-    "PIP_CERT",
-    "GIT_SSL_CAINFO",
-    "CARGO_HTTP_CAINFO",
-    "NODE_EXTRA_CA_CERTS",
-];
-
 /// Hosts that tools reach without the proxy: the sandbox itself.
 const NO_PROXY: &str = "localhost,127.0.0.1,::1";
 
 /// Contents of side files, each read once from the machine.
-#[derive(Default)]
 pub(super) struct Provisions {
-    certificates: OnceLock<Option<SideFileContent>>,
+    /// Commands trust the machine's certificate authorities.
+    trust_machine: bool,
+    /// Files with certificates that the machine's environment names.
+    named_certificates: Vec<PathBuf>,
+    certificates: OnceLock<ProvidedCertificates>,
     resolvers: OnceLock<Option<SideFileContent>>,
     apt: OnceLock<Option<SideFileContent>>,
 }
 
+/// The certificates that the machine provides.
+struct ProvidedCertificates {
+    bundle: Option<SideFileContent>,
+    /// The lines that an image's own bundle gets.
+    lines: Vec<TemporaryLines>,
+}
+
 impl Provisions {
+    pub(super) fn new(trust_machine: bool, named_certificates: Vec<PathBuf>) -> Self {
+        Self {
+            trust_machine,
+            named_certificates,
+            certificates: OnceLock::new(),
+            resolvers: OnceLock::new(),
+            apt: OnceLock::new(),
+        }
+    }
+
+    /// The lines that the image's own bundle of certificates gets.
+    pub(super) fn certificate_lines(&self, access: NetworkAccess) -> &[TemporaryLines] {
+        match access {
+            NetworkAccess::Proxy | NetworkAccess::Host => &self.certificates().lines,
+            NetworkAccess::Loopback | NetworkAccess::Unavailable => &[],
+        }
+    }
+
+    fn certificates(&self) -> &ProvidedCertificates {
+        self.certificates.get_or_init(|| {
+            if !self.trust_machine {
+                return ProvidedCertificates {
+                    bundle: read_first(SYSTEM_BUNDLES),
+                    lines: Vec::new(),
+                };
+            }
+            let machine = MachineCertificates::read(&self.named_certificates);
+            let bundle = machine.bundle();
+            ProvidedCertificates {
+                bundle: Some(bundle)
+                    .filter(|bundle| !bundle.is_empty())
+                    .and_then(|bundle| SideFileContent::new(bundle.as_bytes()).ok()),
+                lines: machine.temporary_lines(),
+            }
+        })
+    }
+
     /// The side files of a sandbox.
     pub(super) fn side_files(&self, access: NetworkAccess, single_user: bool) -> Vec<SideFile> {
         let mut files = Vec::new();
-        let mut add =
-            |name: &str, content: Option<SideFileContent>, unless: &[&str], over: Option<&str>| {
-                files.extend(content.map(|content| SideFile {
-                    name: name.to_owned(),
-                    content,
-                    unless_exists: unless.iter().map(PathBuf::from).collect(),
-                    mount_over: over.map(PathBuf::from),
-                }));
-            };
+        let mut add = |name: &str, content: Option<SideFileContent>, over: Option<&str>| {
+            files.extend(content.map(|content| SideFile {
+                name: name.to_owned(),
+                content,
+                unless_exists: Vec::new(),
+                mount_over: over.map(PathBuf::from),
+                after: Vec::new(),
+            }));
+        };
         if single_user {
             let apt = self.apt.get_or_init(|| {
                 SideFileContent::new(b"// One user id: apt cannot become another user to download.\nAPT::Sandbox::User \"root\";\n").ok()
             });
-            add(APT_FILE, apt.clone(), &[], None);
-        }
-        if access == NetworkAccess::Proxy || access == NetworkAccess::Host {
-            let certificates = self.certificates.get_or_init(|| read_first(SYSTEM_BUNDLES));
-            add(
-                CERTIFICATES_FILE,
-                certificates.clone(),
-                SYSTEM_BUNDLES,
-                None,
-            );
+            add(APT_FILE, apt.clone(), None);
         }
         if access == NetworkAccess::Host {
             let resolvers = self
                 .resolvers
                 .get_or_init(|| read_first(&["/etc/resolv.conf"]));
-            add(
-                RESOLVERS_FILE,
-                resolvers.clone(),
-                &[],
-                Some("/etc/resolv.conf"),
-            );
+            add(RESOLVERS_FILE, resolvers.clone(), Some("/etc/resolv.conf"));
+        }
+        if access == NetworkAccess::Proxy || access == NetworkAccess::Host {
+            let bundles: Vec<PathBuf> = SYSTEM_BUNDLES.iter().map(PathBuf::from).collect();
+            let (unless_exists, after) = if self.trust_machine {
+                (Vec::new(), bundles)
+            } else {
+                (bundles, Vec::new())
+            };
+            let bundle = self.certificates().bundle.clone();
+            files.extend(bundle.map(|content| SideFile {
+                name: CERTIFICATES_FILE.to_owned(),
+                content,
+                unless_exists,
+                mount_over: None,
+                after,
+            }));
         }
         files
     }
@@ -118,6 +147,16 @@ pub(super) fn add_variables(
             .flatten()
             .any(|(requested, _)| requested.eq_ignore_ascii_case(name))
     };
+    // An image may name a bundle of its own. The usual ones do not exist, or are part of the side
+    // file.
+    let own_bundles: Vec<&str> = BUNDLE_VARIABLES
+        .iter()
+        .copied()
+        .filter(|name| {
+            env.get(*name)
+                .is_some_and(|own| !SYSTEM_BUNDLES.contains(&own.as_str()))
+        })
+        .collect();
     let mut set = |name: &str, value: &str| {
         if !in_request(name) {
             env.insert(name.to_owned(), value.to_owned());
@@ -125,7 +164,7 @@ pub(super) fn add_variables(
     };
     match access {
         NetworkAccess::Proxy => {
-            let proxy = format!("http://{}:{PROXY_PORT}", contree_sandbox::Network::LISTENER);
+            let proxy = tool_settings::proxy();
             for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
                 set(name, &proxy);
             }
@@ -150,7 +189,9 @@ pub(super) fn add_variables(
     };
     if let Some(path) = path_of(CERTIFICATES_FILE) {
         for variable in BUNDLE_VARIABLES {
-            set(variable, &path);
+            if !own_bundles.contains(variable) {
+                set(variable, &path);
+            }
         }
     }
     if let Some(path) = path_of(APT_FILE) {

@@ -33,8 +33,10 @@ use super::upstream::ConnectionPurpose;
 /// How long a client may take to send the head of a request, including the time since its last
 /// request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// The largest head of a request, in bytes.
+/// The largest head of a request or of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The most header lines of a request or of an answer.
+const MAX_HEADERS: usize = 1000;
 /// The longest reason in a status line, in bytes.
 const MAX_REASON_BYTES: usize = 300;
 
@@ -202,6 +204,8 @@ impl ClientConnection {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .preserve_header_case(true)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
@@ -293,6 +297,9 @@ impl ClientConnection {
         // The default would let a server make the engine keep 400 KiB for each connection.
         let (sender, connection) = client_http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .preserve_header_case(true)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| ProxyError::failed(&target, &error))?;
@@ -388,7 +395,8 @@ fn outgoing_request(
     let host = HeaderValue::from_str(authority).map_err(|_| ProxyError::malformed())?;
     parts.headers.insert(header::HOST, host);
     parts.version = http::Version::HTTP_11;
-    parts.extensions.clear();
+    // The case of the header names stays.
+    parts.extensions.remove::<OnUpgrade>();
     Ok(Request::from_parts(parts, body))
 }
 

@@ -1,6 +1,7 @@
 //! Network settings of sandboxes, as the engine's configuration gives them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::rules::EgressRule;
 
@@ -31,6 +32,10 @@ pub(crate) struct EgressSettings {
     pub(crate) max_sandboxes: usize,
     /// The proxies through which this machine itself reaches the network.
     pub(crate) machine: ProxyVariables,
+    /// Commands trust the certificate authorities that this machine trusts.
+    pub(crate) trust_host_ca: bool,
+    /// Files with certificates that this machine's environment names.
+    pub(crate) named_certificates: Vec<PathBuf>,
     /// The directory of side files below `/dev` in sandboxes.
     pub(crate) side_directory: String,
 }

@@ -611,3 +611,82 @@ async fn the_machines_own_proxy_is_used() {
     let text = serde_json::to_string(&events).expect("JSON");
     assert!(!text.contains("secret"), "{text}");
 }
+
+#[tokio::test]
+async fn header_names_keep_their_case() {
+    let fixture = Fixture::new("", Upstream::none());
+    let answer =
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-MiXed: 1\r\nlower: 2\r\nETag: \"x\"\r\n\r\nhi";
+    let (address, mut received) = server(&[answer, answer]).await;
+    for _ in 0..2 {
+        let request = format!(
+            "GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\nSOAPAction: a\r\nx-lower: b\r\nX-Two: 1\r\nx-TWO: 2\r\nConnection: close\r\n\r\n"
+        );
+        let answer = fixture.ask(&request).await;
+        for line in [
+            "\r\nX-MiXed: 1\r\n",
+            "\r\nlower: 2\r\n",
+            "\r\nETag: \"x\"\r\n",
+        ] {
+            assert!(answer.contains(line), "{line}: {answer}");
+        }
+        assert_eq!(received.recv().await.as_deref(), Some("connected"));
+        let request = received.recv().await.expect("a request");
+        for line in [
+            "\r\nHost: ",
+            "\r\nSOAPAction: a\r\n",
+            "\r\nx-lower: b\r\n",
+            "\r\nX-Two: 1\r\n",
+            "\r\nx-TWO: 2\r\n",
+        ] {
+            assert!(request.contains(line), "{line}: {request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn heads_are_limited_as_documented() {
+    let fixture = Fixture::new("", Upstream::none());
+    let lines =
+        |count: usize| (0..count).fold(String::new(), |text, n| text + &format!("X-{n}: y\r\n"));
+    let request = |address: &SocketAddr, headers: &str| {
+        format!("GET http://{address}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")
+    };
+    let (address, mut received) = server(&[OK, OK]).await;
+    let large = format!("X: {}\r\n", "y".repeat(60_000));
+    for headers in [lines(900), large] {
+        let answer = fixture.ask(&request(&address, &headers)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(received.recv().await.as_deref(), Some("connected"));
+        let passed = received.recv().await.expect("a request");
+        assert!(passed.len() > headers.len(), "{}", passed.len());
+    }
+    for headers in [lines(1001), format!("X: {}\r\n", "y".repeat(70_000))] {
+        let answer = fixture.ask(&request(&address, &headers)).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+            "{answer}"
+        );
+    }
+    // Answers have the same limits.
+    let answer = |headers: String| -> &'static str {
+        Box::leak(
+            format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{headers}\r\nhi").into_boxed_str(),
+        )
+    };
+    let answers = [
+        (answer(lines(900)), "200"),
+        (answer(format!("X: {}\r\n", "y".repeat(60_000))), "200"),
+        (answer(lines(1001)), "502"),
+        (answer(format!("X: {}\r\n", "y".repeat(70_000))), "502"),
+    ];
+    for (answer, status) in answers {
+        let (address, _received) = server(&[answer]).await;
+        let seen = fixture.ask(&request(&address, "")).await;
+        assert!(
+            seen.starts_with(&format!("HTTP/1.1 {status}")),
+            "{}",
+            &seen[..200.min(seen.len())]
+        );
+    }
+}

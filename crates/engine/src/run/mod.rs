@@ -3,6 +3,7 @@
 pub(crate) mod commit;
 pub(crate) mod diagnostics;
 pub(crate) mod ending;
+mod host_names;
 pub(crate) mod runner;
 pub(crate) mod running_sandbox;
 pub(crate) mod signals;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use contree_sandbox::{
-    Exit, FileCopy, LayerId, Network, NewDirectory, Sandbox, SandboxOutcome, SandboxSpec, SideFile,
-    Usage,
+    Exit, FileCopy, LayerId, NewDirectory, Sandbox, SandboxOutcome, SandboxSpec, Usage,
 };
 
 use crate::api::report::{init_event, resources};
@@ -17,7 +16,7 @@ use crate::api::types::{
     OperationEventType, ProcessState,
 };
 use crate::blocking::blocking;
-use crate::egress::Proxy;
+use crate::egress::{Proxy, SandboxNetwork};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::squash;
@@ -29,6 +28,7 @@ use crate::rows::layers::Layer;
 use crate::run::commit::commit_run;
 use crate::run::diagnostics;
 use crate::run::ending::RunEnding;
+use crate::run::host_names;
 use crate::run::running_sandbox::{RunningSandbox, StartedProcess};
 
 /// How long killed processes may take to end before the sandbox is ended by force.
@@ -49,7 +49,13 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
     let log = Arc::clone(&task.running.log);
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);
-    let spec = sandbox_spec(&plan, &cwd, engine.egress.sandbox_network(access));
+    let network = engine.egress.sandbox_network(access, &plan.request);
+    let spec = sandbox_spec(
+        &plan,
+        &cwd,
+        engine.shared_memory.bytes(&plan.request),
+        network,
+    );
     let started_at = Instant::now();
     let sandbox = {
         let store = engine.store.clone();
@@ -275,8 +281,15 @@ fn commit_work(task: OperationTask, plan: RunPlan, finished: SandboxOutcome) -> 
 fn sandbox_spec(
     plan: &RunPlan,
     cwd: &str,
-    (network, side_files): (Network, Vec<SideFile>),
+    shared_memory_bytes: u64,
+    network: SandboxNetwork,
 ) -> SandboxSpec {
+    let SandboxNetwork {
+        network,
+        side_files,
+        mut temporary_lines,
+    } = network;
+    temporary_lines.push(host_names::lines(&plan.request.hostname));
     SandboxSpec {
         layers: plan.chain.iter().map(|layer| LayerId(layer.id)).collect(),
         hostname: plan.request.hostname.clone(),
@@ -296,6 +309,8 @@ fn sandbox_spec(
             .collect(),
         files: plan.files.clone(),
         side_files,
+        temporary_lines,
+        shared_memory_bytes,
         network,
         max_processes: limits::MAX_PROCESSES,
         max_layer_bytes: Some(plan.request.max_layer_bytes()),

@@ -148,6 +148,7 @@ impl RunningSandbox {
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
+            default_home: request.default_home(),
             cwd: PathBuf::from(&cwd),
             uid: request.uid,
             gid: request.gid,

@@ -32,7 +32,7 @@ pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     };
     checks.push(Check::new("records", state, detail, remedy));
     checks.push(room::check(&config.data_dir));
-    checks.push(crate::egress::check(config.egress_settings()));
+    checks.extend(crate::egress::checks(config.egress_settings()));
     checks
 }
 

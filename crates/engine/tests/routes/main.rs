@@ -25,4 +25,5 @@ mod runs;
 mod stores;
 mod subprocesses;
 mod support;
+mod surroundings;
 mod upkeep;

@@ -55,6 +55,13 @@ impl ControlGroups {
             .map(|_| self.memory_bytes)
     }
 
+    /// 80 % of the available memory in bytes, whether or not that can be enforced. `None` if it is
+    /// unknown.
+    #[must_use]
+    pub fn usable_memory_bytes(&self) -> Option<u64> {
+        (self.memory_bytes > 0).then_some(self.memory_bytes)
+    }
+
     /// Describes in one sentence which limits can be enforced.
     #[must_use]
     pub fn describe(&self) -> String {

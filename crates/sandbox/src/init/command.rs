@@ -9,7 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Resource;
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::limits;
+use super::{home_directory, limits};
 use crate::os::sys::{self, CStringArray, Fork};
 use crate::protocol::spec::Command;
 use crate::protocol::step::Step;
@@ -106,6 +106,17 @@ impl PreparedCommand {
             let mut line = name.clone();
             line.push("=");
             line.push(value);
+            environment.push(text(line)?);
+        }
+        if let Some(default) = &command.default_home
+            && !command.env.iter().any(|(name, _)| name == "HOME")
+        {
+            let mut line = OsString::from("HOME=");
+            line.push(
+                home_directory::of_user(command.uid)
+                    .as_ref()
+                    .unwrap_or(default),
+            );
             environment.push(text(line)?);
         }
         Ok(Self {

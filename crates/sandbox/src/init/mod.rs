@@ -8,6 +8,7 @@ mod command;
 mod error;
 mod first_stage;
 mod helper;
+mod home_directory;
 mod inner_namespace;
 mod limits;
 mod pause;

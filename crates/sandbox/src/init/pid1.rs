@@ -19,7 +19,8 @@ use super::limits::{self, CommandLimits};
 use super::pause::PausedProcesses;
 use super::setup::overlay::{self, WritableLayer};
 use super::setup::{
-    allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files,
+    allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files, sysfs,
+    temporary_lines,
 };
 use super::{command, watch};
 use crate::os::sys;
@@ -102,8 +103,8 @@ fn build(
     let root = mount_image(boot)?;
     let device = fstat(&root).at_step(Step::Overlay)?.st_dev;
     let proc = procfs::mount(root.as_fd())?;
-    procfs::mount_empty_sys(root.as_fd())?;
-    devices::mount(root.as_fd(), boot.groups, passed.device_nodes.as_ref())?;
+    sysfs::mount(root.as_fd(), boot)?;
+    devices::mount(root.as_fd(), boot, passed.device_nodes.as_ref())?;
     let side_files = side_files::mount(
         root.as_fd(),
         &boot.side_directory,
@@ -114,6 +115,7 @@ fn build(
     procfs::restrict(root.as_fd(), &proc, boot)?;
     drop(proc);
     files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
+    temporary_lines::add(root.as_fd(), boot);
     // An open directory outside the sandbox would be a way out.
     drop(store);
     enter(root)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{FileCopy, Network, NewDirectory};
+use super::spec::{FileCopy, Network, NewDirectory, TemporaryLines};
 use super::unpack::UnpackLimits;
 
 /// The init's argv[0]. The constructor acts on this name together with a SOCK_SEQPACKET socket as
@@ -36,6 +36,7 @@ pub(crate) struct SideFileBoot {
     pub name: String,
     pub unless_exists: Vec<PathBuf>,
     pub mount_over: Option<PathBuf>,
+    pub after: Vec<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,6 +92,10 @@ pub(crate) struct SandboxBoot {
     /// The directory of side files, relative to the image's root.
     pub side_directory: String,
     pub side_files: Vec<SideFileBoot>,
+    pub temporary_lines: Vec<TemporaryLines>,
+    pub shared_memory_bytes: u64,
+    /// The directory with the description of the machine for /sys, relative to the store.
+    pub machine_view: Option<PathBuf>,
     pub network: Network,
     pub max_processes: u32,
     pub max_layer_bytes: Option<u64>,

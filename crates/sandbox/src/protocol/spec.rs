@@ -30,6 +30,12 @@ pub struct SandboxSpec {
     /// Files that exist while the sandbox runs but are not part of the image; at most
     /// [`SideFile::MAX_COUNT`].
     pub side_files: Vec<SideFile>,
+    /// Lines that files of the image have while the sandbox runs, in this order. Files of
+    /// [`SandboxSpec::files`] get none.
+    pub temporary_lines: Vec<TemporaryLines>,
+    /// The size of `/dev/shm` in bytes, rounded up to whole pages; at least one page. Its content
+    /// counts as memory of the sandbox.
+    pub shared_memory_bytes: u64,
     /// The network that its commands reach.
     pub network: Network,
     /// The most processes and threads inside at once, including the init.
@@ -129,6 +135,41 @@ pub struct SideFile {
     /// A path of the image over which the file is also mounted, if it is a regular file. A symlink
     /// on the way is not followed.
     pub mount_over: Option<PathBuf>,
+    /// The content of the first of these files that the image has comes before the file's own.
+    pub after: Vec<PathBuf>,
+}
+
+/// Lines that a file has while the sandbox runs, and that never become part of an image.
+///
+/// They follow a comment at the end of the file. Commands may change the file, and the change
+/// becomes part of the image without these lines.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TemporaryLines {
+    /// The absolute path inside the image. A `*` stands for any text within one name. Only regular
+    /// files get lines, and no symlink is followed.
+    #[serde(with = "text::path")]
+    pub path: PathBuf,
+    /// The format of the file, which decides the lines that it lacks.
+    pub format: LineFormat,
+    /// The lines, without line breaks.
+    pub lines: Vec<String>,
+    /// The condition for making a missing file: this directory exists in the image. A missing file
+    /// is not made without it.
+    pub make_if: Option<PathBuf>,
+    /// The permission bits of a file that is made.
+    pub mode: u32,
+}
+
+/// The format of a file with [`TemporaryLines`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum LineFormat {
+    /// `ADDRESS NAME…`, as in `/etc/hosts`. The file gets the lines whose first name it lacks.
+    Hosts,
+    /// `NAME=VALUE`. The file gets the lines whose name it does not set.
+    Assignments,
+    /// Any text. An existing file gets the lines only if [`TemporaryLines::make_if`] is `None`.
+    Text,
 }
 
 impl SideFile {
@@ -161,9 +202,13 @@ pub struct Command {
     /// The arguments after the program's name.
     #[serde(with = "text::list")]
     pub args: Vec<OsString>,
-    /// The whole environment; nothing is added to it.
+    /// The whole environment. Only [`Command::default_home`] adds to it.
     #[serde(with = "text::pairs")]
     pub env: Vec<(OsString, OsString)>,
+    /// If `env` has no `HOME`, it becomes the home directory of `uid` in the image's
+    /// `/etc/passwd`, or else this. `None` adds nothing.
+    #[serde(with = "text::optional")]
+    pub default_home: Option<OsString>,
     /// The directory to start in; it must exist.
     #[serde(with = "text::path")]
     pub cwd: PathBuf,

@@ -103,8 +103,12 @@ impl Sandbox {
                     name: file.name.clone(),
                     unless_exists: file.unless_exists.clone(),
                     mount_over: file.mount_over.clone(),
+                    after: file.after.clone(),
                 })
                 .collect(),
+            temporary_lines: spec.temporary_lines.clone(),
+            shared_memory_bytes: spec.shared_memory_bytes,
+            machine_view: store.layout().machine_view().map(Path::to_owned),
             network: spec.network,
             max_processes: spec.limits.processes.unwrap_or(spec.max_processes),
             max_layer_bytes: spec.max_layer_bytes,

@@ -22,6 +22,9 @@ use crate::options::StoreOptions;
 use crate::os::error::{CallContext, OsError};
 use crate::os::tree;
 
+/// The directory of descriptions of the machine.
+pub(super) const MACHINE_VIEWS: &str = "sys";
+
 /// How long to wait for the store's lock. It is held for milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -48,6 +51,8 @@ pub(crate) struct StoreLayout {
     options: StoreOptions,
     /// True once the file system has been seen to support upper directories.
     upper_probed: AtomicBool,
+    /// The directory with the description of the machine, once it was made or could not be made.
+    pub(super) machine_view: OnceLock<Option<PathBuf>>,
 }
 
 impl StoreLayout {
@@ -79,7 +84,7 @@ impl StoreLayout {
         if owner != rustix::process::geteuid().as_raw() {
             return Err(foreign_store(root, owner, &options));
         }
-        let standard = ["layers", "l", "run"].into_iter();
+        let standard = ["layers", "l", "run", MACHINE_VIEWS].into_iter();
         for name in standard.chain(options.directories.iter().map(String::as_str)) {
             let path = root.join(name);
             match create_with_mode(&path, 0o711) {
@@ -129,6 +134,7 @@ impl StoreLayout {
             held_runs: Arc::default(),
             options,
             upper_probed: AtomicBool::new(false),
+            machine_view: OnceLock::new(),
         };
         if is_recorded {
             let _ = layout.recorded.set(());

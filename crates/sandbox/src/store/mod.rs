@@ -8,6 +8,7 @@
 //! - `layers/<n>/about.jsonl`: the layer's description, in the caller's words
 //! - `l/<n>`: short links to layers, for mount(2)
 //! - `run/<name>/{lock,L/d,w,m}`: run directories
+//! - `sys/<name>/{d,empty}`: descriptions of the machine
 //! - directories of the caller
 //!
 //! A commit renames `L`, which the engine owns. The permissions that a command gave to `/` cannot
@@ -16,4 +17,5 @@
 pub(crate) mod error;
 pub(crate) mod layers;
 pub(crate) mod layout;
+mod machine_view;
 pub(crate) mod runs;

@@ -20,6 +20,7 @@ mod limits;
 mod network;
 mod squash;
 mod stores;
+mod surroundings;
 mod unavailable;
 mod unpack;
 mod views;

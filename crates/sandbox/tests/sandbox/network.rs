@@ -27,6 +27,7 @@ fn side(name: &str, content: &str) -> SideFile {
         content: SideFileContent::new(content.as_bytes()).unwrap(),
         unless_exists: Vec::new(),
         mount_over: None,
+        after: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! image saves.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use super::SpawnRequest;
 use crate::image::DEFAULT_PATH;
@@ -19,8 +20,7 @@ impl SpawnRequest {
     /// The command's environment.
     ///
     /// A shell gets the image's variables, and the request's variables override them. A program
-    /// gets only the request's variables. Both get `PATH`, and a shell gets `HOME`, unless the
-    /// request unsets it.
+    /// gets only the request's variables. Both get `PATH`, unless the request unsets it.
     pub(crate) fn environment(&self, image: &Image) -> BTreeMap<String, String> {
         let mut env = if self.shell {
             image.env.clone()
@@ -33,22 +33,23 @@ impl SpawnRequest {
                 None => env.remove(name),
             };
         }
-        let is_unset = |name: &str| {
-            self.env
-                .iter()
-                .flatten()
-                .any(|(n, v)| n == name && v.is_none())
-        };
-        if !env.contains_key("PATH") && !is_unset("PATH") {
+        if !env.contains_key("PATH") && !self.is_unset("PATH") {
             env.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
         }
-        if self.shell && !env.contains_key("HOME") && !is_unset("HOME") {
-            env.insert(
-                "HOME".to_owned(),
-                if self.uid == 0 { "/root" } else { "/" }.to_owned(),
-            );
-        }
         env
+    }
+
+    /// The `HOME` of a shell whose environment and image name none for its user. `None` if the
+    /// command gets no such variable.
+    pub(crate) fn default_home(&self) -> Option<OsString> {
+        let home = if self.uid == 0 { "/root" } else { "/" };
+        (self.shell && !self.is_unset("HOME")).then(|| home.into())
+    }
+
+    /// Whether the request removes the variable.
+    fn is_unset(&self, name: &str) -> bool {
+        let mut variables = self.env.iter().flatten();
+        variables.any(|(variable, value)| variable == name && value.is_none())
     }
 
     /// The program and its arguments: the command itself, or a shell that runs it.
@@ -122,9 +123,25 @@ mod tests {
         .environment(&image());
         assert_eq!(shell.get("B").map(String::as_str), Some("request"));
         assert_eq!(shell.get("A"), None);
-        assert!(shell.contains_key("PATH") && shell.contains_key("HOME"));
+        assert!(shell.contains_key("PATH"));
         let plain = request(env).environment(&image());
         assert_eq!(plain.keys().collect::<Vec<_>>(), ["B", "PATH"]);
+    }
+
+    #[test]
+    fn a_shell_gets_a_home_unless_the_request_unsets_it() {
+        let shell = |fields| SpawnRequest {
+            shell: true,
+            ..request(fields)
+        };
+        let home = |request: SpawnRequest| request.default_home();
+        assert_eq!(home(shell(serde_json::json!({}))), Some("/root".into()));
+        assert_eq!(home(shell(serde_json::json!({"uid": 7}))), Some("/".into()));
+        assert_eq!(
+            home(shell(serde_json::json!({"env": {"HOME": null}}))),
+            None
+        );
+        assert_eq!(home(request(serde_json::json!({}))), None);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 pub(super) mod changed;
 mod lookup;
+mod lower_layers;
 mod marks;
 pub(super) mod squash;
+mod temporary_lines;
 pub(super) mod unpack;
 pub(super) mod view;
 mod walk;

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
+use crate::protocol::boot::SandboxBoot;
 use crate::protocol::step::Step;
 use crate::protocol::step_failure::{StepContext, StepFailure};
 
@@ -53,11 +54,10 @@ pub(crate) fn make_nodes() -> Option<OwnedFd> {
     Some(nodes)
 }
 
-/// Mounts /dev, with the nodes of [`make_nodes`] or else with this machine's. `groups` is true if
-/// the terminal group exists.
+/// Mounts /dev, with the nodes of [`make_nodes`] or else with this machine's.
 pub(crate) fn mount(
     root: BorrowedFd<'_>,
-    groups: bool,
+    boot: &SandboxBoot,
     own_nodes: Option<&OwnedFd>,
 ) -> Result<(), StepFailure> {
     mounts::ensure_directory(root, "dev", 0o755).at_step(Step::Dev)?;
@@ -74,7 +74,8 @@ pub(crate) fn mount(
     for (name, target) in LINKS {
         symlinkat(*target, &dev, *name).at_step_on(Step::Dev, format!("with {name}"))?;
     }
-    let shared = || mounts::filesystem("tmpfs", &[("mode", "1777"), ("size", "64m")], no_devices);
+    let size = boot.shared_memory_bytes.to_string();
+    let shared = || mounts::filesystem("tmpfs", &[("mode", "1777"), ("size", &size)], no_devices);
     directory(&dev, "shm", shared).at_step_on(Step::Dev, "with shm")?;
     let mut options = vec![
         ("newinstance", ""),
@@ -82,7 +83,8 @@ pub(crate) fn mount(
         ("mode", "0620"),
         ("max", "256"),
     ];
-    if groups {
+    // The terminal group.
+    if boot.groups {
         options.push(("gid", "5"));
     }
     directory(&dev, "pts", || {

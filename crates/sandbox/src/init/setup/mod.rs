@@ -10,4 +10,6 @@ pub(super) mod overlay;
 pub(super) mod procfs;
 pub(super) mod seccomp;
 pub(super) mod side_files;
+pub(super) mod sysfs;
+pub(super) mod temporary_lines;
 pub(super) mod upper;

@@ -1,7 +1,7 @@
 //! Mounts a chain of layers.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use rustix::mount::{
 };
 use rustix::thread::UnshareFlags;
 
+use super::mounts;
 use crate::os::sys;
 use crate::protocol::step::Step;
 use crate::protocol::step_failure::{StepContext, StepFailure};
@@ -138,6 +139,24 @@ fn mount_attached(
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )
+}
+
+/// Mounts directories of the store read-only at `name` in the image, topmost first. The image is
+/// mounted at `target`, with `root` as its open root. `old` is as for [`mount_image`].
+pub(crate) fn mount_below(
+    lowers: &[PathBuf],
+    root: BorrowedFd<'_>,
+    target: &Path,
+    name: &str,
+    old: bool,
+) -> Result<(), Errno> {
+    if !old && let Some(mount) = mount_detached(lowers, None)? {
+        return mounts::attach(&mount, root, name);
+    }
+    // The older call follows symlinks.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(root, name, flags, Mode::empty())?;
+    mount_attached(lowers, None, &target.join(name)).map(drop)
 }
 
 /// Returns true if the mount is writable. An upper directory with the wrong owner mounts without

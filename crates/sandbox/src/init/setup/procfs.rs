@@ -1,4 +1,4 @@
-//! /proc and /sys: hides parts of the kernel from commands, and sets limits through sysctls.
+//! /proc: hides parts of the kernel from commands, and sets limits through sysctls.
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, openat};
 use rustix::io::Errno;
@@ -94,14 +94,6 @@ pub(crate) fn restrict(
         mounts::attach(&mount, proc, name).at_step_on(Step::ProcMask, name)?;
     }
     Ok(())
-}
-
-/// Mounts an empty /sys, because the kernel's own describes the whole machine.
-pub(crate) fn mount_empty_sys(root: BorrowedFd<'_>) -> Result<(), StepFailure> {
-    mounts::ensure_directory(root, "sys", 0o555).at_step(Step::Sys)?;
-    let empty = mounts::filesystem("tmpfs", &[("mode", "555"), ("size", "4k")], PLAIN_READ_ONLY)
-        .at_step(Step::Sys)?;
-    mounts::attach(&empty, root, "sys").at_step(Step::Sys)
 }
 
 /// Makes the mount that covers a name of /proc, if this kernel has the name.

@@ -1,7 +1,8 @@
 //! Side files: a separate read-only file system below /dev, so that no layer ever contains them.
 
+use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2};
 use rustix::io::Errno;
@@ -17,6 +18,8 @@ const RESTRICTED: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NODEV)
     .union(Attr::MOUNT_ATTR_NOEXEC);
 const PAGE: u64 = 4096;
+/// The most bytes of a file of the image with which a side file begins.
+const MAX_BEGINNING: u64 = 4 << 20;
 
 /// Mounts at `directory` the files that `unless_exists` does not leave out, after /dev is mounted.
 /// Returns their indices.
@@ -41,15 +44,19 @@ pub(crate) fn mount(
         return Ok(Vec::new());
     }
     let mut pages = 4 + present.len() as u64;
-    for (_, (_, content)) in &present {
+    let mut beginnings = Vec::with_capacity(present.len());
+    for (_, (file, content)) in &present {
         let size = fstat(content).at_step(Step::SideFiles)?.st_size;
-        pages += u64::try_from(size).unwrap_or_default().div_ceil(PAGE);
+        let beginning = beginning(root, &file.after);
+        let whole = u64::try_from(size).unwrap_or_default() + beginning.len() as u64;
+        pages += whole.div_ceil(PAGE);
+        beginnings.push(beginning);
     }
     let size = (pages * PAGE).to_string();
     let files = mounts::filesystem("tmpfs", &[("mode", "755"), ("size", &size)], RESTRICTED)
         .at_step(Step::SideFiles)?;
-    for (_, (file, content)) in &present {
-        write(&files, &file.name, content).at_step_on(Step::SideFiles, &file.name)?;
+    for ((_, (file, content)), beginning) in present.iter().zip(&beginnings) {
+        write(&files, &file.name, beginning, content).at_step_on(Step::SideFiles, &file.name)?;
     }
     sys::set_mount_attributes(&files, RESTRICTED | Attr::MOUNT_ATTR_RDONLY)
         .at_step(Step::SideFiles)?;
@@ -64,9 +71,40 @@ pub(crate) fn mount(
     Ok(present.iter().map(|(index, _)| *index).collect())
 }
 
-fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno> {
+/// The content of the first regular file of the image among these, with a line break at its end.
+/// Empty if there is none.
+fn beginning(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Vec<u8> {
+    let open = |path: &PathBuf| {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let file = openat2(root, path, flags, Mode::empty(), inside).ok()?;
+        (kind(&fstat(&file).ok()?) == FileType::RegularFile).then_some(file)
+    };
+    let mut content = Vec::new();
+    if let Some(file) = paths.iter().find_map(open)
+        && std::fs::File::from(file)
+            .take(MAX_BEGINNING)
+            .read_to_end(&mut content)
+            .is_err()
+    {
+        content.clear();
+    }
+    if content.last().is_some_and(|last| *last != b'\n') {
+        content.push(b'\n');
+    }
+    content
+}
+
+fn write(
+    directory: &OwnedFd,
+    name: &str,
+    beginning: &[u8],
+    content: &OwnedFd,
+) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(directory, name, flags, Mode::from_raw_mode(0o444))?;
+    write_all(&file, beginning)?;
     let mut buffer = vec![0; 64 * 1024];
     let mut offset = 0;
     // Read by position, because other sandboxes share the open file.
@@ -76,12 +114,16 @@ fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno
             return Ok(());
         }
         offset += read as u64;
-        let mut rest = &buffer[..read];
-        while !rest.is_empty() {
-            let written = rustix::io::write(&file, rest)?;
-            rest = &rest[written..];
-        }
+        write_all(&file, &buffer[..read])?;
     }
+}
+
+fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
+    while !rest.is_empty() {
+        let written = rustix::io::write(file, rest)?;
+        rest = &rest[written..];
+    }
+    Ok(())
 }
 
 /// Also mounts the file over a path of the image, if that is a regular file.
