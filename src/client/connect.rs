@@ -14,6 +14,7 @@ use crate::{
     Error,
     api::Client,
     backend::{Address, Backend, Credentials},
+    error::Reason,
 };
 
 /// The state that all clones of a [`Client`] share.
@@ -59,6 +60,13 @@ impl Client {
     /// The backend this client talks to.
     pub fn backend(&self) -> &Backend {
         &self.inner.backend
+    }
+
+    /// A client of the same backend with connections of its own. They work on another runtime.
+    pub(crate) fn reconnect(&self) -> Result<Self, Error> {
+        let mut fresh = Self::connect(self.backend().clone())?;
+        fresh.inner.guard.clone_from(&self.inner.guard);
+        Ok(fresh)
     }
 
     /// Keeps `guard` alive as long as any clone of this client.
@@ -122,7 +130,7 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
         let why = super::errors::chain(&error.without_url());
         Error::Connection(format!(
             "{why}; if certificates are missing, install the system's ca-certificates or set SSL_CERT_FILE"
-        ))
+        ).into())
     })
 }
 
@@ -164,7 +172,7 @@ fn no_certificates() -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Connection(error.to_string()))?
+        .map_err(|error| Error::Connection(Reason::new(error.to_string(), error)))?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth())
 }

@@ -8,7 +8,7 @@ use progenitor_client::{Error as Generated, ResponseValue};
 use super::answers::AnswerError;
 use super::bodies::{UNCONFIRMED, excerpt, is_page, reason};
 use super::retry::retry_after;
-use crate::{Error, types};
+use crate::{Error, error::Reason, types};
 
 /// An error with its causes, in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
@@ -51,25 +51,26 @@ impl From<reqwest::Error> for Error {
         let error = error.without_url();
         match AnswerError::find(&error) {
             Some(found @ (AnswerError::TimedOut(_) | AnswerError::TooSlow(_))) => {
-                return Self::Timeout(found.to_string());
+                return Self::Timeout(Reason::new(found.to_string(), error));
             }
-            Some(found @ AnswerError::TooLong(_)) => return Self::Protocol(found.to_string()),
+            Some(found @ AnswerError::TooLong(_)) => {
+                return Self::Protocol(Reason::new(found.to_string(), error));
+            }
             Some(AnswerError::Unconfirmed(lost)) => {
-                return Self::Unconfirmed(
-                    AnswerError::find(lost).map_or_else(|| chain(lost), ToString::to_string),
-                );
+                let text = AnswerError::find(lost).map_or_else(|| chain(lost), ToString::to_string);
+                return Self::Unconfirmed(Reason::new(text, error));
             }
             None => {}
         }
         let text = chain(&error);
         if error.is_timeout() {
-            Self::Timeout(text)
+            Self::Timeout(Reason::new(text, error))
         } else if error.is_builder() {
             Self::InvalidArgument(format!(
                 "the request cannot be built, since a name or path in it is too long: {text}; shorten it"
             ))
         } else {
-            Self::Connection(text)
+            Self::Connection(Reason::new(text, error))
         }
     }
 }
@@ -121,7 +122,7 @@ fn unexpected_status(status: StatusCode, headers: &HeaderMap) -> Error {
     if status.is_success() {
         let text = format!("the API has no answer `{status}` to this request");
         return if headers.contains_key(UNCONFIRMED) {
-            Error::Unconfirmed(text)
+            Error::Unconfirmed(text.into())
         } else {
             Error::NotContree(text)
         };
@@ -141,7 +142,7 @@ fn from_generated<E: ErrorBody>(error: Generated<E>) -> Error {
         Generated::InvalidResponsePayload(body, _) if is_page(&body) => not_contree(&body),
         Generated::InvalidResponsePayload(body, error) => {
             let excerpt = excerpt(&String::from_utf8_lossy(&body));
-            Error::Protocol(format!("{error}, in `{excerpt}`"))
+            Error::Protocol(Reason::new(format!("{error}, in `{excerpt}`"), error))
         }
         Generated::InvalidRequest(text) | Generated::Custom(text) => Error::InvalidArgument(text),
     }

@@ -115,7 +115,7 @@ impl EventConnection {
                 }
                 None => {
                     let slow = AnswerError::TooSlow(self.period).to_string();
-                    return Ok(Err(Error::Timeout(slow)));
+                    return Ok(Err(Error::Timeout(slow.into())));
                 }
             };
             if let Some((_, bytes)) = &mut self.pace {
@@ -130,10 +130,13 @@ impl Follower {
     async fn next(&mut self) -> Result<Event, Error> {
         loop {
             let broken = match self.next_frame().await? {
-                Ok(frame) if frame.event == "sse_error" => Error::Connection(format!(
-                    "the backend ended the event stream: {}",
-                    super::bodies::excerpt(&frame.data)
-                )),
+                Ok(frame) if frame.event == "sse_error" => Error::Connection(
+                    format!(
+                        "the backend ended the event stream: {}",
+                        super::bodies::excerpt(&frame.data)
+                    )
+                    .into(),
+                ),
                 Ok(frame) => {
                     let event = Event::from_json(&frame.data)?;
                     // A backend may repeat the event that the client named as its last one.

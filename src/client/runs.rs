@@ -112,9 +112,9 @@ impl Client {
             let requested = retry_after(answer.headers());
             let record = answer.into_inner();
             let Some(status) = record.status.clone() else {
-                return Err(Error::Protocol(format!(
-                    "operation {operation} has no status"
-                )));
+                return Err(Error::Protocol(
+                    format!("operation {operation} has no status").into(),
+                ));
             };
             if status.is_terminal() {
                 return Ok(record);

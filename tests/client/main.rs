@@ -8,11 +8,13 @@
 )]
 
 mod access;
+mod domain;
 mod events;
 mod files;
 mod images;
 mod mocks;
 mod operations;
 mod retries;
+mod spellings;
 mod support;
 mod unix;
