@@ -5,7 +5,58 @@ use std::{path::PathBuf, time::Duration};
 use http::StatusCode;
 use uuid::Uuid;
 
-use crate::types;
+use crate::{
+    OperationStatus,
+    output::{NotUtf8, PartialOutput, RunOutput, UnknownSignal},
+    types,
+};
+
+/// The reason of an error as text, and the error that led to it.
+///
+/// Its [`source`](std::error::Error::source) is that error, such as one of the operating system.
+#[derive(Debug)]
+pub struct Reason {
+    text: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Reason {
+    /// A reason with the error that led to it.
+    pub(crate) fn new(
+        text: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            text: text.into(),
+            source: Some(source.into()),
+        }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, source: None }
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Reason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}
 
 /// An error of the client.
 ///
@@ -30,16 +81,16 @@ pub enum Error {
     /// The answer to a request was lost or cannot be used. The backend may have acted on the
     /// request, and would act again if it were repeated.
     #[error("the request was sent, but has no usable answer, so it may have taken effect: {0}")]
-    Unconfirmed(String),
+    Unconfirmed(#[source] Reason),
     /// The backend could not be reached, or the connection broke.
     #[error("no connection to the backend: {0}")]
-    Connection(String),
+    Connection(#[source] Reason),
     /// The backend was silent or slow for longer than the timeout.
     #[error("the backend was silent for too long: {0}")]
-    Timeout(String),
+    Timeout(#[source] Reason),
     /// The backend's answer does not follow the API document.
     #[error("the backend's answer is invalid: {0}")]
-    Protocol(String),
+    Protocol(#[source] Reason),
     /// The server at the backend's URL answers with web pages.
     #[error("{0}, so this is not a Contree API; check the URL")]
     NotContree(String),
@@ -68,7 +119,7 @@ pub enum Error {
         /// The operation.
         operation: Uuid,
         /// Its last known status.
-        status: crate::OperationStatus,
+        status: OperationStatus,
         /// How long the client waited.
         timeout: Duration,
     },
@@ -83,7 +134,29 @@ pub enum Error {
     Unsupported(&'static str),
     /// The embedded engine could not be started.
     #[error("the embedded engine: {0}")]
-    Engine(String),
+    Engine(#[source] Reason),
+    /// A command ended with another exit status than 0. The output has all that it left behind.
+    #[error("{}", exit_message(.0))]
+    Exit(Box<RunOutput<Option<Uuid>>>),
+    /// An operation failed or was cancelled, so its command may not have run.
+    #[error("operation {operation} is {status}: {reason}")]
+    #[non_exhaustive]
+    Operation {
+        /// The operation.
+        operation: Uuid,
+        /// Its final status.
+        status: OperationStatus,
+        /// The backend's reason.
+        reason: String,
+        /// The output until then.
+        output: Box<PartialOutput>,
+    },
+    /// Output is used as text, and is not.
+    #[error(transparent)]
+    NotUtf8(#[from] NotUtf8),
+    /// An error of the program itself, from [`Error::other`].
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
@@ -91,6 +164,52 @@ impl Error {
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Api { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Wraps another error, so that a function of the program can return it as this type.
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(error.into())
+    }
+
+    /// Whether the same call may succeed later, and cannot have a second effect.
+    ///
+    /// It is true:
+    ///
+    /// - after connection failures and time-outs;
+    /// - after the statuses 425, 429, 500, 502, 503 and 504;
+    /// - for a file that changed while it was sent;
+    /// - for a wait that took too long.
+    ///
+    /// It is false if [`is_unconfirmed`](Self::is_unconfirmed) is true.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            _ if self.is_unconfirmed() => false,
+            Self::Api { status, .. } => {
+                matches!(status.as_u16(), 425 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::Connection(_) | Self::Timeout(_) => true,
+            Self::FileChanged { .. } | Self::WaitTimedOut { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The delay before the next attempt that the backend asks for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Api { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The operation that the error is about.
+    pub fn operation(&self) -> Option<Uuid> {
+        match self {
+            Self::Exit(output) => Some(output.operation),
+            Self::Operation { operation, .. } | Self::WaitTimedOut { operation, .. } => {
+                Some(*operation)
+            }
             _ => None,
         }
     }
@@ -116,6 +235,41 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+/// The status of a command, with the last line of its standard error.
+fn exit_message(output: &RunOutput<Option<Uuid>>) -> String {
+    /// Maximum number of characters of the line.
+    const WIDTH: usize = 200;
+    let stderr = output.stderr.text_lossy();
+    let last = stderr
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty());
+    match last {
+        None => format!("the command ended with {}", output.status),
+        Some(line) => {
+            let line: String = line
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(WIDTH)
+                .collect();
+            format!("the command ended with {}: {line}", output.status)
+        }
+    }
+}
+
+impl From<UnknownSignal> for Error {
+    fn from(error: UnknownSignal) -> Self {
+        Self::InvalidArgument(error.to_string())
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
     }
 }
 

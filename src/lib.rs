@@ -4,42 +4,53 @@
 //! command's changes become a new image; the original one stays unchanged. A caller can return to
 //! any earlier image, and start any number of commands from it.
 //!
-//! A [`Client`] talks to a Contree service:
+//! With the feature `engine`, this runs on any Linux machine, without an account:
 //!
-//! ```no_run
-//! use contree::{Backend, Client, ImageRef, types::InstanceSpawnRequest};
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let backend = Backend::new("https://contree.example/sandboxes")?.with_token("…");
-//! let client = Client::connect(backend)?;
-//!
-//! let request = |image: ImageRef, command: &str| -> Result<InstanceSpawnRequest, _> {
-//!     InstanceSpawnRequest::builder().image(image).command(command).shell(true).try_into()
-//! };
-//! let prepared = client.run(request("tag:ubuntu:noble".parse()?, "echo 42 > /answer")?).await?;
-//! let image = prepared.result_image.ok_or("no result")?;
+//! ```
+//! # #[cfg(not(all(feature = "engine", target_os = "linux")))]
+//! # fn main() {}
+//! # #[cfg(all(feature = "engine", target_os = "linux"))]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), contree::Error> {
+//! # let folder = tempfile::tempdir().map_err(contree::Error::other)?;
+//! # let data_directory = folder.path().join("data");
+//! let client = contree::Client::local(data_directory).await?;
+//! let base = client.image("tag:host");
+//! let prepared = base.shell("echo 42 > /answer").await?.ok()?.image;
 //!
 //! // Two branches of the same image: neither sees the other's changes.
-//! let (one, two) = futures_util::try_join!(
-//!     client.run(request(image.into(), "cat /answer; rm /answer")?),
-//!     client.run(request(image.into(), "cat /answer")?),
-//! )?;
-//! assert_eq!((one.stdout.bytes, two.stdout.bytes), (b"42\n".to_vec(), b"42\n".to_vec()));
+//! let one = prepared.shell("cat /answer; rm /answer").await?.ok()?;
+//! let two = prepared.shell("cat /answer").env("CI", 1).await?.ok()?;
+//! assert_eq!((one.stdout.text()?, two.stdout.text()?), ("42\n", "42\n"));
+//! assert_eq!(prepared.fs().text("/answer").await?, "42\n");
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! [`Client::from_env`] connects to a Contree service instead, if the environment names one.
+//!
 //! # Overview
+//! - An [`Image`] makes a [`Command`] with [`shell`](Image::shell) or [`exec`](Image::exec).
+//!   Awaiting it runs it to its end and returns an [`Output`]. [`spawn`](Command::spawn) returns a
+//!   [`Running`] command, with its input, events, signals and further processes.
+//! - A [`Session`] runs one command after the other, goes back, branches, and survives the process.
+//!   [`best_of`] tries candidates on one image.
+//! - [`Image::fs`] reads files without a sandbox. [`Client::import`] brings images, and
+//!   [`Client::images`], [`Client::operations`] and [`Client::files`] list what a backend has.
+//! - [`Error`] is the only error type.
+//!
+//! Dropping the future of a run, or its handle, cancels the run on the backend; `detach` leaves it.
+//! `docs/sdk.md` has a section for each use.
+//!
+//! Below these terms is the generated client:
+//!
 //! - [`Client`] has a method for every operation of the API. Each returns a builder from
-//!   [`builder`], whose `send()` sends the request.
-//! - Further methods of [`Client`] combine requests. They [`run`](Client::run) a command and wait
-//!   for its [`Outcome`], [`follow`](Client::follow) its [`events`], [`wait`](Client::wait) for an
-//!   operation and [`cancel`](Client::cancel) it.
-//! - Files are uploaded with [`upload_path`](Client::upload_path), and read from images with
-//!   [`read`](Client::read) and [`download`](Client::download).
+//!   [`builder`], whose `send()` sends the request. [`types`] holds the types of the API document.
+//! - Further methods of [`Client`] combine requests: [`run`](Client::run),
+//!   [`follow`](Client::follow), [`wait`](Client::wait) and [`cancel`](Client::cancel). These do
+//!   not cancel anything when they are dropped.
 //! - [`log`](Client::log) lists what an image was made from, and [`diff`](Client::diff) the files
 //!   that differ between two images, also as a patch.
-//! - [`types`] holds the types of the API document.
 //! - [`Backend`] holds the address, the credentials, the timeouts and the retry policy.
 //!
 //! # Guarantees
@@ -65,6 +76,11 @@
 //! # Features
 //! No feature is on by default; the client needs none.
 //!
+//! - `profiles`: the profile files that the Contree clients share, for [`Client::from_env`] and
+//!   `Client::from_profile`.
+//! - `sync`: sending local directories (`Client::upload_dir`) and unpacking directories of images
+//!   (`ImageFiles::unpack`).
+//! - `lineage`: the ancestors and children of an image (`Image::lineage`).
 //! - `engine` (Linux only): the embedded engine, which runs sandboxes on this machine without a
 //!   service.
 //! - `testing`: a stub service and a temporary engine for the tests of your program; see
@@ -82,15 +98,20 @@ mod backend;
 #[doc(hidden)]
 pub mod cli;
 mod client;
-#[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod config;
+mod domain;
 mod error;
+#[cfg(feature = "lineage")]
+mod lineage;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod mcp;
+mod output;
 #[cfg(feature = "mcp")]
 mod store;
+#[cfg(feature = "sync")]
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "mcp")]
@@ -106,4 +127,18 @@ pub use client::{
     CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
     OutcomeBuilder, Run, events,
 };
-pub use error::Error;
+pub use domain::{
+    Attached, Best, Changes, ClientBuilder, Command, Content, Discard, Events, Exec, FileEntry,
+    FileInfo, FileKind, FileReader, Files, Grep, Image, ImageFiles, ImageInfo, Images, Import,
+    ImportProgress, Input, Keep, Match, Matches, OperationInfo, Operations, Output, Process,
+    ResultImage, Running, Session, SessionCommand, Stdin, Step, Time, ToText, best_of,
+    best_of_until,
+};
+#[cfg(feature = "lineage")]
+pub use domain::{Lineage, Origin};
+#[cfg(feature = "sync")]
+pub use domain::{SkippedPath, Tree, Unpacked, UploadDir};
+pub use error::{Error, Reason};
+pub use output::{
+    Captured, ExitStatus, NotUtf8, PartialOutput, Resources, RunOutput, Signal, UnknownSignal,
+};

@@ -24,7 +24,7 @@ pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Result<(
             let started = start().map_err(|error| {
                 Error::Connection(format!(
                     "the system refused a thread for requests in the background: {error}; raise the limit of processes (ulimit -u)"
-                ))
+                ).into())
             })?;
             runtime.insert(started).clone()
         }

@@ -9,6 +9,7 @@ use crate::{
     Error,
     api::Client,
     backend::{Address, Backend, Credentials},
+    error::Reason,
 };
 
 /// The state that all clones of a [`Client`] share.
@@ -54,6 +55,13 @@ impl Client {
     /// The backend this client talks to.
     pub fn backend(&self) -> &Backend {
         &self.inner.backend
+    }
+
+    /// A client of the same backend with connections of its own. They work on another runtime.
+    pub(crate) fn reconnect(&self) -> Result<Self, Error> {
+        let mut fresh = Self::connect(self.backend().clone())?;
+        fresh.inner.guard.clone_from(&self.inner.guard);
+        Ok(fresh)
     }
 
     /// Keeps `guard` alive as long as any clone of this client.

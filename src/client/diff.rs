@@ -425,11 +425,12 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn finished<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
-    result.map_err(|error| Error::Protocol(format!("comparing the archives failed: {error}")))
+    result
+        .map_err(|error| Error::Protocol(format!("comparing the archives failed: {error}").into()))
 }
 
 fn unreadable(error: io::Error) -> Error {
-    Error::Protocol(format!("the archive of an image cannot be read: {error}"))
+    Error::Protocol(format!("the archive of an image cannot be read: {error}").into())
 }
 
 fn unprocessable(message: String) -> Error {

@@ -9,7 +9,7 @@ use super::answers::AnswerError;
 use super::bodies::{UNCONFIRMED, excerpt, is_page, reason};
 use super::redirects::why_not_followed;
 use super::retry::retry_after;
-use crate::{Error, types};
+use crate::{Error, error::Reason, types};
 
 /// An error with its causes, in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
@@ -56,26 +56,27 @@ impl From<reqwest::Error> for Error {
                 | AnswerError::TooSlow(_)
                 | AnswerError::Silent(_)),
             ) => {
-                return Self::Timeout(found.to_string());
+                return Self::Timeout(Reason::new(found.to_string(), error));
             }
             Some(AnswerError::NoRuntime) => return Self::NoRuntime,
-            Some(found @ AnswerError::TooLong(_)) => return Self::Protocol(found.to_string()),
+            Some(found @ AnswerError::TooLong(_)) => {
+                return Self::Protocol(Reason::new(found.to_string(), error));
+            }
             Some(AnswerError::Unconfirmed(lost)) => {
-                return Self::Unconfirmed(
-                    AnswerError::find(lost).map_or_else(|| chain(lost), ToString::to_string),
-                );
+                let text = AnswerError::find(lost).map_or_else(|| chain(lost), ToString::to_string);
+                return Self::Unconfirmed(Reason::new(text, error));
             }
             None => {}
         }
         let text = chain(&error);
         if error.is_timeout() {
-            Self::Timeout(text)
+            Self::Timeout(Reason::new(text, error))
         } else if error.is_builder() {
             Self::InvalidArgument(format!(
                 "the request cannot be built, since a name or path in it is too long: {text}; shorten it"
             ))
         } else {
-            Self::Connection(text)
+            Self::Connection(Reason::new(text, error))
         }
     }
 }
@@ -120,7 +121,7 @@ fn unexpected_status(status: StatusCode, url: &url::Url, headers: &HeaderMap) ->
     if status.is_success() {
         let text = format!("the API has no answer `{status}` to this request");
         return if is_unconfirmed {
-            Error::Unconfirmed(text)
+            Error::Unconfirmed(text.into())
         } else {
             Error::NotContree(text)
         };
@@ -140,7 +141,7 @@ fn from_generated<E: ErrorBody>(error: Generated<E>) -> Error {
         Generated::InvalidResponsePayload(body, _) if is_page(&body) => not_contree(&body),
         Generated::InvalidResponsePayload(body, error) => {
             let excerpt = excerpt(&String::from_utf8_lossy(&body));
-            Error::Protocol(format!("{error}, in `{excerpt}`"))
+            Error::Protocol(Reason::new(format!("{error}, in `{excerpt}`"), error))
         }
         Generated::InvalidRequest(text) | Generated::Custom(text) => Error::InvalidArgument(text),
     }

@@ -105,10 +105,9 @@ impl Event {
     /// become [`Payload::Unknown`].
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let json: EventJson = serde_json::from_str(text).map_err(|error| {
-            Error::Protocol(format!(
-                "{error}, in the event `{}`",
-                super::bodies::excerpt(text)
-            ))
+            Error::Protocol(
+                format!("{error}, in the event `{}`", super::bodies::excerpt(text)).into(),
+            )
         })?;
         let (id, kind) = (json.id, json.kind);
         // Older logs omit the process if there is only one.
@@ -119,7 +118,7 @@ impl Event {
             ts: json.ts,
             spid: json.spid.unwrap_or(u64::from(of_process)),
             payload: Payload::read(kind, json.data)
-                .map_err(|error| Error::Protocol(format!("event {id}: {error}")))?,
+                .map_err(|error| Error::Protocol(format!("event {id}: {error}").into()))?,
         })
     }
 

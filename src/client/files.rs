@@ -156,10 +156,9 @@ impl Client {
         let idle = self.backend().timeouts().idle;
         let result = match future::select(sending, pin!(progress.wait_for_stall(idle))).await {
             Either::Left((result, _)) => result.map_err(Error::from),
-            Either::Right(_) => Err(Error::Timeout(format!(
-                "an upload made no progress for {} s",
-                idle.as_secs_f64()
-            ))),
+            Either::Right(_) => Err(Error::Timeout(
+                format!("an upload made no progress for {} s", idle.as_secs_f64()).into(),
+            )),
         };
         if progress.changed.load(Ordering::Acquire) {
             return Err(Error::FileChanged {
@@ -170,10 +169,13 @@ impl Client {
         if file.sha256.eq_ignore_ascii_case(&content.sha256) {
             Ok(file)
         } else {
-            Err(Error::Protocol(format!(
-                "the backend stored an upload with SHA-256 {} under the SHA-256 {}",
-                content.sha256, file.sha256
-            )))
+            Err(Error::Protocol(
+                format!(
+                    "the backend stored an upload with SHA-256 {} under the SHA-256 {}",
+                    content.sha256, file.sha256
+                )
+                .into(),
+            ))
         }
     }
 }

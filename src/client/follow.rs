@@ -135,7 +135,7 @@ impl EventConnection {
             let frame = frame.map_err(|FrameTooLong| {
                 Error::Protocol(format!(
                     "an event of the event stream is longer than {MAX_FRAME} bytes; ask for the operation's status instead"
-                ))
+                ).into())
             })?;
             if let Some(frame) = frame {
                 self.pace = None;
@@ -168,7 +168,7 @@ impl EventConnection {
                         Some(_) => AnswerError::TooSlow(self.period),
                         None => AnswerError::Silent(self.period),
                     };
-                    return Ok(Received::Broken(Error::Timeout(slow.to_string())));
+                    return Ok(Received::Broken(Error::Timeout(slow.to_string().into())));
                 }
             };
             self.heard = Instant::now();
@@ -199,10 +199,13 @@ impl Follower {
             let broken = match connection.next(due).await? {
                 Received::Due => continue,
                 Received::Broken(error) => error,
-                Received::Frame(frame) if frame.event == "sse_error" => Error::Connection(format!(
-                    "the backend ended the event stream: {}",
-                    super::bodies::excerpt(&frame.data)
-                )),
+                Received::Frame(frame) if frame.event == "sse_error" => Error::Connection(
+                    format!(
+                        "the backend ended the event stream: {}",
+                        super::bodies::excerpt(&frame.data)
+                    )
+                    .into(),
+                ),
                 Received::Frame(frame) => {
                     let event = Event::from_json(&frame.data)?;
                     let before = connection.last.replace(event.id);
@@ -214,10 +217,9 @@ impl Follower {
                     if before.is_none_or(|before| event.id > before) {
                         continue;
                     }
-                    Error::Protocol(format!(
-                        "the backend sends event {} again and again",
-                        event.id
-                    ))
+                    Error::Protocol(
+                        format!("the backend sends event {} again and again", event.id).into(),
+                    )
                 }
             };
             self.reconnect(broken).await?;

@@ -39,7 +39,7 @@ impl HttpClients {
         let settings = HttpSettings::new(backend)?;
         let builder = settings.build().map_err(|error| {
             let why = super::errors::chain(&error.without_url());
-            Error::Connection(format!("the HTTP client cannot be built: {why}"))
+            Error::Connection(format!("the HTTP client cannot be built: {why}").into())
         })?;
         let clients = Mutex::default();
         Ok((Self { settings, clients }, builder))
@@ -84,7 +84,7 @@ impl HttpSettings {
         let tls = tls.map_err(|error| {
             Error::Connection(format!(
                 "{error}; if certificates are missing, install the system's ca-certificates or set SSL_CERT_FILE"
-            ))
+            ).into())
         })?;
         #[cfg(not(unix))]
         if matches!(backend.address(), Address::Unix(_)) {

@@ -78,6 +78,42 @@ impl From<Uuid> for ImageRef {
     }
 }
 
+impl From<&Uuid> for ImageRef {
+    fn from(uuid: &Uuid) -> Self {
+        Self::Uuid(*uuid)
+    }
+}
+
+impl From<&ImageRef> for ImageRef {
+    fn from(image: &ImageRef) -> Self {
+        image.clone()
+    }
+}
+
+impl TryFrom<&str> for ImageRef {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for ImageRef {
+    type Error = Error;
+
+    fn try_from(text: &String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for ImageRef {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
 impl Serialize for ImageRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -94,10 +94,9 @@ impl FileReader {
                 None => {
                     let (size, answer) = request(&self.client, self.image, &self.path).await?;
                     if size != self.size {
-                        return Err(Error::Protocol(format!(
-                            "{} has another size than before",
-                            self.path
-                        )));
+                        return Err(Error::Protocol(
+                            format!("{} has another size than before", self.path).into(),
+                        ));
                     }
                     self.skip = self.position;
                     self.answer.insert(answer)
@@ -126,10 +125,13 @@ impl FileReader {
                 None if self.skip == 0 && self.size.is_none_or(|size| size == self.position) => {
                     return Ok(None);
                 }
-                None => Error::Connection(format!(
-                    "only {} bytes of the file arrived",
-                    self.position - self.skip
-                )),
+                None => Error::Connection(
+                    format!(
+                        "only {} bytes of the file arrived",
+                        self.position - self.skip
+                    )
+                    .into(),
+                ),
                 Some(Err(error)) => error.into(),
             };
             self.retry(broken).await?;

@@ -4,10 +4,11 @@ use std::{any::Any, sync::Arc};
 
 use contree_engine::{LocalConfig, LocalEngine};
 
-use crate::{Backend, Client, Error};
+use crate::{Backend, Client, Error, error::Reason};
 
 impl Client {
-    /// Starts the embedded engine in this process and connects to it.
+    /// Starts the embedded engine in this process and connects to it. `config` is the engine's
+    /// settings, or the path of its data directory.
     ///
     /// The engine runs on its own thread with its own runtime, so the caller's runtime may be of
     /// any kind. When the last clone of the client is dropped, running operations become CANCELLED.
@@ -42,8 +43,8 @@ impl Client {
     /// [`Error::Engine`] if the data directory cannot be used. It is not an error if the machine
     /// cannot create sandboxes: listing, tagging and uploading work, and the first run reports what
     /// is missing.
-    pub async fn local(config: LocalConfig) -> Result<Self, Error> {
-        Self::local_keeping(config, ()).await
+    pub async fn local(config: impl Into<LocalConfig>) -> Result<Self, Error> {
+        Self::local_keeping(config.into(), ()).await
     }
 
     /// Like [`local`](Self::local). When the engine has stopped, `kept` is dropped.
@@ -53,7 +54,7 @@ impl Client {
     ) -> Result<Self, Error> {
         let engine = LocalEngine::start(config)
             .await
-            .map_err(|error| Error::Engine(error.to_string()))?;
+            .map_err(|error| Error::Engine(Reason::new(error.to_string(), error)))?;
         let backend = Backend::new(&format!("unix:{}", engine.socket().display()))?
             .with_socket(engine.own_socket())
             .with_identity(engine.store());

@@ -32,9 +32,9 @@ mod sse;
 
 pub use cancel::CancelOnDrop;
 pub(crate) use connect::ClientState;
+pub use diff::DiffRequest;
 #[cfg(feature = "testing")]
 pub(crate) use files::sha256;
-pub use diff::DiffRequest;
 pub use image_ref::ImageRef;
 pub use images::FileStream;
 pub use log::LogRequest;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::events::{Chunk, Event, Payload, decode};
-use crate::{Error, OperationKind, OperationStatus, types};
+use crate::{Error, OperationKind, OperationStatus, error::Reason, types};
 
 /// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ pub struct CapturedStream {
 }
 
 impl CapturedStream {
-    fn push(&mut self, chunk: &Chunk) {
+    pub(crate) fn push(&mut self, chunk: &Chunk) {
         let room = MAX_RECORDED.saturating_sub(self.bytes.len());
         let (recorded, dropped) = chunk.bytes.split_at(room.min(chunk.bytes.len()));
         self.bytes.extend_from_slice(recorded);
@@ -64,7 +64,7 @@ impl CapturedStream {
         self.truncated |= chunk.truncated || !dropped.is_empty();
     }
 
-    fn mark_truncated(&mut self, data: &types::EventDataTruncated) {
+    pub(crate) fn mark_truncated(&mut self, data: &types::EventDataTruncated) {
         let written = data.bytes_emitted.saturating_add(data.bytes_dropped);
         self.total = self.total.max(u64::try_from(written).unwrap_or_default());
         self.truncated = true;
@@ -75,7 +75,7 @@ impl CapturedStream {
             return Ok(Self::default());
         };
         let bytes = decode(stream.value, stream.encoding)
-            .map_err(|error| Error::Protocol(error.to_string()))?;
+            .map_err(|error| Error::Protocol(Reason::new(error.to_string(), error)))?;
         Ok(Self {
             total: bytes.len() as u64,
             bytes,
@@ -143,10 +143,13 @@ impl OutcomeBuilder {
     /// [`Error::Protocol`] if no completion event was added.
     pub fn finish(self) -> Result<Outcome, Error> {
         let completion = self.completion.ok_or_else(|| {
-            Error::Protocol(format!(
-                "the events of operation {} have no completion event",
-                self.operation
-            ))
+            Error::Protocol(
+                format!(
+                    "the events of operation {} have no completion event",
+                    self.operation
+                )
+                .into(),
+            )
         })?;
         let exit = self.exit.as_ref();
         Ok(Outcome {
@@ -180,18 +183,18 @@ impl TryFrom<types::OperationResponse> for Outcome {
             ));
         };
         if !status.is_terminal() {
-            return Err(Error::Protocol(format!(
-                "operation {uuid} is {status} and has not ended"
-            )));
+            return Err(Error::Protocol(
+                format!("operation {uuid} is {status} and has not ended").into(),
+            ));
         }
         let result = match operation.metadata {
             Some(types::OperationMetadata::OperationInstanceMetadata(metadata)) => metadata.result,
             // Invalid metadata of a run is parsed as that of an import, whose fields are all
             // optional.
             Some(_) if operation.kind == Some(OperationKind::Instance) => {
-                return Err(Error::Protocol(format!(
-                    "the record of run {uuid} cannot be read"
-                )));
+                return Err(Error::Protocol(
+                    format!("the record of run {uuid} cannot be read").into(),
+                ));
             }
             _ => None,
         };

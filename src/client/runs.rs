@@ -151,9 +151,9 @@ impl Client {
             let requested = retry_after(answer.headers()).unwrap_or_default();
             let record = answer.into_inner();
             let Some(status) = &record.status else {
-                return Err(Error::Protocol(format!(
-                    "operation {operation} has no status"
-                )));
+                return Err(Error::Protocol(
+                    format!("operation {operation} has no status").into(),
+                ));
             };
             if status.is_terminal() {
                 return Ok(record);

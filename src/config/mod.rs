@@ -13,6 +13,8 @@
 mod directories;
 mod error;
 mod files;
+#[cfg(feature = "profiles")]
+mod read;
 mod selection;
 
 pub use directories::{Directories, DirectoryError};

@@ -5,22 +5,11 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::now;
+use crate::sync::FileStamp;
 use contree_sqlite::DbError;
 
 /// How long a hash is kept after it was computed, in milliseconds.
 const RETENTION_MS: i64 = 90 * 24 * 3600 * 1000;
-
-/// Metadata that changes whenever a file's content changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileStamp {
-    pub(crate) device: i64,
-    pub(crate) inode: i64,
-    pub(crate) size: i64,
-    /// Nanoseconds since 1970.
-    pub(crate) mtime: i64,
-    /// Nanoseconds since 1970.
-    pub(crate) ctime: i64,
-}
 
 /// Finds the hashes of a path and of everything below it.
 pub(crate) fn hashes_below(

@@ -2,21 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use crate::lineage::ImageProvenance;
 use contree_sqlite::DbError;
-
-/// How an image was made. An image's origin never changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ImageProvenance {
-    pub(crate) image: String,
-    /// `None` for an import.
-    pub(crate) parent: Option<String>,
-    pub(crate) operation: Option<String>,
-    /// `instance` or `image_import`.
-    pub(crate) kind: String,
-    /// The command, or the reference that was imported.
-    pub(crate) source: Option<String>,
-    pub(crate) made_at: Option<String>,
-}
 
 const COLUMNS: &str = "image, parent, operation, kind, source, made_at";
 

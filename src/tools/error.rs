@@ -267,6 +267,9 @@ impl From<Error> for ToolError {
             Error::InvalidArgument(_) => Self::InvalidArgument,
             Error::WaitTimedOut { .. } => Self::StillRunning,
             Error::Engine(_) | Error::NoRuntime => Self::NoBackend,
+            Error::Exit(_) | Error::Operation { .. } => Self::OperationFailed,
+            Error::NotUtf8(_) => Self::BackendRefused,
+            Error::Other(_) => Self::Internal,
         };
         let mut details = ErrorDetails::of(error);
         let hint = match status {

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod domain;
 mod events;
 #[cfg(feature = "testing")]
 mod faults;
@@ -20,5 +21,6 @@ mod redirects;
 mod retries;
 mod runtimes;
 mod secrets;
+mod spellings;
 mod support;
 mod unix;

@@ -81,6 +81,27 @@ impl FromStr for NetworkMode {
     }
 }
 
+impl From<&Path> for LocalConfig {
+    /// Settings with a data directory and defaults for the rest.
+    fn from(data_dir: &Path) -> Self {
+        Self::new(data_dir)
+    }
+}
+
+impl From<PathBuf> for LocalConfig {
+    /// Settings with a data directory and defaults for the rest.
+    fn from(data_dir: PathBuf) -> Self {
+        Self::new(data_dir)
+    }
+}
+
+impl From<&str> for LocalConfig {
+    /// Settings with a data directory and defaults for the rest.
+    fn from(data_dir: &str) -> Self {
+        Self::new(data_dir)
+    }
+}
+
 impl LocalConfig {
     /// Settings with a data directory and defaults for the rest.
     #[must_use]

@@ -8,12 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use crate::Client;
 use crate::client::NewFileMode;
 use crate::store::uploads;
+use crate::sync;
 use crate::tools::image_cache::ImageSearch;
 use crate::tools::output::boundary;
 use crate::tools::paths::{local_path, names_directory, path_in_image};
 use crate::tools::results::{
     Download, DownloadSource, FileEntry, Grep, GrepMatch, ListFiles, ReadFile, Rsync, Upload,
 };
+use crate::tools::rsync::ToolHost;
 use crate::tools::{
     Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync, saved_file,
 };
@@ -235,8 +237,9 @@ async fn upload_path(
         )));
     }
     let failed = |error| ToolError::local_file(path, error);
-    let (hashing_context, file) = (cx.clone(), opened.file.try_clone().map_err(failed)?);
-    let hashed = tokio::task::spawn_blocking(move || rsync::digest(&file, &hashing_context));
+    let host = ToolHost::new(cx, &client.backend().identity());
+    let file = opened.file.try_clone().map_err(failed)?;
+    let hashed = tokio::task::spawn_blocking(move || sync::digest(&file, &host));
     let (sha256, size) = hashed
         .await
         .map_err(|error| ToolError::internal("hashing failed", error))?
@@ -251,7 +254,7 @@ async fn upload_path(
     };
     let stored = client.upload_with_hash(open, path, &sha256, size, true);
     let stored = cx.unless_cancelled(stored).await?;
-    Ok((stored, rsync::executable(&opened.metadata)))
+    Ok((stored, sync::executable(&opened.metadata)))
 }
 
 /// The content to upload.

@@ -22,14 +22,15 @@ use std::sync::{Arc, OnceLock};
 
 use linked_files::is_volatile_credential;
 use protected::ProtectedPlaces;
+pub(super) use real_paths::open_nonblocking;
 use real_paths::{
     create_directories, handle, has_other_links, links, normal, number, permissions, real,
     split_missing,
 };
-pub(super) use real_paths::{open_nonblocking, real_path_of};
 
 use super::ToolError;
 use super::error_details::ErrorDetails;
+use crate::sync::real_path_of;
 
 /// A path of `--allow-path` does not exist or cannot be resolved.
 #[derive(Debug, thiserror::Error)]

@@ -21,32 +21,6 @@ pub(in super::super) fn open_nonblocking(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Returns the real path of an open file.
-///
-/// Linux reports it. Elsewhere the path is resolved again and must lead to the same file.
-pub(in super::super) fn real_path_of(
-    file: &File,
-    path: &Path,
-    metadata: &Metadata,
-) -> io::Result<PathBuf> {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::fd::AsRawFd as _;
-        if let Ok(real_path) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-            return Ok(real_path);
-        }
-    }
-    let _ = file;
-    let real_path = path.canonicalize()?;
-    if is_same_file(&std::fs::metadata(&real_path)?, metadata) {
-        Ok(real_path)
-    } else {
-        Err(io::Error::other(
-            "the file was replaced while it was opened; try again",
-        ))
-    }
-}
-
 /// Returns device and inode of a file, which are equal for all its hard links.
 #[cfg(unix)]
 pub(super) fn number(metadata: &Metadata) -> Option<(u64, u64)> {
@@ -108,17 +82,6 @@ pub(super) fn links(path: &Path) -> Vec<PathBuf> {
 /// Returns a path both as spelled and with all links resolved.
 pub(super) fn both(path: PathBuf) -> [PathBuf; 2] {
     [normal(&path), real(path)]
-}
-
-#[cfg(unix)]
-fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
-    one.len() == other.len() && one.modified().ok() == other.modified().ok()
 }
 
 /// Returns a path to an open directory that does not depend on the directory's name.

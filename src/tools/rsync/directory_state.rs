@@ -7,10 +7,10 @@ use futures_util::StreamExt as _;
 use uuid::Uuid;
 
 use super::super::{Context, ToolError};
-use super::hash::{digest, open_without_links};
-use super::send::{LocalContent, send};
+use super::host::ToolHost;
 use crate::store::states::{self, StateFile};
 use crate::store::{self, uploads};
+use crate::sync::{LocalContent, SyncHost as _, digest, open_without_links, send};
 use crate::types::InstanceFile;
 use crate::{Client, Error};
 
@@ -205,13 +205,14 @@ impl DirectoryState {
                 .or_default()
                 .push(PathBuf::from(&file.source));
         }
-        let hashing_context = cx.clone();
+        let host = ToolHost::new(cx, &client.backend().identity());
+        let hashing_host = host.clone();
         let (contents, missing) =
-            tokio::task::spawn_blocking(move || find_sources(wanted, &hashing_context))
+            tokio::task::spawn_blocking(move || find_sources(wanted, &hashing_host))
                 .await
                 .map_err(|error| ToolError::internal("hashing failed", error))?;
         let unavailable = if missing.is_empty() {
-            send(cx, client, contents).await?.changed
+            send(&host, client, contents).await?.changed
         } else {
             missing
         };
@@ -235,18 +236,15 @@ impl DirectoryState {
 /// Finds a local file for each hash. Also returns the hashes without a file.
 fn find_sources(
     wanted: BTreeMap<String, Vec<PathBuf>>,
-    cx: &Context,
+    host: &ToolHost,
 ) -> (Vec<LocalContent>, BTreeSet<String>) {
     let (mut contents, mut missing) = (Vec::new(), BTreeSet::new());
     for (sha256, paths) in wanted {
         let source = paths.into_iter().find_map(|path| {
             let file = open_without_links(&path).ok()?;
             let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            cx.session()
-                .local_access()
-                .check_metadata(&path, &metadata)
-                .ok()?;
-            let (found, size) = digest(&file, cx).ok()?;
+            host.check(&path, &metadata).ok()?;
+            let (found, size) = digest(&file, host).ok()?;
             (found == sha256).then_some((path, size))
         });
         match source {

@@ -1,32 +1,19 @@
 //! Sends a directory to the backend, for `run` to place in sandboxes.
 
 mod directory_state;
-mod gitignore;
-mod hash;
-mod send;
-mod skipped;
-mod walk;
+mod host;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ring::digest::{Context as Hasher, SHA256};
 
-use super::results::Rsync;
+use super::results::{Rsync, SkippedPath};
 use super::{Context, ToolError, params};
 use crate::store::states::{self, StateFile};
-use crate::store::uploads;
-use hash::HashedFile;
-use send::LocalContent;
-use skipped::{SkipReason, SkippedPaths};
-use walk::{FoundFile, FoundFiles, WalkRules};
+use crate::sync::{Excludes, HashedFile, hex};
 
 pub(super) use directory_state::DirectoryState;
-pub(super) use hash::{digest, hex};
-pub(super) use walk::executable;
-
-/// Attempts to send a directory that changes meanwhile.
-const MAX_ATTEMPTS: usize = 3;
+pub(super) use host::ToolHost;
 
 /// Sends the files that the backend lacks and stores a directory state.
 pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
@@ -38,50 +25,39 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
     } = arguments;
     let source_path = super::paths::local_path("source", &source)?;
     let destination = destination(&wanted)?;
-    let source = cx
-        .session()
-        .local_access()
-        .resolved("source", &source_path)?;
+    let access = cx.session().local_access();
+    let source = access.resolved("source", &source_path)?;
+    if let Ok(metadata) = std::fs::metadata(&source)
+        && metadata.is_file()
+    {
+        access.check_file("source", &source, &metadata)?;
+    }
     let client = cx.client().await?;
     let backend = client.backend().identity();
-
-    let mut uploaded = 0;
-    let mut tries = 0;
-    let (hashed, skipped) = loop {
-        tries += 1;
-        cx.watcher().progress("reading the directory");
-        let walked = read(&source, &exclude, gitignore, cx).await?;
-        let mut skipped = walked.skipped;
-        let mut hashed = hash::hash(&source, walked.files, &mut skipped, cx).await?;
-        let sent = send::send(cx, client, missing(cx, &backend, &hashed).await?).await?;
-        uploaded += sent.count;
-        if sent.changed.is_empty() {
-            break (hashed, skipped);
-        }
-        if tries == MAX_ATTEMPTS {
-            hashed.retain(|file| {
-                let was_sent = !sent.changed.contains(&file.sha256);
-                if !was_sent {
-                    skipped.add(Path::new(&file.found.relative), SkipReason::Changed);
-                }
-                was_sent
-            });
-            break (hashed, skipped);
-        }
+    let host = ToolHost::new(cx, &backend);
+    let exclude = Excludes {
+        patterns: exclude,
+        gitignore,
     };
-    let bytes = hashed
+    let synced = crate::sync::sync(&host, client, &source, &exclude).await?;
+    let bytes = synced
+        .files
         .iter()
         .map(|file| u64::try_from(file.found.stamp.size).unwrap_or_default())
         .sum();
-    let count = hashed.len() as u64;
-    let id = store_state(cx, backend, &source, &destination, hashed).await?;
+    let count = synced.files.len() as u64;
+    let id = store_state(cx, backend, &source, &destination, synced.files).await?;
+    let skipped = synced.skipped.named.into_iter().map(|path| SkippedPath {
+        path: path.path,
+        reason: path.reason,
+    });
     Ok(Rsync {
         directory_state_id: id,
         files: count,
         bytes,
-        uploaded,
-        skipped: skipped.named,
-        skipped_counts: skipped.counts,
+        uploaded: synced.uploaded,
+        skipped: skipped.collect(),
+        skipped_counts: synced.skipped.counts,
     })
 }
 
@@ -101,86 +77,6 @@ fn destination(path: &str) -> Result<String, ToolError> {
         true => "/".to_owned(),
         false => format!("/{}{slash}", parts.join("/")),
     })
-}
-
-async fn read(
-    source: &Path,
-    patterns: &[String],
-    gitignore: bool,
-    cx: &Context,
-) -> Result<FoundFiles, ToolError> {
-    let (source, patterns, cx) = (source.to_owned(), patterns.to_vec(), cx.clone());
-    let walk = move || {
-        let metadata =
-            std::fs::metadata(&source).map_err(|error| ToolError::local_file(&source, error))?;
-        if metadata.is_dir() {
-            let excludes = walk::compile_excludes(&source, &patterns)?;
-            let rules = WalkRules {
-                excludes: &excludes,
-                gitignore,
-                access: cx.session().local_access(),
-            };
-            return walk::walk(&source, &rules, &cx);
-        }
-        if !metadata.is_file() {
-            return Err(ToolError::unusable_file(format!(
-                "{} is neither a directory nor a regular file; `source` needs one of them",
-                source.display()
-            )));
-        }
-        cx.session()
-            .local_access()
-            .check_file("source", &source, &metadata)?;
-        let name = source.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| {
-            ToolError::unusable_file(format!(
-                "the name of {} is not UTF-8; rename the file",
-                source.display()
-            ))
-        })?;
-        Ok(FoundFiles {
-            files: vec![FoundFile {
-                relative: name.to_owned(),
-                stamp: walk::stamp(&metadata),
-                executable: executable(&metadata),
-                path: source.clone(),
-            }],
-            skipped: SkippedPaths::default(),
-        })
-    };
-    tokio::task::spawn_blocking(walk)
-        .await
-        .map_err(|error| ToolError::internal("reading the directory failed", error))?
-}
-
-/// Returns the contents that the backend is not known to store, each once.
-async fn missing(
-    cx: &Context,
-    backend: &str,
-    hashed: &[HashedFile],
-) -> Result<Vec<LocalContent>, ToolError> {
-    let mut contents: BTreeMap<String, (u64, PathBuf)> = BTreeMap::new();
-    for file in hashed {
-        contents.entry(file.sha256.clone()).or_insert_with(|| {
-            (
-                u64::try_from(file.found.stamp.size).unwrap_or_default(),
-                file.found.path.clone(),
-            )
-        });
-    }
-    let backend = backend.to_owned();
-    cx.session()
-        .store()
-        .read(move |c| {
-            let known = uploads::find_all(c, &backend, contents.keys().map(String::as_str))?;
-            Ok(contents
-                .into_iter()
-                .filter(|(sha256, _)| !known.contains_key(sha256))
-                .map(|(sha256, (size, path))| LocalContent { sha256, size, path })
-                .collect())
-        })
-        .await
-        .map_err(ToolError::from)
 }
 
 /// Stores a directory state and returns its id.

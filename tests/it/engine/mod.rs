@@ -2,6 +2,7 @@
 //! tests the answers of its API.
 
 mod client;
+mod domain;
 mod manners;
 #[path = "../../../crates/engine/tests/routes/registry.rs"]
 #[allow(dead_code, reason = "the engine's own tests use all of it")]

@@ -5,87 +5,67 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::super::local_access::{AccessRefusal, LocalAccess};
-use super::super::{Context, ToolError};
+use super::error::SyncError;
 use super::gitignore::{IgnoreFiles, escape_braces};
+use super::host::{Refusal, SyncHost};
 use super::skipped::{SkipReason, SkippedPaths};
-use crate::store::hashes::FileStamp;
+use super::stamp::{FileStamp, stamp};
 
 /// Files between two checks for cancellation.
 const CHECK_INTERVAL: usize = 512;
 
 /// A file to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct FoundFile {
-    pub(super) path: PathBuf,
+pub(crate) struct FoundFile {
+    pub(crate) path: PathBuf,
     /// Path below the directory, with `/` as separator.
-    pub(super) relative: String,
-    pub(super) stamp: FileStamp,
-    pub(super) executable: bool,
+    pub(crate) relative: String,
+    pub(crate) stamp: FileStamp,
+    pub(crate) executable: bool,
 }
 
 /// Result of a walk.
 #[derive(Debug, Default)]
-pub(super) struct FoundFiles {
+pub(crate) struct FoundFiles {
     pub(super) files: Vec<FoundFile>,
     pub(super) skipped: SkippedPaths,
 }
 
 /// Compiles patterns in the syntax of `.gitignore`, relative to `root`.
-pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
+pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, SyncError> {
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
         if pattern.contains('\n') {
-            return Err(ToolError::invalid(format!(
-                "`exclude`: the pattern {pattern:?} contains a line break"
-            ))
-            .with_hint("Give each pattern as an element of its own."));
+            return Err(SyncError::LineBreak(pattern.clone()));
         }
         let pattern = escape_braces(pattern);
-        builder.add_line(None, &pattern).map_err(|error| {
-            ToolError::invalid_because("`exclude`", error).with_hint(
-                "Use patterns as in .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
-            )
-        })?;
+        let added = builder.add_line(None, &pattern);
+        added.map_err(SyncError::Pattern)?;
     }
-    builder
-        .build()
-        .map_err(|error| ToolError::invalid_because("`exclude`", error))
+    builder.build().map_err(SyncError::Patterns)
 }
 
-/// Rules for the entries of a walk.
-pub(super) struct WalkRules<'a> {
-    /// The patterns of the call. They come before `.gitignore` files.
-    pub(super) excludes: &'a Gitignore,
-    /// Whether `.gitignore` files count.
-    pub(super) gitignore: bool,
-    pub(super) access: &'a LocalAccess,
-}
-
-/// Walks `root`, which must be a real path. Links are not followed. May block.
+/// Walks `root`, which must be a real path. Links are not followed. With `gitignore`, the
+/// `.gitignore` files at and below `root` count, after `excludes`. May block.
 pub(super) fn walk(
     root: &Path,
-    rules: &WalkRules<'_>,
-    cx: &Context,
-) -> Result<FoundFiles, ToolError> {
-    let WalkRules {
-        excludes,
-        gitignore,
-        access,
-    } = rules;
+    excludes: &Gitignore,
+    gitignore: bool,
+    host: &impl SyncHost,
+) -> Result<FoundFiles, SyncError> {
     let mut walked = FoundFiles::default();
     let mut directories = vec![(root.to_owned(), IgnoreFiles::default())];
     while let Some((directory, outer)) = directories.pop() {
         let ignore_files = match gitignore {
             true => outer
                 .entered(&directory)
-                .map_err(|error| ToolError::local_file(&directory.join(".gitignore"), error))?,
+                .map_err(|error| SyncError::local(&directory.join(".gitignore"), error))?,
             false => outer,
         };
         let entries = match std::fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if directory == root => {
-                return Err(ToolError::local_file(root, error));
+                return Err(SyncError::local(root, error));
             }
             Err(error) => {
                 walked
@@ -105,8 +85,8 @@ pub(super) fn walk(
                     break;
                 }
             };
-            if walked.files.len().is_multiple_of(CHECK_INTERVAL) && cx.is_cancelled() {
-                return Err(ToolError::cancelled("the call was cancelled"));
+            if walked.files.len().is_multiple_of(CHECK_INTERVAL) && host.is_cancelled() {
+                return Err(SyncError::Cancelled);
             }
             let path = entry.path();
             let relative = relative_path(root, &path);
@@ -129,15 +109,15 @@ pub(super) fn walk(
                 walked.skipped.add(relative, SkipReason::Gitignore);
                 continue;
             }
-            match access.check_metadata(&path, &metadata) {
+            match host.check(&path, &metadata) {
                 Ok(()) => {}
                 // Some paths below the directory may still be allowed.
-                Err(AccessRefusal::Outside) if metadata.is_dir() => {}
-                Err(AccessRefusal::Outside) => {
+                Err(Refusal::Outside) if metadata.is_dir() => {}
+                Err(Refusal::Outside) => {
                     walked.skipped.add(relative, SkipReason::Outside);
                     continue;
                 }
-                Err(AccessRefusal::Secret) => {
+                Err(Refusal::Credentials) => {
                     walked.skipped.add(relative, SkipReason::Credentials);
                     continue;
                 }
@@ -192,43 +172,13 @@ fn with_slashes(relative: &str) -> String {
 }
 
 #[cfg(unix)]
-pub(super) fn stamp(metadata: &Metadata) -> FileStamp {
-    use std::os::unix::fs::MetadataExt as _;
-    let nanoseconds =
-        |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
-    FileStamp {
-        device: metadata.dev().cast_signed(),
-        inode: metadata.ino().cast_signed(),
-        size: metadata.size().cast_signed(),
-        mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-        ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-    }
-}
-
-#[cfg(not(unix))]
-pub(super) fn stamp(metadata: &Metadata) -> FileStamp {
-    let modified = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok())
-        .map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
-    FileStamp {
-        device: 0,
-        inode: 0,
-        size: i64::try_from(metadata.len()).unwrap_or(i64::MAX),
-        mtime: modified,
-        ctime: modified,
-    }
-}
-
-#[cfg(unix)]
-pub(in super::super) fn executable(metadata: &Metadata) -> bool {
+pub(crate) fn executable(metadata: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     metadata.permissions().mode() & 0o111 != 0
 }
 
 #[cfg(not(unix))]
-pub(in super::super) fn executable(_metadata: &Metadata) -> bool {
+pub(crate) fn executable(_metadata: &Metadata) -> bool {
     false
 }
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use futures_util::StreamExt as _;
 
-use super::super::{Context, ToolError};
+use super::error::SyncError;
 use super::hash::open_without_links;
-use crate::store::uploads;
+use super::host::SyncHost;
 use crate::{Client, Error};
 
 /// Uploads that run concurrently.
@@ -19,31 +19,30 @@ const MAX_UNRECORDED: usize = 100;
 
 /// A content, and a local file that has it.
 #[derive(Clone, Debug)]
-pub(super) struct LocalContent {
-    pub(super) sha256: String,
-    pub(super) size: u64,
-    pub(super) path: PathBuf,
+pub(crate) struct LocalContent {
+    pub(crate) sha256: String,
+    pub(crate) size: u64,
+    pub(crate) path: PathBuf,
 }
 
 /// Result of sending contents.
 #[derive(Debug, Default)]
-pub(super) struct SentContents {
+pub(crate) struct SentContents {
     /// Number of contents sent.
-    pub(super) count: u64,
+    pub(crate) count: u64,
     /// Hashes of contents whose file had changed or could not be read.
-    pub(super) changed: BTreeSet<String>,
+    pub(crate) changed: BTreeSet<String>,
 }
 
 /// Sends each content once, and records the uploads.
 ///
 /// # Errors
 /// If the backend refuses or cannot be reached. Earlier uploads are recorded.
-pub(super) async fn send(
-    cx: &Context,
+pub(crate) async fn send<H: SyncHost>(
+    host: &H,
     client: &Client,
     contents: Vec<LocalContent>,
-) -> Result<SentContents, ToolError> {
-    let backend = client.backend().identity();
+) -> Result<SentContents, H::Failure> {
     let total = contents.len();
     let bytes: u64 = contents.iter().map(|content| content.size).sum();
     let mut uploads = futures_util::stream::iter(contents)
@@ -69,7 +68,7 @@ pub(super) async fn send(
     let ended = loop {
         let next = tokio::select! {
             biased;
-            () = cx.cancelled() => break Err(ToolError::cancelled("the call was cancelled")),
+            () = host.cancelled() => break Err(SyncError::Cancelled.into()),
             next = uploads.next() => next,
         };
         let Some((content, stored)) = next else {
@@ -86,36 +85,17 @@ pub(super) async fn send(
             }
             Err(error) => break Err(error.into()),
         }
-        cx.watcher().progress(&format!(
+        host.progress(&format!(
             "sent {} of {total} files, {sent_bytes} of {bytes} bytes",
             sent.count
         ));
         if unrecorded.len() >= MAX_UNRECORDED {
-            record(cx, &backend, std::mem::take(&mut unrecorded)).await?;
+            host.remember_uploads(std::mem::take(&mut unrecorded))
+                .await?;
         }
     };
-    record(cx, &backend, unrecorded).await?;
-    ended.map(|()| sent)
-}
-
-/// Records uploads, given as UUIDs by hash.
-async fn record(
-    cx: &Context,
-    backend: &str,
-    unrecorded: BTreeMap<String, String>,
-) -> Result<(), ToolError> {
-    if unrecorded.is_empty() {
-        return Ok(());
+    if !unrecorded.is_empty() {
+        host.remember_uploads(unrecorded).await?;
     }
-    let backend = backend.to_owned();
-    cx.session()
-        .store()
-        .write(move |c| {
-            for (sha256, uuid) in &unrecorded {
-                uploads::insert(c, &backend, sha256, uuid)?;
-            }
-            Ok(())
-        })
-        .await
-        .map_err(ToolError::from)
+    ended.map(|()| sent)
 }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::path::Path;
 
-use super::super::results::SkippedPath;
-
 /// Maximum number of skipped paths that are named. All are counted.
 const MAX_NAMED: usize = 20;
 
 /// Reasons why a path was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SkipReason {
+pub(crate) enum SkipReason {
     #[error("excluded by .gitignore")]
     Gitignore,
     #[error("not read")]
@@ -82,15 +80,25 @@ impl SkipReason {
     }
 }
 
+/// A path that was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SkippedPath {
+    /// The path below the directory.
+    pub path: String,
+    /// Why it was not sent.
+    pub reason: String,
+}
+
 /// Skipped paths, counted by reason.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SkippedPaths {
-    pub(super) counts: BTreeMap<String, u64>,
-    pub(super) named: Vec<SkippedPath>,
+pub(crate) struct SkippedPaths {
+    pub(crate) counts: BTreeMap<String, u64>,
+    pub(crate) named: Vec<SkippedPath>,
 }
 
 impl SkippedPaths {
-    pub(super) fn add(&mut self, path: &Path, reason: SkipReason) {
+    pub(crate) fn add(&mut self, path: &Path, reason: SkipReason) {
         let reason = reason.to_string();
         *self.counts.entry(reason.clone()).or_default() += 1;
         if self.named.len() < MAX_NAMED {

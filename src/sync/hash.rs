@@ -10,11 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::digest::{Context as Hasher, SHA256};
 
-use super::super::local_access::real_path_of;
-use super::super::{Context, ToolError};
+use super::error::SyncError;
+use super::host::SyncHost;
+use super::real_path::real_path_of;
 use super::skipped::{SkipReason, SkippedPaths};
-use super::walk::{FoundFile, stamp};
-use crate::store::hashes::{self, FileStamp};
+use super::stamp::{FileStamp, stamp};
+use super::walk::FoundFile;
 
 /// Bytes of a file that are read at once.
 const CHUNK: usize = 256 * 1024;
@@ -31,28 +32,19 @@ const PROGRESS_STEP: usize = 200;
 
 /// A file with its hash.
 #[derive(Clone, Debug)]
-pub(super) struct HashedFile {
-    pub(super) found: FoundFile,
-    pub(super) sha256: String,
+pub(crate) struct HashedFile {
+    pub(crate) found: FoundFile,
+    pub(crate) sha256: String,
 }
 
 /// Hashes files. Unreadable ones are skipped.
-pub(super) async fn hash(
+pub(super) async fn hash<H: SyncHost>(
     root: &Path,
     found: Vec<FoundFile>,
     skipped: &mut SkippedPaths,
-    cx: &Context,
-) -> Result<Vec<HashedFile>, ToolError> {
-    let key = path_bytes(root);
-    let mut known = cx
-        .session()
-        .store()
-        .read(move |c| hashes::hashes_below(c, &key))
-        .await
-        .unwrap_or_else(|error| {
-            tracing::warn!("cannot read cached hashes: {error}");
-            Default::default()
-        });
+    host: &H,
+) -> Result<Vec<HashedFile>, SyncError> {
+    let mut known = host.known_hashes(path_bytes(root)).await;
     let mut hashed = Vec::with_capacity(found.len());
     let mut unknown = Vec::new();
     for found in found {
@@ -66,17 +58,17 @@ pub(super) async fn hash(
     if unknown.is_empty() && known.is_empty() {
         return Ok(hashed);
     }
-    let hashing_context = cx.clone();
+    let hashing_host = host.clone();
     let (read, removed) = tokio::task::spawn_blocking(move || {
         // Only hashes of removed files are deleted. Files that this call excluded keep theirs.
         let mut removed: Vec<Vec<u8>> = known.into_keys().collect();
         removed.retain(|path| is_removed(path));
-        (hash_all(unknown, &hashing_context), removed)
+        (hash_all(unknown, &hashing_host), removed)
     })
     .await
-    .map_err(|error| ToolError::internal("hashing failed", error))?;
-    if cx.is_cancelled() {
-        return Err(ToolError::cancelled("the call was cancelled"));
+    .map_err(SyncError::task("hashing failed"))?;
+    if host.is_cancelled() {
+        return Err(SyncError::Cancelled);
     }
     let mut fresh = Vec::new();
     for (found, result) in read {
@@ -90,15 +82,7 @@ pub(super) async fn hash(
             Err(reason) => skipped.add(Path::new(&found.relative), reason),
         }
     }
-    let written = cx.session().store().write(move |c| {
-        for (path, stamp, sha256) in &fresh {
-            hashes::insert(c, path, *stamp, sha256)?;
-        }
-        hashes::prune(c, &removed)
-    });
-    if let Err(error) = written.await {
-        tracing::warn!("cannot cache hashes: {error}");
-    }
+    host.remember_hashes(fresh, removed).await;
     hashed.sort_unstable_by(|a, b| a.found.relative.cmp(&b.found.relative));
     Ok(hashed)
 }
@@ -107,7 +91,7 @@ pub(super) async fn hash(
 type HashOutcome = Result<(String, bool), SkipReason>;
 
 /// Hashes files on several threads. Stops early if the call is cancelled.
-fn hash_all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutcome)> {
+fn hash_all(mut files: Vec<FoundFile>, host: &impl SyncHost) -> Vec<(FoundFile, HashOutcome)> {
     let total = files.len();
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
@@ -124,17 +108,16 @@ fn hash_all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutc
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(found) = files.get(at) else { return };
-                    if cx.is_cancelled() {
+                    if host.is_cancelled() {
                         return;
                     }
                     let mut stamp = found.stamp;
-                    let outcome = hash_file(&found.path, &mut stamp, cx);
+                    let outcome = hash_file(&found.path, &mut stamp, host);
                     if let Some(slot) = slots.get(at) {
                         *slot.lock().unwrap_or_else(PoisonError::into_inner) = (stamp, outcome);
                     }
                     if at.is_multiple_of(PROGRESS_STEP) && at > 0 {
-                        cx.watcher()
-                            .progress(&format!("read {at} of {total} files"));
+                        host.progress(&format!("read {at} of {total} files"));
                     }
                 }
             });
@@ -151,7 +134,7 @@ fn hash_all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutc
 
 /// Hashes one file, which must still be at its path. The hash may be cached only if the last change
 /// is older than the resolution of file times.
-fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome {
+fn hash_file(path: &Path, expected: &mut FileStamp, host: &impl SyncHost) -> HashOutcome {
     for _ in 0..MAX_ATTEMPTS {
         let started = now();
         let file = open_without_links(path)?;
@@ -160,7 +143,7 @@ fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome
             return Err(SkipReason::Changed);
         }
         let before = stamp(&metadata);
-        let (sha256, _) = digest(&file, cx)?;
+        let (sha256, _) = digest(&file, host)?;
         let after = file.metadata()?;
         if stamp(&after) == before {
             *expected = before;
@@ -177,7 +160,7 @@ fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome
 }
 
 /// Opens a file whose real path must be `path`: no part of it may be a link.
-pub(super) fn open_without_links(path: &Path) -> std::io::Result<File> {
+pub(crate) fn open_without_links(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -197,7 +180,7 @@ pub(super) fn open_without_links(path: &Path) -> std::io::Result<File> {
 
 /// Returns the SHA-256 of a file from its current position, in hexadecimal, and the number of
 /// bytes.
-pub(in super::super) fn digest(mut file: &File, cx: &Context) -> std::io::Result<(String, u64)> {
+pub(crate) fn digest(mut file: &File, host: &impl SyncHost) -> std::io::Result<(String, u64)> {
     let mut hash = Hasher::new(&SHA256);
     let mut size = 0;
     let mut buffer = vec![0; CHUNK];
@@ -210,14 +193,14 @@ pub(in super::super) fn digest(mut file: &File, cx: &Context) -> std::io::Result
         };
         hash.update(&buffer[..read]);
         size += read as u64;
-        if cx.is_cancelled() {
+        if host.is_cancelled() {
             return Err(std::io::Error::other("cancelled"));
         }
     }
     Ok((hex(hash.finish().as_ref()), size))
 }
 
-pub(in super::super) fn hex(digest: &[u8]) -> String {
+pub(crate) fn hex(digest: &[u8]) -> String {
     use std::fmt::Write as _;
     digest
         .iter()

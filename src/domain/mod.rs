@@ -1,0 +1,54 @@
+//! The terms of the domain, above the generated client: images, commands, runs and sessions.
+
+mod best_of;
+mod cancel;
+mod command;
+mod connect;
+mod content;
+mod exec;
+mod grep;
+mod image;
+mod image_files;
+mod import;
+#[cfg(feature = "lineage")]
+mod lineage;
+mod lists;
+mod output;
+mod pages;
+mod program;
+mod running;
+mod session;
+mod session_file;
+mod start;
+mod stdin;
+mod step;
+mod text;
+mod time;
+#[cfg(feature = "sync")]
+mod tree;
+#[cfg(feature = "sync")]
+mod unpack;
+
+pub use best_of::{Best, best_of, best_of_until};
+pub use command::Command;
+pub use connect::ClientBuilder;
+pub use content::{Content, Input};
+pub use exec::{Exec, Process};
+pub use grep::{Grep, Match, Matches};
+pub use image::{Image, ImageInfo};
+pub use image_files::{FileEntry, FileKind, FileReader, ImageFiles};
+pub use import::{Import, ImportProgress};
+#[cfg(feature = "lineage")]
+pub use lineage::{Lineage, Origin};
+pub use lists::{FileInfo, Files, Images, OperationInfo, Operations};
+pub use output::{Attached, Changes, Discard, Keep, Output, ResultImage};
+pub use running::{Events, Running};
+pub use session::{Session, SessionCommand};
+pub use stdin::Stdin;
+pub use step::Step;
+pub use text::ToText;
+pub use time::Time;
+#[cfg(feature = "sync")]
+pub use tree::{SkippedPath, Tree, UploadDir};
+#[cfg(feature = "sync")]
+pub use unpack::Unpacked;

@@ -1,0 +1,401 @@
+//! Sessions: commands one after the other, each on the image that the one before has made.
+
+use std::{
+    fmt,
+    path::Path,
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    command::Command,
+    content::{Content, Input, blocking},
+    image::Image,
+    output::{Discard, Output},
+    session_file::{Entry, Header, SessionFile},
+    step::{Settings, Step},
+    text::ToText,
+    time::rfc_3339,
+};
+use crate::{Client, Error, ImageRef};
+
+/// A sequence of commands, each on the image that the one before has made.
+///
+/// It keeps the image, the variables and the directory to start in. A command that exits with
+/// another status than 0 also moves the session on; [`rollback`](Self::rollback) returns to an
+/// earlier image. A run that fails, or whose future is dropped, leaves the session as it is.
+///
+/// [`persist`](Self::persist) gives the session a file of its own. With it, the log and the place
+/// in the log survive the process; [`Client::session`] opens them again.
+///
+/// ```no_run
+/// # async fn example(base: contree::Image) -> Result<(), contree::Error> {
+/// let mut session = base.session().env("WHO", "agent").cwd("/work");
+/// session.shell("git init").await?.ok()?;
+/// session.shell("rm -rf .git").await?;
+/// session.rollback(1).await?;
+/// let mut other = session.branch();
+/// other.shell("touch only-here").await?.ok()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Session {
+    /// The image that the session began with.
+    base: Image,
+    steps: Vec<Step>,
+    settings: Settings,
+    /// The first setting that is not text. Commands report it.
+    problem: Option<String>,
+    /// Whether the file lacks the settings.
+    is_changed: bool,
+    file: Option<SessionFile>,
+}
+
+impl Image {
+    /// A session that begins with this image. It is in memory only; see [`Session::persist`].
+    pub fn session(&self) -> Session {
+        Session {
+            base: self.clone(),
+            steps: Vec::new(),
+            settings: Settings::default(),
+            problem: None,
+            is_changed: false,
+            file: None,
+        }
+    }
+}
+
+impl Client {
+    /// Opens a session that [`Session::persist`] has stored under this name or path.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read. [`Error::InvalidArgument`] if another handle has
+    /// the session open, or if it belongs to another backend.
+    pub async fn session(&self, name: impl AsRef<Path>) -> Result<Session, Error> {
+        let name = name.as_ref().to_owned();
+        let backend = self.backend().identity();
+        let opened = blocking(move || SessionFile::open(&name, &backend)).await?;
+        let (file, header, entries) = opened;
+        let mut session = Session {
+            base: self.image(header.image),
+            steps: Vec::new(),
+            settings: header.settings,
+            problem: None,
+            is_changed: false,
+            file: Some(file),
+        };
+        for entry in entries {
+            session.apply(entry);
+        }
+        Ok(session)
+    }
+}
+
+impl Session {
+    /// Sets a variable of all commands.
+    #[must_use]
+    pub fn env(mut self, name: impl ToText, value: impl ToText) -> Self {
+        self.set_env(name, value);
+        self
+    }
+
+    /// Sets the directory in which commands start, which is an absolute path in the sandbox.
+    #[must_use]
+    pub fn cwd(mut self, directory: impl ToText) -> Self {
+        self.set_cwd(directory);
+        self
+    }
+
+    /// Sets a variable of all further commands. The session's file gets it with the next command.
+    pub fn set_env(&mut self, name: impl ToText, value: impl ToText) {
+        self.change(|settings| {
+            let variable = (name.to_text()?, Some(value.to_text()?));
+            settings.env.extend([variable]);
+            Ok(())
+        });
+    }
+
+    /// Removes a variable of the image from all further commands.
+    pub fn remove_env(&mut self, name: impl ToText) {
+        self.change(|settings| {
+            settings.env.insert(name.to_text()?, None);
+            Ok(())
+        });
+    }
+
+    /// Sets the directory in which further commands start. The session's file gets it with the next
+    /// command.
+    pub fn set_cwd(&mut self, directory: impl ToText) {
+        self.change(|settings| {
+            settings.cwd = Some(directory.to_text()?);
+            Ok(())
+        });
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Settings) -> Result<(), Error>) {
+        match change(&mut self.settings) {
+            Ok(()) => self.is_changed = true,
+            Err(error) => {
+                self.problem.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+
+    /// The current image.
+    pub fn image(&self) -> Image {
+        match self.steps.last() {
+            Some(step) => self.base.client().image(step.image),
+            None => self.base.clone(),
+        }
+    }
+
+    /// The commands that led to the current image, oldest first.
+    pub fn log(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Returns to the image before the last `count` commands, and removes them from the log. The
+    /// variables and the directory stay. The images stay on the backend, without a tag.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the log has fewer commands; the session then stays as it is.
+    /// [`Error::Io`] if the session's file cannot be written.
+    pub async fn rollback(&mut self, count: usize) -> Result<(), Error> {
+        if count > self.steps.len() {
+            return Err(Error::InvalidArgument(format!(
+                "the session has {} commands, so {count} of them cannot be undone",
+                self.steps.len()
+            )));
+        }
+        self.record(Entry::Rollback { count }).await?;
+        self.apply(Entry::Rollback { count });
+        Ok(())
+    }
+
+    /// A session with the same image, log and settings, and without a file. Commands of one do not
+    /// affect the other.
+    #[must_use]
+    pub fn branch(&self) -> Self {
+        Self {
+            base: self.base.clone(),
+            steps: self.steps.clone(),
+            settings: self.settings.clone(),
+            problem: self.problem.clone(),
+            is_changed: false,
+            file: None,
+        }
+    }
+
+    /// Stores the session in a new file, to which each further command is added.
+    ///
+    /// A name without a separator is that of a file in the directory `sessions` of the state
+    /// directory (`CONTREE_STATE_DIR`); anything else is a path. Only the user can read the file,
+    /// which has the commands and the variables with their values.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the file exists: open it with [`Client::session`], or choose
+    /// another name. [`Error::Io`] if it cannot be written.
+    pub async fn persist(mut self, name: impl AsRef<Path>) -> Result<Self, Error> {
+        // A tag may move while the process is away.
+        self.base = self.base.pin().await?;
+        let header = Header::new(
+            self.base.client().backend().identity(),
+            ImageRef::try_from(&self.base)?,
+            self.settings.clone(),
+        );
+        let entries: Vec<Entry> = self.steps.iter().cloned().map(Entry::Step).collect();
+        let name = name.as_ref().to_owned();
+        let created = blocking(move || SessionFile::create(&name, &header, &entries)).await?;
+        self.file = Some(created);
+        self.is_changed = false;
+        Ok(self)
+    }
+
+    /// A command for the image's shell. Awaiting it moves the session on.
+    pub fn shell(&mut self, script: impl ToText) -> SessionCommand<'_> {
+        let command = self.image().shell(script);
+        SessionCommand::new(self, command)
+    }
+
+    /// A program with its arguments. Awaiting it moves the session on.
+    pub fn exec<I>(&mut self, program: impl ToText, args: I) -> SessionCommand<'_>
+    where
+        I: IntoIterator,
+        I::Item: ToText,
+    {
+        let command = self.image().exec(program, args);
+        SessionCommand::new(self, command)
+    }
+
+    /// Changes the session as an entry of its file says.
+    fn apply(&mut self, entry: Entry) {
+        match entry {
+            Entry::Step(step) => self.steps.push(step),
+            Entry::Rollback { count } => {
+                let left = self.steps.len().saturating_sub(count);
+                self.steps.truncate(left);
+            }
+            Entry::Settings(settings) => self.settings = settings,
+        }
+    }
+
+    /// Adds an entry to the file, after the settings if they changed.
+    async fn record(&mut self, entry: Entry) -> Result<(), Error> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let settings = self.is_changed.then(|| self.settings.clone());
+        let entries: Vec<Entry> = settings
+            .map(Entry::Settings)
+            .into_iter()
+            .chain([entry])
+            .collect();
+        let file = file.clone();
+        blocking(move || file.append(&entries)).await?;
+        self.is_changed = false;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of variables may be secrets.
+        f.debug_struct("Session")
+            .field("image", &self.image())
+            .field("steps", &self.steps.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A command of a session. Awaiting it runs it to its end, and moves the session to its image.
+///
+/// Dropping the future before its end cancels the run, and leaves the session as it is.
+#[must_use = "a command runs when it is awaited"]
+pub struct SessionCommand<'a> {
+    session: &'a mut Session,
+    command: Command,
+}
+
+/// Methods that change the command.
+macro_rules! forwarded {
+    ($($(#[$about:meta])* $name:ident($($argument:ident: $type:ty),*);)+) => {
+        $(
+            $(#[$about])*
+            pub fn $name(mut self, $($argument: $type),*) -> Self {
+                self.command = self.command.$name($($argument),*);
+                self
+            }
+        )+
+    };
+}
+
+impl<'a> SessionCommand<'a> {
+    fn new(session: &'a mut Session, mut command: Command) -> Self {
+        command.program.env.clone_from(&session.settings.env);
+        command.program.cwd.clone_from(&session.settings.cwd);
+        if let Some(problem) = &session.problem {
+            let problem = Err::<(), _>(Error::InvalidArgument(problem.clone()));
+            command.program.take(problem);
+        }
+        Self { session, command }
+    }
+
+    forwarded! {
+        /// Adds an argument.
+        arg(arg: impl ToText);
+        /// Sets a variable of this command.
+        env(name: impl ToText, value: impl ToText);
+        /// Sets the directory in which this command starts.
+        cwd(directory: impl ToText);
+        /// Sets the user; the default is 0.
+        uid(uid: u32);
+        /// Sets the group; the default is 0.
+        gid(gid: u32);
+        /// Sets the standard input.
+        stdin(input: impl Into<Input>);
+        /// Sets the time after which the command is killed; see
+        /// [`Command::timeout`](super::Command::timeout).
+        timeout(timeout: Duration);
+        /// Places a file in the sandbox before the command starts.
+        file(path: impl ToText, content: impl Into<Content>);
+        /// Sets how many bytes of each output stream are recorded.
+        truncate_output_at(bytes: u64);
+        /// Sets whether the sandbox has a network.
+        network(enabled: bool);
+    }
+
+    /// Adds arguments.
+    pub fn args<I>(mut self, args: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: ToText,
+    {
+        self.command = self.command.args(args);
+        self
+    }
+
+    /// Sets variables of this command, given as pairs of name and value.
+    pub fn envs<I, K, V>(mut self, variables: I) -> Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: ToText,
+        V: ToText,
+    {
+        self.command = self.command.envs(variables);
+        self
+    }
+
+    /// Places the files of an uploaded directory below `path` before the command starts.
+    #[cfg(feature = "sync")]
+    pub fn tree(mut self, path: impl ToText, tree: &super::Tree) -> Self {
+        self.command = self.command.tree(path, tree);
+        self
+    }
+
+    /// Drops the changes of the command, so that the session does not move on.
+    pub fn discard(self) -> Command<Discard> {
+        self.command.discard()
+    }
+
+    async fn run(self) -> Result<Output, Error> {
+        let Self {
+            session,
+            mut command,
+        } = self;
+        if session.steps.is_empty() {
+            session.base = session.base.pin().await?;
+            command = command.on(session.base.clone());
+        }
+        let (program, args) = (
+            command.program.command.clone(),
+            command.program.args.clone(),
+        );
+        let output = command.await?;
+        let step = Step {
+            command: program,
+            args,
+            operation: output.operation,
+            status: output.status,
+            image: output.image.uuid().await?,
+            ended_at: rfc_3339(SystemTime::now()),
+        };
+        session.apply(Entry::Step(step.clone()));
+        session.record(Entry::Step(step)).await?;
+        Ok(output)
+    }
+}
+
+impl<'a> IntoFuture for SessionCommand<'a> {
+    type Output = Result<Output, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for SessionCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.command.fmt(f)
+    }
+}

@@ -1,0 +1,205 @@
+//! The files of sessions: one entry in each line, which is never changed.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::step::{Settings, Step};
+use crate::{
+    Error, ImageRef,
+    config::{Directories, Environment},
+};
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// The first line of a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    version: u32,
+    /// The identity of the backend that has the images.
+    backend: String,
+    pub(super) image: ImageRef,
+    pub(super) settings: Settings,
+}
+
+/// A further line of a file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Entry {
+    Step(Step),
+    Rollback { count: usize },
+    Settings(Settings),
+}
+
+impl Header {
+    pub(super) fn new(backend: String, image: ImageRef, settings: Settings) -> Self {
+        Self {
+            version: VERSION,
+            backend,
+            image,
+            settings,
+        }
+    }
+}
+
+/// The open file of a session, which is locked until the last clone is dropped.
+#[derive(Clone)]
+pub(super) struct SessionFile {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+impl SessionFile {
+    /// Creates the file of a session with all entries. May block.
+    pub(super) fn create(name: &Path, header: &Header, entries: &[Entry]) -> Result<Self, Error> {
+        let path = path_of(name)?;
+        if let Some(directory) = path.parent().filter(|path| !path.as_os_str().is_empty()) {
+            create_directory(directory).map_err(Error::io(directory))?;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::InvalidArgument(format!(
+                "the session {} exists; open it with `Client::session`, or choose another name",
+                path.display()
+            )),
+            _ => Error::io(&path)(error),
+        })?;
+        let mut lines = line(header);
+        for entry in entries {
+            lines.extend(line(entry));
+        }
+        let created = Self {
+            path,
+            file: Arc::new(file),
+        };
+        let written = created.lock().and_then(|()| created.write(&lines));
+        if written.is_err() {
+            // A file without all of its entries would be another session.
+            let _ = std::fs::remove_file(&created.path);
+        }
+        written.map(|()| created)
+    }
+
+    /// Opens the file of a session of this backend. May block.
+    pub(super) fn open(name: &Path, backend: &str) -> Result<(Self, Header, Vec<Entry>), Error> {
+        let path = path_of(name)?;
+        let file = OpenOptions::new().read(true).append(true).open(&path);
+        let file = file.map_err(Error::io(&path))?;
+        let opened = Self {
+            path,
+            file: Arc::new(file),
+        };
+        opened.lock()?;
+        let mut text = Vec::new();
+        let read = (&*opened.file).read_to_end(&mut text);
+        read.map_err(Error::io(&opened.path))?;
+        // A line without an end is one that was being written when the process was killed.
+        let complete = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        if complete < text.len() {
+            let shortened = opened.file.set_len(complete as u64);
+            shortened.map_err(Error::io(&opened.path))?;
+            text.truncate(complete);
+        }
+        let mut lines = text
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        let header: Header = opened.parse(lines.next().unwrap_or_default())?;
+        if header.version != VERSION {
+            return Err(Error::InvalidArgument(format!(
+                "{} has version {} of the format, and this release knows version {VERSION}; use a newer release",
+                opened.path.display(),
+                header.version
+            )));
+        }
+        if header.backend != backend {
+            return Err(Error::InvalidArgument(format!(
+                "the session {} belongs to the backend {}, and the client uses {backend}",
+                opened.path.display(),
+                header.backend
+            )));
+        }
+        let entries = lines
+            .map(|line| opened.parse(line))
+            .collect::<Result<_, _>>()?;
+        Ok((opened, header, entries))
+    }
+
+    /// Adds entries. May block.
+    pub(super) fn append(&self, entries: &[Entry]) -> Result<(), Error> {
+        self.write(&entries.iter().flat_map(line).collect::<Vec<u8>>())
+    }
+
+    fn write(&self, lines: &[u8]) -> Result<(), Error> {
+        let written = (&*self.file)
+            .write_all(lines)
+            .and_then(|()| self.file.sync_data());
+        written.map_err(Error::io(&self.path))
+    }
+
+    fn lock(&self) -> Result<(), Error> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(Error::InvalidArgument(format!(
+                "the session {} is in use by another handle or process; end that one first",
+                self.path.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(Error::io(&self.path)(error)),
+        }
+    }
+
+    fn parse<'a, T: Deserialize<'a>>(&self, line: &'a [u8]) -> Result<T, Error> {
+        serde_json::from_slice(line).map_err(|error| {
+            let invalid = io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it is not the file of a session ({error})"),
+            );
+            Error::io(&self.path)(invalid)
+        })
+    }
+}
+
+/// An entry as a line.
+fn line(entry: &impl Serialize) -> Vec<u8> {
+    // Types with text keys alone can always be written.
+    let mut line = serde_json::to_vec(entry).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// The path of a session's file.
+fn path_of(name: &Path) -> Result<PathBuf, Error> {
+    let mut parts = name.components();
+    let is_name = matches!(
+        (parts.next(), parts.next()),
+        (Some(Component::Normal(_)), None)
+    ) && !name.as_os_str().to_string_lossy().ends_with('/');
+    if !is_name {
+        return Ok(name.to_owned());
+    }
+    let directories = Directories::find(&Environment::of_process());
+    let directories = directories.map_err(|error| Error::InvalidArgument(error.to_string()))?;
+    let mut file = name.as_os_str().to_owned();
+    file.push(".jsonl");
+    Ok(directories.state.join("sessions").join(file))
+}
+
+/// Creates a directory with mode 0700.
+fn create_directory(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}

@@ -1,0 +1,285 @@
+//! Sending directories.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
+
+use crate::{
+    Client, Error,
+    sync::{Excludes, SyncHost, sync},
+    types,
+};
+
+pub use crate::sync::SkippedPath;
+
+/// Number of contents that the backend is asked for at once.
+const CONCURRENT_LOOKUPS: usize = 16;
+
+/// The sending of a directory. Awaiting it sends the files that the backend lacks.
+#[must_use = "a directory is sent when this is awaited"]
+pub struct UploadDir {
+    client: Client,
+    path: PathBuf,
+    exclude: Excludes,
+    progress: Option<Progress>,
+}
+
+type Progress = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Client {
+    /// Sends a directory, or a file, for commands to place in their sandboxes with
+    /// [`Command::tree`](super::Command::tree).
+    ///
+    /// Regular files are sent with their permission to execute. Symbolic links and empty
+    /// directories are not, nor is what `.gitignore` files exclude. Contents that the backend has
+    /// are not sent again.
+    ///
+    /// Unlike the tool `rsync`, it also sends files that hold credentials: exclude them, or choose
+    /// a directory without any.
+    ///
+    /// ```no_run
+    /// # async fn example(client: contree::Client) -> Result<(), contree::Error> {
+    /// let tree = client.upload_dir("./project").exclude(["target/", "*.log"]).await?;
+    /// let base = client.image("tag:rust");
+    /// let tested = base.shell("cargo test").cwd("/src").tree("/src", &tree).await?.ok()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upload_dir(&self, path: impl AsRef<Path>) -> UploadDir {
+        UploadDir {
+            client: self.clone(),
+            path: path.as_ref().to_owned(),
+            exclude: Excludes {
+                patterns: Vec::new(),
+                gitignore: true,
+            },
+            progress: None,
+        }
+    }
+}
+
+impl UploadDir {
+    /// Excludes files by patterns in the syntax of `.gitignore`.
+    pub fn exclude<I>(mut self, patterns: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let patterns = patterns.into_iter().map(Into::into);
+        self.exclude.patterns.extend(patterns);
+        self
+    }
+
+    /// Sets whether the `.gitignore` files at and below the directory count. They do by default.
+    pub fn gitignore(mut self, counts: bool) -> Self {
+        self.exclude.gitignore = counts;
+        self
+    }
+
+    /// Calls a function with each message about the progress.
+    pub fn on_progress(mut self, progress: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(progress));
+        self
+    }
+
+    async fn send(self) -> Result<Tree, Error> {
+        let root = tokio::fs::canonicalize(&self.path).await;
+        let root = root.map_err(Error::io(&self.path))?;
+        let is_file = tokio::fs::metadata(&root)
+            .await
+            .map_err(Error::io(&self.path))?
+            .is_file();
+        let uploads = Uploads {
+            client: self.client.clone(),
+            progress: self.progress,
+            known: Arc::default(),
+        };
+        let synced = sync(&uploads, &self.client, &root, &self.exclude).await?;
+        let known = uploads.known();
+        let mut files = Vec::with_capacity(synced.files.len());
+        for file in synced.files {
+            let uuid = known.get(&file.sha256).and_then(|uuid| uuid.parse().ok());
+            let uuid = uuid.ok_or_else(|| {
+                Error::Protocol(format!("no upload has the SHA-256 {}", file.sha256).into())
+            })?;
+            files.push(TreeFile {
+                path: file.found.relative,
+                uuid,
+                size: u64::try_from(file.found.stamp.size).unwrap_or_default(),
+                is_executable: file.found.executable,
+            });
+        }
+        Ok(Tree {
+            is_file,
+            files: files.into(),
+            skipped: synced.skipped.named,
+            skipped_count: synced.skipped.counts.values().sum(),
+            uploaded: synced.uploaded,
+        })
+    }
+}
+
+impl IntoFuture for UploadDir {
+    type Output = Result<Tree, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+impl fmt::Debug for UploadDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UploadDir")
+            .field("path", &self.path)
+            .field("exclude", &self.exclude)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A directory that the backend stores. Clones are cheap.
+///
+/// Its files are those of the moment of sending. A backend may remove files that are not used for a
+/// long time; a run that needs one of them then fails, and the directory must be sent again.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Whether a single file was sent.
+    is_file: bool,
+    files: Arc<[TreeFile]>,
+    skipped: Vec<SkippedPath>,
+    skipped_count: u64,
+    uploaded: u64,
+}
+
+#[derive(Debug)]
+struct TreeFile {
+    /// The path below the directory.
+    path: String,
+    uuid: Uuid,
+    size: u64,
+    is_executable: bool,
+}
+
+impl Tree {
+    /// Number of files.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there are no files.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The size of all files in bytes.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    /// The paths of the files below the directory, sorted.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.path.as_str())
+    }
+
+    /// Number of contents that were sent, since the backend lacked them.
+    pub fn uploaded(&self) -> u64 {
+        self.uploaded
+    }
+
+    /// The first 20 paths that were not sent, with the reasons.
+    pub fn skipped(&self) -> &[SkippedPath] {
+        &self.skipped
+    }
+
+    /// Number of paths that were not sent.
+    pub fn skipped_count(&self) -> u64 {
+        self.skipped_count
+    }
+
+    /// The files as a request takes them. A single file goes to `path` itself, or below it if it
+    /// ends with a slash.
+    pub(super) fn files_below(
+        &self,
+        path: &str,
+    ) -> impl Iterator<Item = (String, types::InstanceFile)> {
+        let is_target = self.is_file && !path.ends_with('/');
+        let directory = path.trim_end_matches('/');
+        self.files.iter().map(move |file| {
+            let target = match is_target {
+                true => path.to_owned(),
+                false => format!("{directory}/{}", file.path),
+            };
+            let mode = if file.is_executable { "0755" } else { "0644" };
+            let uploaded = types::InstanceFile {
+                uuid: Some(file.uuid),
+                mode: Some(mode.to_owned()),
+                uid: None,
+                gid: None,
+            };
+            (target, uploaded)
+        })
+    }
+}
+
+/// The uploads of one sending.
+#[derive(Clone)]
+struct Uploads {
+    client: Client,
+    progress: Option<Progress>,
+    /// UUIDs by hash.
+    known: Arc<std::sync::Mutex<BTreeMap<String, String>>>,
+}
+
+impl Uploads {
+    fn known(&self) -> BTreeMap<String, String> {
+        let known = self.known.lock();
+        known
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    fn add(&self, uploads: BTreeMap<String, String>) {
+        let known = self.known.lock();
+        known
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .extend(uploads);
+    }
+}
+
+impl SyncHost for Uploads {
+    type Failure = Error;
+
+    fn progress(&self, message: &str) {
+        if let Some(progress) = &self.progress {
+            progress(message);
+        }
+    }
+
+    async fn known_uploads(&self, hashes: Vec<String>) -> Result<BTreeMap<String, String>, Error> {
+        let lookups = stream::iter(hashes).map(|sha256| {
+            let client = self.client.clone();
+            async move {
+                let file = client.find_file(&sha256).await?;
+                Ok::<_, Error>(file.map(|file| (sha256, file.uuid.to_string())))
+            }
+        });
+        let found: Vec<_> = lookups
+            .buffer_unordered(CONCURRENT_LOOKUPS)
+            .try_collect()
+            .await?;
+        self.add(found.into_iter().flatten().collect());
+        Ok(self.known())
+    }
+
+    async fn remember_uploads(&self, uploads: BTreeMap<String, String>) -> Result<(), Error> {
+        self.add(uploads);
+        Ok(())
+    }
+}
