@@ -42,7 +42,7 @@ impl Client {
     /// [`Error::InvalidArgument`] for a token or project that an HTTP header cannot carry;
     /// [`Error::Connection`] if the system's certificates cannot be read.
     pub fn connect(backend: Backend) -> Result<Self, Error> {
-        let http = build(&backend, Some(backend.timeouts().idle))?;
+        let http = build_http_client(&backend, Some(backend.timeouts().idle))?;
         let base = match backend.address() {
             Address::Http(_) => format!("{}/v1", backend.url()),
             Address::Unix(_) => "http://localhost/v1".to_owned(),
@@ -73,7 +73,9 @@ impl ClientState {
     /// The HTTP client for uploads, built at the first upload.
     pub(super) fn upload_client(&self, fallback: &reqwest::Client) -> reqwest::Client {
         self.uploads
-            .get_or_init(|| build(&self.backend, None).unwrap_or_else(|_| fallback.clone()))
+            .get_or_init(|| {
+                build_http_client(&self.backend, None).unwrap_or_else(|_| fallback.clone())
+            })
             .clone()
     }
 }
@@ -84,11 +86,11 @@ impl fmt::Debug for ClientState {
     }
 }
 
-fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, Error> {
+fn build_http_client(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(user_agent())
         .connect_timeout(backend.timeouts().connect)
-        .redirect(same_origin());
+        .redirect(redirects_within_origin());
     if let Some(idle) = idle {
         builder = builder.read_timeout(idle);
     }
@@ -101,11 +103,11 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
         // system's certificates: that is slow, and fails on a system without any.
         Address::Http(_) => builder
             .no_proxy()
-            .tls_backend_preconfigured(no_certificates()?),
+            .tls_backend_preconfigured(tls_without_certificates()?),
         #[cfg(unix)]
         Address::Unix(path) => builder
             .no_proxy()
-            .tls_backend_preconfigured(no_certificates()?)
+            .tls_backend_preconfigured(tls_without_certificates()?)
             // Connecting is cheap, while an idle connection to an engine in this process costs two
             // descriptors.
             .pool_max_idle_per_host(MAX_IDLE_UNIX_CONNECTIONS)
@@ -137,7 +139,7 @@ fn user_agent() -> String {
 
 /// Follows redirects within one origin only: for another origin, reqwest drops `Authorization` but
 /// not `Project`.
-fn same_origin() -> redirect::Policy {
+fn redirects_within_origin() -> redirect::Policy {
     const LIMIT: usize = 5;
     redirect::Policy::custom(|attempt| {
         let stays = attempt
@@ -160,7 +162,7 @@ fn install_provider() {
     }
 }
 
-fn no_certificates() -> Result<ClientConfig, Error> {
+fn tls_without_certificates() -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

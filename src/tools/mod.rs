@@ -30,6 +30,7 @@ mod prompts;
 mod registry_login;
 pub mod results;
 mod rsync;
+mod schema;
 mod selection;
 mod session;
 mod suggestion;
@@ -53,9 +54,10 @@ pub use local_access::{AllowedPathError, LocalAccess};
 pub use operation_status::{
     OperationSnapshot, OperationState, fingerprint, now, operation_snapshot, stop_operation,
 };
-pub(crate) use output::take_complete;
+pub(crate) use output::take_complete_characters;
 pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
+pub(crate) use schema::required_names;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};
 pub(crate) use suggestion::{brief, nearest};
@@ -63,7 +65,7 @@ pub use templates::{facts, render};
 pub use tool::{LocalFileUse, TaskSource, TaskTools, Tool, ToolHints, find_tool, unknown_tool};
 pub use watcher::{OutputStream, SilentWatcher, Watcher};
 
-use tool::{Schema, input_schema, output_schema};
+use schema::{Schema, input_schema, output_schema};
 
 /// Handlers of all tools. Stateless: a call's state is in its [`Context`].
 #[derive(Clone, Copy, Debug, Default)]
