@@ -17,6 +17,7 @@ use super::setup::Setup;
 use super::{USAGE, signals};
 use crate::tools::{
     self, Context, Handlers, Session, Tool, ToolAnswer, ToolError, ToolSelection, Watcher,
+    required_names,
 };
 
 /// Exit status if the tool fails.
@@ -210,9 +211,8 @@ fn ask_for_secrets(
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Ok(());
     }
-    let required = schema["required"].as_array().into_iter().flatten();
-    let names: Vec<&str> = required
-        .filter_map(Value::as_str)
+    let names: Vec<&str> = required_names(schema)
+        .into_iter()
         .filter(|name| schema["properties"][*name]["format"] == "password")
         .filter(|name| !arguments.contains_key(*name))
         .collect();

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::process::ProcessError;
-use crate::tools::{OutputStream, Watcher, take_complete, visible, visible_json};
+use crate::tools::{OutputStream, Watcher, take_complete_characters, visible, visible_json};
 
 /// Prints text to standard output. A closed reader is not an error.
 ///
@@ -43,11 +43,11 @@ fn print_escaped(text: &str, escape: fn(&str) -> Cow<'_, str>) -> Result<(), Pro
 /// Prints a message to standard error, after the program's name. Failures are ignored, since there
 /// is no other place to report them.
 pub(super) fn print_message(text: impl Display) {
-    say_line(format_args!("contree-mcp: {text}"));
+    print_error_line(format_args!("contree-mcp: {text}"));
 }
 
 /// Prints a line to standard error. Failures are ignored.
-pub(super) fn say_line(text: impl Display) {
+pub(super) fn print_error_line(text: impl Display) {
     let text = text.to_string();
     let shown = match std::io::stderr().is_terminal() {
         true => visible(&text),
@@ -130,7 +130,7 @@ impl ShownStream {
             return Cow::Borrowed(bytes);
         }
         self.incomplete.extend_from_slice(bytes);
-        let text = take_complete(&mut self.incomplete);
+        let text = take_complete_characters(&mut self.incomplete);
         Cow::Owned(visible(&text).into_owned().into_bytes())
     }
 
@@ -278,7 +278,7 @@ impl Watcher for TerminalOutput {
 
     fn progress(&self, message: &str) {
         if self.is_terminal {
-            say_line(message);
+            print_error_line(message);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
-use super::output::{print_message, say_line};
+use super::output::{print_error_line, print_message};
 use super::process::runtime;
 use super::setup::Setup;
 use super::{USAGE, signals};
@@ -24,7 +24,7 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
             return Ok(USAGE);
         }
     };
-    say_line(format_args!(
+    print_error_line(format_args!(
         "contree-mcp {}: backend {}",
         env!("CARGO_PKG_VERSION"),
         setup.backend()

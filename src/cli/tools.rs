@@ -11,7 +11,7 @@ use super::home_path::home_path;
 use super::output::{print, print_json, print_message};
 use super::setup::Setup;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
-use crate::tools::{Tool, find_tool};
+use crate::tools::{Tool, find_tool, required_names};
 
 /// Exit statuses of the severities. They differ from those of failures.
 const WORDING: u8 = 3;
@@ -115,12 +115,7 @@ fn changes(old: &Path, setup: &Setup) -> Result<Vec<Change>, DiffError> {
 /// The tool as `NAME PARAM PARAM [PARAM=DEFAULT] …` and its title.
 fn tool_text(tool: &Tool) -> String {
     let schema = tool.input_schema();
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required = required_names(&schema);
     let mut line = tool.name.to_owned();
     for (name, parameter) in schema["properties"].as_object().into_iter().flatten() {
         line.push_str(&match parameter.get("default") {

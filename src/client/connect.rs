@@ -9,7 +9,6 @@ use crate::{
     Error,
     api::Client,
     backend::{Address, Backend, Credentials},
-    error::Reason,
 };
 
 /// The state that all clones of a [`Client`] share.

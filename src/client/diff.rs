@@ -114,7 +114,7 @@ impl Client {
         }
         let digest = |side: Side, path: &[u8]| {
             let found = digests.get(&(side, path.to_vec())).copied();
-            found.ok_or_else(|| Error::Protocol("a file has no digest".to_owned()))
+            found.ok_or_else(|| Error::Protocol("a file has no digest".to_owned().into()))
         };
         pair_renames(&mut changes, digest)?;
         let count = changes.len();

@@ -105,7 +105,7 @@ impl FileReader {
             // The answer has a time limit of its own, but in the runtime that requested it.
             let end = Instant::now() + idle;
             let Some(received) = until(Some(end), answer.next()).await else {
-                self.retry(Error::Timeout(AnswerError::Silent(idle).to_string()))
+                self.retry(Error::Timeout(AnswerError::Silent(idle).to_string().into()))
                     .await?;
                 continue;
             };

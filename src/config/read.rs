@@ -1,6 +1,6 @@
 //! Reads the profile files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ini::{Ini, ParseOption};
 

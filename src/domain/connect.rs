@@ -58,7 +58,7 @@ impl Client {
 async fn from_settings(flags: &Flags) -> Result<Client, Error> {
     let invalid = |error: &dyn fmt::Display| Error::InvalidArgument(error.to_string());
     let environment = Environment::of_process();
-    environment.check_text().map_err(|error| invalid(&error))?;
+    environment.check().map_err(|error| invalid(&error))?;
     #[cfg(not(feature = "profiles"))]
     if environment.get("CONTREE_PROFILE").is_some() {
         return Err(Error::InvalidArgument(

@@ -20,9 +20,9 @@ const USE_RENEWAL_MS: i64 = 60_000;
 pub(crate) struct CachedContent {
     pub(crate) body: Vec<u8>,
     /// Size of the whole file in bytes.
-    pub(crate) whole: u64,
+    pub(crate) file_size: u64,
     /// Whether the entry's time of use should be renewed.
-    pub(crate) stale: bool,
+    pub(crate) needs_renewal: bool,
 }
 
 /// Finds the entry under a key.
@@ -37,8 +37,8 @@ pub(crate) fn find(
     .query_row([backend, key], |row| {
         Ok(CachedContent {
             body: row.get(0)?,
-            whole: row.get(1)?,
-            stale: row.get::<_, i64>(2)? < now() - USE_RENEWAL_MS,
+            file_size: row.get(1)?,
+            needs_renewal: row.get::<_, i64>(2)? < now() - USE_RENEWAL_MS,
         })
     })
     .optional()?)
@@ -69,9 +69,9 @@ pub(crate) fn insert(
     backend: &str,
     key: &str,
     body: &[u8],
-    whole: u64,
+    file_size: u64,
 ) -> Result<(), DbError> {
-    insert_within(c, backend, key, body, whole, MAX_TOTAL_BYTES)
+    insert_within(c, backend, key, body, file_size, MAX_TOTAL_BYTES)
 }
 
 fn insert_within(
@@ -79,7 +79,7 @@ fn insert_within(
     backend: &str,
     key: &str,
     body: &[u8],
-    whole: u64,
+    file_size: u64,
     max_total: i64,
 ) -> Result<(), DbError> {
     let size = i64::try_from(body.len() + key.len()).unwrap_or(i64::MAX / 2) + ENTRY_OVERHEAD;
@@ -89,7 +89,7 @@ fn insert_within(
     }
     c.execute(
         "INSERT OR REPLACE INTO contents (backend, key, body, whole, size, used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![backend, key, body, whole, size, now()],
+        params![backend, key, body, file_size, size, now()],
     )?;
     c.execute(
         "DELETE FROM contents WHERE rowid IN (

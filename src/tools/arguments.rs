@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::ToolError;
 use super::argument_problem::{ArgumentProblem, ArgumentProblems};
 use super::error_details::ErrorDetails;
+use super::schema::required_names;
 use super::suggestion::{brief, nearest};
 
 /// Arguments of a call.
@@ -39,12 +40,7 @@ pub(super) fn normalise(
     sent: Arguments,
 ) -> Result<Arguments, ToolError> {
     let empty = Map::new();
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required = required_names(schema);
     let properties = schema["properties"].as_object().unwrap_or(&empty);
     let mut accepted = Arguments::new();
     let mut problems = Vec::new();

@@ -64,6 +64,30 @@ pub enum ToolError {
     Internal(ErrorDetails),
 }
 
+/// The details of an error. They are mutable if the reference to the error is.
+macro_rules! details_of {
+    ($error:expr) => {
+        match $error {
+            Self::InvalidArgument(details)
+            | Self::NotFound(details)
+            | Self::Refused(details)
+            | Self::Declined(details)
+            | Self::LocalFile(details)
+            | Self::Registry(details)
+            | Self::NoBackend(details)
+            | Self::Unreachable(details)
+            | Self::BackendFailed(details)
+            | Self::Unconfirmed(details)
+            | Self::BackendRefused(details)
+            | Self::OperationFailed(details)
+            | Self::StillRunning(details)
+            | Self::Cancelled(details)
+            | Self::Store(details)
+            | Self::Internal(details) => details,
+        }
+    };
+}
+
 impl ToolError {
     /// Creates an error for invalid arguments.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
@@ -209,45 +233,11 @@ impl ToolError {
     /// Returns the message, hint and cause.
     #[must_use]
     pub fn details(&self) -> &ErrorDetails {
-        match self {
-            Self::InvalidArgument(details)
-            | Self::NotFound(details)
-            | Self::Refused(details)
-            | Self::Declined(details)
-            | Self::LocalFile(details)
-            | Self::Registry(details)
-            | Self::NoBackend(details)
-            | Self::Unreachable(details)
-            | Self::BackendFailed(details)
-            | Self::Unconfirmed(details)
-            | Self::BackendRefused(details)
-            | Self::OperationFailed(details)
-            | Self::StillRunning(details)
-            | Self::Cancelled(details)
-            | Self::Store(details)
-            | Self::Internal(details) => details,
-        }
+        details_of!(self)
     }
 
     fn details_mut(&mut self) -> &mut ErrorDetails {
-        match self {
-            Self::InvalidArgument(details)
-            | Self::NotFound(details)
-            | Self::Refused(details)
-            | Self::Declined(details)
-            | Self::LocalFile(details)
-            | Self::Registry(details)
-            | Self::NoBackend(details)
-            | Self::Unreachable(details)
-            | Self::BackendFailed(details)
-            | Self::Unconfirmed(details)
-            | Self::BackendRefused(details)
-            | Self::OperationFailed(details)
-            | Self::StillRunning(details)
-            | Self::Cancelled(details)
-            | Self::Store(details)
-            | Self::Internal(details) => details,
-        }
+        details_of!(self)
     }
 }
 

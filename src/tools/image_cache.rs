@@ -48,7 +48,7 @@ impl<'a> ImageCache<'a> {
                 tracing::warn!("cannot read the cache of image contents: {error}");
                 None
             })?;
-        if found.stale {
+        if found.needs_renewal {
             let touched = store.write(move |c| contents::touch(c, &backend_again, &key_again));
             drop(touched.await);
         }
@@ -134,8 +134,8 @@ pub(super) async fn read(
         if let Some(found) = cache.find(&range_key).await {
             return Ok(FileRange {
                 bytes: found.body,
-                offset: offset.min(found.whole),
-                size: found.whole,
+                offset: offset.min(found.file_size),
+                size: found.file_size,
             });
         }
         let (range, whole_file) = fetch(client, image, path, offset, limit).await?;

@@ -32,6 +32,7 @@ mod registry_login;
 pub mod results;
 mod rsync;
 mod saved_file;
+mod schema;
 mod selection;
 mod session;
 mod suggestion;
@@ -55,8 +56,9 @@ pub use local_access::{AllowedPathError, LocalAccess};
 pub use operation_status::{
     OperationSnapshot, OperationState, fingerprint, now, operation_snapshot, stop_operation,
 };
-pub(crate) use output::take_complete;
+pub(crate) use output::take_complete_characters;
 pub use prompts::unknown_prompt;
+pub(crate) use schema::required_names;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};
 pub(crate) use suggestion::{brief, nearest};
@@ -64,7 +66,7 @@ pub use templates::{facts, render};
 pub use tool::{LocalFileUse, TaskSource, TaskTools, Tool, ToolHints, find_tool, unknown_tool};
 pub use watcher::{OutputStream, SilentWatcher, Watcher};
 
-use tool::{Schema, input_schema, output_schema};
+use schema::{Schema, input_schema, output_schema};
 
 /// Handlers of all tools. Stateless: a call's state is in its [`Context`].
 #[derive(Clone, Copy, Debug, Default)]

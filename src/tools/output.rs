@@ -50,7 +50,7 @@ pub(super) fn boundary(bytes: &[u8], end: usize) -> usize {
 }
 
 /// Takes all complete characters. An incomplete one at the end stays; invalid UTF-8 is replaced.
-pub(crate) fn take_complete(waiting: &mut Vec<u8>) -> String {
+pub(crate) fn take_complete_characters(waiting: &mut Vec<u8>) -> String {
     let incomplete = match std::str::from_utf8(waiting) {
         Ok(_) => 0,
         Err(_) => {
@@ -113,7 +113,7 @@ mod tests {
         let text = "aä€𝄞z";
         for byte in text.bytes() {
             waiting.push(byte);
-            all.push_str(&take_complete(&mut waiting));
+            all.push_str(&take_complete_characters(&mut waiting));
         }
         assert_eq!(all, text);
         assert!(waiting.is_empty());
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn invalid_utf8_is_not_held_back() {
         let mut waiting = b"a\xff\xfe\xfd\xfcb".to_vec();
-        let text = take_complete(&mut waiting);
+        let text = take_complete_characters(&mut waiting);
         assert!(
             text.starts_with("a\u{fffd}") && text.ends_with('b'),
             "{text:?}"

@@ -53,8 +53,8 @@ pub struct Session {
     /// Bytes of output that the runs of this process shall show.
     output_limits: Mutex<OutputLimits>,
     store: Store,
-    local: LocalAccess,
-    registries: HttpClients,
+    local_access: LocalAccess,
+    registry_clients: HttpClients,
     desktop: bool,
 }
 
@@ -91,8 +91,8 @@ impl Session {
             unattended: Mutex::default(),
             output_limits: Mutex::default(),
             store: Store::in_memory(),
-            local: LocalAccess::everything(),
-            registries: HttpClients::default(),
+            local_access: LocalAccess::everything(),
+            registry_clients: HttpClients::default(),
             desktop: false,
         }
     }
@@ -110,7 +110,10 @@ impl Session {
     /// Restricts which local files tools may access. The default is everything but credentials.
     #[must_use]
     pub fn with_local_access(self, local: LocalAccess) -> Self {
-        Self { local, ..self }
+        Self {
+            local_access: local,
+            ..self
+        }
     }
 
     /// Sets whether the user sits at this machine, so that a browser can be opened here.
@@ -126,12 +129,12 @@ impl Session {
 
     /// Returns the rules for access to local files.
     pub(crate) fn local_access(&self) -> &LocalAccess {
-        &self.local
+        &self.local_access
     }
 
     /// Returns the HTTP client for registries.
     pub(crate) fn registry_clients(&self) -> &HttpClients {
-        &self.registries
+        &self.registry_clients
     }
 
     /// Reports whether a browser can be opened on this machine.

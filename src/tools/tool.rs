@@ -1,18 +1,12 @@
 //! Definition of a tool: name, texts, hints and schemas.
 
-use std::sync::LazyLock;
-
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::arguments::{ArgumentRules, Arguments, normalise};
+use super::schema::Schema;
 use super::suggestion::{brief, nearest};
 use super::{TOOLS, ToolError};
-
-/// A schema that is built at first use.
-pub(super) type Schema = LazyLock<Value>;
 
 /// A tool.
 #[derive(Debug)]
@@ -173,69 +167,10 @@ pub fn unknown_tool(name: &str) -> ToolError {
     }
 }
 
-/// Parses a schema that the build wrote.
-pub(super) fn input_schema(text: &str) -> Value {
-    #[expect(clippy::expect_used, reason = "the build serialised it")]
-    serde_json::from_str(text).expect("the build writes schemas as JSON")
-}
-
-/// Builds the self-contained schema of a result. Results omit null fields, so nothing in it is
-/// nullable.
-pub(super) fn output_schema<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12()
-        .for_serialize()
-        .with(|settings| {
-            settings.inline_subschemas = true;
-            settings.meta_schema = None;
-        });
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value();
-    if let Some(root) = schema.as_object_mut() {
-        root.remove("title");
-        root.remove("description");
-    }
-    make_portable(&mut schema);
-    schema
-}
-
-/// Removes what some clients reject: null among the types, and formats. Those of numbers are
-/// unknown to JSON Schema, and a client that checks results then drops the whole schema.
-fn make_portable(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            // A property of that name is an object, and no text.
-            if fields.get("format").is_some_and(Value::is_string) {
-                fields.remove("format");
-            }
-            if let Some(Value::Array(types)) = fields.get_mut("type") {
-                types.retain(|kind| kind != "null");
-                if let [only] = types.as_slice() {
-                    let only = only.clone();
-                    fields.insert("type".to_owned(), only);
-                }
-            }
-            if let Some(Value::Array(branches)) = fields.get_mut("anyOf") {
-                branches.retain(|branch| branch["type"] != "null");
-                if let [Value::Object(only)] = branches.as_slice() {
-                    let only = only.clone();
-                    fields.remove("anyOf");
-                    for (key, value) in only {
-                        fields.entry(key).or_insert(value);
-                    }
-                }
-            }
-            fields.values_mut().for_each(make_portable);
-        }
-        Value::Array(items) => items.iter_mut().for_each(make_portable),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::required_names;
 
     /// Older versions of the TypeScript SDK refuse a schema with a format such as `int64`.
     #[test]
@@ -285,8 +220,7 @@ mod tests {
                 "{} never returns {}",
                 tool.name, task.id
             );
-            let required = tool.output_schema["required"].as_array();
-            let always = required.is_some_and(|names| names.iter().any(|name| name == task.id));
+            let always = required_names(&tool.output_schema).contains(&task.id);
             assert!(!always, "{} always returns {}", tool.name, task.id);
         }
     }

@@ -1,7 +1,7 @@
 //! `contree-mcp call`, `tools` and `doctor`: arguments, streams and exit statuses of the program.
 
 use std::io::{Read, Write};
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::stub::{IMAGE, Stub};
@@ -38,6 +38,28 @@ impl CloudSetup {
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    /// Starts `contree-mcp call`, whose output the caller reads.
+    fn spawn_call(&self, arguments: &[&str]) -> Child {
+        self.home
+            .command_for(&self.url)
+            .arg("call")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts `contree-mcp call`, and returns once its operation runs.
+    fn spawn_running_call(&self, arguments: &[&str]) -> Child {
+        let child = self.spawn_call(arguments);
+        let until = Instant::now() + Duration::from_secs(30);
+        while !self.stub.statuses().contains_key("EXECUTING") && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child
     }
 
     fn call_ok(&self, arguments: &[&str]) -> Value {
@@ -435,22 +457,7 @@ mod raw {
     #[test]
     fn output_arrives_while_the_command_runs() {
         let cloud = CloudSetup::new();
-        let mut child = cloud
-            .home
-            .command_for(&cloud.url)
-            .args(["call", "--raw", "run", "image=tag:base", "command=sleep"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = [0; 7];
-        child
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut first)
-            .unwrap();
-        assert_eq!(&first, b"line 0\n");
+        let child = endless(&cloud);
         signal(child.id(), "INT");
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
@@ -458,22 +465,12 @@ mod raw {
     }
 
     /// Starts a command that writes without end, and returns once it writes.
-    fn endless(cloud: &CloudSetup) -> std::process::Child {
-        let mut child = cloud
-            .home
-            .command_for(&cloud.url)
-            .args(["call", "--raw", "run", "image=tag:base", "command=sleep"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn endless(cloud: &CloudSetup) -> Child {
+        let mut child = cloud.spawn_call(&["--raw", "run", "image=tag:base", "command=sleep"]);
         let mut first = [0; 7];
-        child
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut first)
-            .unwrap();
+        let stdout = child.stdout.as_mut().unwrap();
+        stdout.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"line 0\n");
         child
     }
 
@@ -491,18 +488,7 @@ mod raw {
     #[test]
     fn a_signal_ends_a_call_without_polling() {
         let cloud = CloudSetup::new();
-        let child = cloud
-            .home
-            .command_for(&cloud.url)
-            .args(["call", "run", "image=tag:base", "command=linger"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let until = Instant::now() + Duration::from_secs(30);
-        while cloud.stub.statuses().is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let child = cloud.spawn_running_call(&["run", "image=tag:base", "command=linger"]);
         signal(child.id(), "TERM");
         let output = child.wait_with_output().unwrap();
         let said = stderr(&output);
@@ -565,18 +551,7 @@ mod raw {
     #[test]
     fn an_interrupt_cancels_and_waits() {
         let cloud = CloudSetup::new();
-        let child = cloud
-            .home
-            .command_for(&cloud.url)
-            .args(["call", "run", "image=tag:base", "command=sleep"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let until = Instant::now() + Duration::from_secs(30);
-        while cloud.stub.statuses().is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let child = cloud.spawn_running_call(&["run", "image=tag:base", "command=sleep"]);
         signal(child.id(), "INT");
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -587,21 +562,10 @@ mod raw {
     #[test]
     fn a_run_that_somebody_else_cancelled_is_no_success() {
         let cloud = CloudSetup::new();
-        for (arguments, status) in [(&[][..], 3), (&["--raw"][..], 125)] {
-            let child = cloud
-                .home
-                .command_for(&cloud.url)
-                .arg("call")
-                .args(arguments)
-                .args(["run", "image=tag:base", "command=sleep"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let until = Instant::now() + Duration::from_secs(30);
-            while !cloud.stub.statuses().contains_key("EXECUTING") && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(10));
-            }
+        for (option, status) in [(None, 3), (Some("--raw"), 125)] {
+            let mut arguments: Vec<&str> = option.into_iter().collect();
+            arguments.extend(["run", "image=tag:base", "command=sleep"]);
+            let child = cloud.spawn_running_call(&arguments);
             cloud.stub.cancel_all();
             let output = child.wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));

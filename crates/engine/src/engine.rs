@@ -23,8 +23,8 @@ use crate::image::view_cache::ViewCache;
 use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
 use crate::operation::running::RunningOperation;
-use crate::operation::unrecorded::UnrecordedEndings;
-use crate::reserve::{GivenReserve, Reserve, ReserveUse};
+use crate::operation::unrecorded_endings::UnrecordedEndings;
+use crate::reserve::{ReleasedReserve, Reserve, ReserveUse};
 use crate::rows::files::StoredFile;
 use crate::rows::{Rows, clock, layers};
 use crate::shared_memory::SharedMemory;
@@ -71,9 +71,9 @@ pub(crate) struct Engine {
     /// Cancelled when the engine stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    /// The part of the reserve that was given up to open the database. It is made again last, when
+    /// The part of the reserve that was released to open the database. It is made again last, when
     /// the database is closed.
-    _reserve: Option<GivenReserve>,
+    _reserve: Option<ReleasedReserve>,
 }
 
 impl Engine {
@@ -90,10 +90,10 @@ impl Engine {
         if !reserve.is_disk_full() {
             return Err(error);
         }
-        let given = reserve.give_up(ReserveUse::Open);
+        let released = reserve.release(ReserveUse::Open);
         match Self::try_open(config) {
             Ok(engine) => Ok(Self {
-                _reserve: Some(given),
+                _reserve: Some(released),
                 ..engine
             }),
             // On a full disk, SQLite has several errors for the same cause.
@@ -156,11 +156,11 @@ impl Engine {
 
     /// Gives up the reserve for deleting records and files, if the disk is full. The result makes
     /// it again.
-    pub(crate) fn give_up_reserve(&self) -> Option<GivenReserve> {
+    pub(crate) fn release_reserve(&self) -> Option<ReleasedReserve> {
         let reserve = Reserve::of(self.store.root());
         reserve
             .is_disk_full()
-            .then(|| reserve.give_up(ReserveUse::Upkeep))
+            .then(|| reserve.release(ReserveUse::Upkeep))
     }
 
     /// Has a file synced together with the records that follow.

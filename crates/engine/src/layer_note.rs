@@ -105,8 +105,7 @@ impl NotedTag {
 impl LayerNote {
     /// The note as a line, without its end.
     pub(crate) fn line(&self) -> Vec<u8> {
-        // Texts and numbers can always be written. An empty line would be skipped.
-        serde_json::to_vec(self).unwrap_or_default()
+        serde_json::to_vec(self).expect("texts, numbers and maps of texts are valid JSON")
     }
 
     /// Reads the lines of a description. A line that cannot be read is skipped.

@@ -1,8 +1,8 @@
 //! Disk space that is set aside for the ways out of a full disk.
 //!
 //! SQLite needs two small files to open a database, and space in its log to delete rows. So the
-//! data directory has files without content in `reserve/`. An engine gives up the small ones if it
-//! cannot open the database without them, and pruning gives up all of them.
+//! data directory has files without content in `reserve/`. An engine removes the small ones if it
+//! cannot open the database without their space, and pruning removes all of them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -71,16 +71,16 @@ impl Reserve {
         self.is_below(MIN_FREE, MIN_INODES)
     }
 
-    /// Gives up the files for a use. They are made again when the result is dropped.
-    pub(crate) fn give_up(self, given_for: ReserveUse) -> GivenReserve {
+    /// Removes the files for a use. They are made again when the result is dropped.
+    pub(crate) fn release(self, needed_for: ReserveUse) -> ReleasedReserve {
         let files = FILES
             .into_iter()
             .filter(|(name, _, used_for)| {
-                *used_for == given_for && fs::remove_file(self.directory.join(name)).is_ok()
+                *used_for == needed_for && fs::remove_file(self.directory.join(name)).is_ok()
             })
             .map(|(name, size, _)| (name, size))
             .collect();
-        GivenReserve {
+        ReleasedReserve {
             reserve: self,
             files,
         }
@@ -128,14 +128,14 @@ fn make_file(path: &Path, size: u64) -> io::Result<()> {
     Ok(fallocate(&file, FallocateFlags::empty(), 0, size)?)
 }
 
-/// Files of the reserve that were given up. Dropping this makes them again, if there is space.
+/// Files of the reserve that were removed. Dropping this makes them again, if there is space.
 #[derive(Debug)]
-pub(crate) struct GivenReserve {
+pub(crate) struct ReleasedReserve {
     reserve: Reserve,
     files: Vec<(&'static str, u64)>,
 }
 
-impl Drop for GivenReserve {
+impl Drop for ReleasedReserve {
     fn drop(&mut self) {
         for (name, size) in &self.files {
             self.reserve.make(name, *size);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_reserve_is_given_up_and_made_again() {
+    fn a_part_of_the_reserve_is_released_and_made_again() {
         use std::os::unix::fs::MetadataExt as _;
         let root = tempfile::tempdir().unwrap();
         let reserve = || Reserve::of(root.path());
@@ -171,12 +171,12 @@ mod tests {
             let metadata = fs::metadata(root.path().join("reserve").join(name)).unwrap();
             assert!(metadata.blocks() * 512 >= size, "{name}");
         }
-        let given = reserve().give_up(ReserveUse::Open);
+        let released = reserve().release(ReserveUse::Open);
         assert_eq!(
             names(root.path()),
             ["upkeep-1", "upkeep-2", "upkeep-3", "upkeep-4"]
         );
-        drop(given);
+        drop(released);
         assert_eq!(names(root.path()).len(), FILES.len());
     }
 }

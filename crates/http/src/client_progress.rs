@@ -23,12 +23,12 @@ const PROGRESS_BYTES: usize = 16 * 1024;
 )]
 pub struct BodyStalled(Duration);
 
-/// The times since when a server waits for one client.
-pub(crate) struct ClientClock(Mutex<Waits>);
+/// Measures how long a server has waited for one client.
+pub(crate) struct ClientClock(Mutex<WaitStarts>);
 
-/// The things that a server waits for, each since a time.
+/// When the current wait for each thing began. `None` while the server does not wait for it.
 #[derive(Clone, Copy, Default)]
-struct Waits {
+struct WaitStarts {
     /// The head of the next request.
     head: Option<Instant>,
     /// More of a request's body.
@@ -47,7 +47,7 @@ impl ClientClock {
 
     /// How long the server has waited for the client. `None` if the client waits for the server.
     pub(crate) fn stalled_for(&self) -> Option<Duration> {
-        let Waits { head, body, write } = *self.waits();
+        let WaitStarts { head, body, write } = *self.waits();
         let since = [head, body, write].into_iter().flatten().min()?;
         Some(since.elapsed())
     }
@@ -57,7 +57,7 @@ impl ClientClock {
         self.waits().head = None;
     }
 
-    fn waits(&self) -> MutexGuard<'_, Waits> {
+    fn waits(&self) -> MutexGuard<'_, WaitStarts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,9 +3,8 @@
 //! It bounds the number of connections and closes silent and stalled ones, so that no client can
 //! exhaust this process's descriptors or block others. At shutdown it lets open responses finish.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,57 +18,26 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 
 use crate::client_progress::{ClientClock, RequestBody, ResponseBody, WatchedStream};
+use crate::open_connections::OpenConnections;
+pub use crate::open_connections::Peer;
 
-/// How long a connection waits for its permit while idle connections are asked to close.
-const PERMIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a client may take to send the head of a request. Idle connections close after the same
 /// time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a client may keep the server waiting while others wait for a connection. It loses its
-/// connection after that.
-const STALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the server looks for stalled clients while it has no free connection.
-const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a rejected client may take to read the 503 response.
 const REJECTION_TIMEOUT: Duration = Duration::from_millis(100);
 /// The most clients that read at once that they have too many connections. Further ones are
 /// disconnected without a response.
 const MAX_REJECTIONS: usize = 16;
-/// The bits of an IPv6 address that tell peers apart. One peer often has all addresses of such a
-/// network.
-const IPV6_PEER_MASK: u128 = !(u64::MAX as u128);
 
 /// The local address that a connection was made to, or `None` for a Unix socket. Every request has
 /// it as an extension.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub Option<IpAddr>);
-
-/// The other side of a connection, which gets only a share of all connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// A user of this machine, by user id, on a Unix socket.
-    User(u32),
-    /// An IPv4 address, or the network of an IPv6 address.
-    Address(IpAddr),
-}
-
-impl Peer {
-    /// The peer with an IP address.
-    #[must_use]
-    pub fn at(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) if !address.is_loopback() => {
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_PEER_MASK))
-            }
-            address => address,
-        })
-    }
-}
 
 /// Bounds of a server's connections.
 #[derive(Clone, Copy, Debug)]
@@ -134,145 +102,13 @@ impl AcceptedStream for tokio::net::UnixStream {
     }
 }
 
-/// The open connections. Each has a permit.
-struct OpenConnections {
-    permits: Arc<Semaphore>,
-    max_per_peer: Option<usize>,
-    tasks: JoinSet<()>,
-    clients: HashMap<Id, Client>,
-    /// Number of open connections of each peer.
-    peers: HashMap<Peer, usize>,
-}
-
-/// The client of an open connection.
-struct Client {
-    peer: Option<Peer>,
-    clock: Arc<ClientClock>,
-    connection: AbortHandle,
-    /// Closes the connection after its current response, or at once if it is idle.
-    closing: CancellationToken,
-}
-
-impl OpenConnections {
-    fn new(bounds: &ConnectionBounds) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(bounds.max_connections)),
-            max_per_peer: bounds.max_per_peer,
-            tasks: JoinSet::new(),
-            clients: HashMap::new(),
-            peers: HashMap::new(),
-        }
-    }
-
-    /// Waits for the end of a connection. `None` if there is none.
-    async fn next_end(&mut self) -> Option<()> {
-        let id = match self.tasks.join_next_with_id().await? {
-            Ok((id, ())) => id,
-            Err(error) => error.id(),
-        };
-        let peer = self.clients.remove(&id).and_then(|client| client.peer);
-        if let Some(peer) = peer
-            && let Some(count) = self.peers.get_mut(&peer)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.peers.remove(&peer);
-            }
-        }
-        Some(())
-    }
-
-    /// Returns whether a peer has its share of connections. Its idle connections are then asked to
-    /// close, and its stalled ones are closed, so that it can connect again soon.
-    fn has_share(&self, peer: Option<Peer>) -> bool {
-        let (Some(peer), Some(share)) = (peer, self.max_per_peer) else {
-            return false;
-        };
-        if self.peers.get(&peer).is_none_or(|count| *count < share) {
-            return false;
-        }
-        self.close_idle(Some(peer));
-        self.close_stalled(Some(peer));
-        true
-    }
-
-    /// Returns a permit, for which idle and stalled connections are closed if none is free. `None`
-    /// if every client is busy.
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Some(permit);
-        }
-        self.close_idle(None);
-        let closing = async {
-            loop {
-                let permit = Arc::clone(&self.permits).acquire_owned();
-                if let Ok(permit) = tokio::time::timeout(STALL_CHECK_INTERVAL, permit).await {
-                    return permit.ok();
-                }
-                self.close_stalled(None);
-            }
-        };
-        tokio::time::timeout(PERMIT_TIMEOUT, closing)
-            .await
-            .ok()
-            .flatten()
-    }
-
-    /// The clients of a peer, or all clients.
-    fn clients_of(&self, peer: Option<Peer>) -> impl Iterator<Item = &Client> {
-        let all = self.clients.values();
-        all.filter(move |client| peer.is_none() || client.peer == peer)
-    }
-
-    /// Asks the idle connections of a peer, or all idle ones, to close.
-    fn close_idle(&self, peer: Option<Peer>) {
-        for client in self.clients_of(peer) {
-            client.closing.cancel();
-        }
-    }
-
-    /// Closes the connections whose clients have kept the server waiting for [`STALL_TIMEOUT`]:
-    /// those of a peer, or all of them.
-    fn close_stalled(&self, peer: Option<Peer>) {
-        let stalled = self.clients_of(peer).filter(|client| {
-            let stalled = client.clock.stalled_for();
-            stalled.is_some_and(|stalled| stalled >= STALL_TIMEOUT)
-        });
-        let mut closed = 0;
-        for client in stalled {
-            client.connection.abort();
-            closed += 1;
-        }
-        if closed > 0 {
-            tracing::debug!(closed, "closed stalled connections, since others wait");
-        }
-    }
-
-    fn spawn<S: AcceptedStream>(&mut self, connection: Connection<S>, router: Router) {
-        let (peer, clock) = (connection.stream.peer(), Arc::clone(&connection.clock));
-        let closing = connection.closing.clone();
-        let connection = self.tasks.spawn(connection.serve(router));
-        if let Some(peer) = peer {
-            *self.peers.entry(peer).or_default() += 1;
-        }
-        let id = connection.id();
-        let client = Client {
-            peer,
-            clock,
-            connection,
-            closing,
-        };
-        self.clients.insert(id, client);
-    }
-}
-
 /// Serves `router` until `shutdown.stop`. Returns when no connection is left.
 pub async fn serve<L>(mut listener: L, router: Router, bounds: ConnectionBounds, shutdown: Shutdown)
 where
     L: Listener,
     L::Io: AcceptedStream,
 {
-    let mut open = OpenConnections::new(&bounds);
+    let mut open = OpenConnections::new(bounds.max_connections, bounds.max_per_peer);
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     loop {
         let stream = tokio::select! {
@@ -309,7 +145,12 @@ where
             shutdown: shutdown.clone(),
             closing: CancellationToken::new(),
         };
-        open.spawn(connection, router.clone());
+        open.spawn(
+            connection.stream.peer(),
+            Arc::clone(&connection.clock),
+            connection.closing.clone(),
+            connection.serve(router.clone()),
+        );
     }
     drop(listener);
     shutdown.answered.cancelled().await;
@@ -415,6 +256,8 @@ impl<S: AcceptedStream> Connection<S> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
     use axum::routing::get;
     use tokio::net::UnixStream;

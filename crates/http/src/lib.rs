@@ -8,6 +8,7 @@
 mod bearer_token;
 mod client_progress;
 pub mod connections;
+mod open_connections;
 mod origin;
 
 pub use bearer_token::{BearerToken, MIN_TOKEN_BYTES, TokenError};

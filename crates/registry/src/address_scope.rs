@@ -77,10 +77,10 @@ impl AddressScope {
     /// counts as public. Of several addresses, the most public one counts, so that a registry
     /// cannot claim another scope by a further address.
     pub(super) async fn of_server(url: &Url) -> Self {
-        match literal(url) {
-            Literal::Address(address) => Self::of(address),
-            Literal::ThisMachine => Self::Loopback,
-            Literal::Name(name) => {
+        match server_host(url) {
+            ServerHost::Address(address) => Self::of(address),
+            ServerHost::ThisMachine => Self::Loopback,
+            ServerHost::Name(name) => {
                 let lookup = tokio::net::lookup_host((name, 0));
                 match tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await {
                     Ok(Ok(found)) => found
@@ -104,8 +104,8 @@ impl AddressScope {
     }
 }
 
-/// The host of a URL.
-pub(super) enum Literal<'a> {
+/// The host of a URL, by which its server is found.
+pub(super) enum ServerHost<'a> {
     Address(IpAddr),
     /// `localhost`, or a name below it.
     ThisMachine,
@@ -113,19 +113,19 @@ pub(super) enum Literal<'a> {
 }
 
 /// The host of a URL, before it is resolved.
-pub(super) fn literal(url: &Url) -> Literal<'_> {
+pub(super) fn server_host(url: &Url) -> ServerHost<'_> {
     match url.host() {
-        Some(UrlHost::Ipv4(address)) => Literal::Address(address.into()),
-        Some(UrlHost::Ipv6(address)) => Literal::Address(address.into()),
+        Some(UrlHost::Ipv4(address)) => ServerHost::Address(address.into()),
+        Some(UrlHost::Ipv6(address)) => ServerHost::Address(address.into()),
         Some(UrlHost::Domain(name)) => {
             let bare = name.strip_suffix('.').unwrap_or(name);
             if bare == "localhost" || bare.ends_with(".localhost") {
-                Literal::ThisMachine
+                ServerHost::ThisMachine
             } else {
-                Literal::Name(name)
+                ServerHost::Name(name)
             }
         }
-        None => Literal::Name(""),
+        None => ServerHost::Name(""),
     }
 }
 

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::address_scope::AddressScope;
 use super::host::is_loopback;
-use super::led_client::refusal;
+use super::named_server::refused_server_error;
 use super::transport::{connection_error, read_bounded};
 use super::{Challenge, HttpClients, Login, RegistryError, RegistryHost, SecretString};
 
@@ -139,7 +139,8 @@ async fn request_token(
         }
     };
     let response = request.send().await.map_err(|error| {
-        refusal(registry, &error).unwrap_or_else(|| connection_error(&url, &error.without_url()))
+        refused_server_error(registry, &error)
+            .unwrap_or_else(|| connection_error(&url, &error.without_url()))
     })?;
     let status = response.status();
     if matches!(
@@ -189,7 +190,7 @@ async fn token_client(
     match Url::parse(&registry.api()) {
         Ok(api) if api.origin() != url.origin() => {
             let from = AddressScope::of_server(&api).await;
-            http.client_led_by(registry, from, url)
+            http.client_for_named_server(registry, from, url)
         }
         _ => http.client(url),
     }

@@ -1,10 +1,18 @@
 //! Parses manifests, indexes and configurations of images (OCI image-spec 1.1; Docker's image
 //! manifest version 2, schema 2).
 
+mod image_config;
+mod nullable;
+mod platform;
+
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+pub use self::image_config::{ImageConfig, parse_config};
+use self::nullable::null_as_default;
+pub use self::platform::{Platform, this_platform};
+use self::platform::{standard_architecture, variant_rank};
 use super::Digest;
 
 /// The largest manifest, index or configuration, in bytes.
@@ -37,39 +45,6 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Reads null as the default value. Some tools write null for "none".
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// The kind of machine that an image runs on.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-pub struct Platform {
-    /// The processor architecture, such as `amd64`.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub architecture: String,
-    /// The operating system, such as `linux`.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub os: String,
-    /// The variant of the architecture, such as `v8`.
-    #[serde(default)]
-    pub variant: Option<String>,
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        match &self.variant {
-            Some(variant) => write!(f, "/{variant}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// The content of a reference: an image or an index.
 #[derive(Clone, Debug)]
 pub enum Document {
@@ -93,17 +68,6 @@ pub struct Manifest {
     pub config: Descriptor,
     /// The layers, the bottom first.
     pub layers: Vec<Descriptor>,
-}
-
-/// The platform, layers and environment from an image's configuration.
-#[derive(Clone, Debug)]
-pub struct ImageConfig {
-    /// The platform that the image is for.
-    pub platform: Platform,
-    /// The digests of the decompressed layers, the bottom first.
-    pub diff_ids: Vec<Digest>,
-    /// The environment variables of commands.
-    pub env: BTreeMap<String, String>,
 }
 
 /// A part of an image that has a digest of its own.
@@ -325,95 +289,6 @@ pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     })
 }
 
-/// Ranks a variant for this machine. The best has rank 0; `None` may not run here.
-fn variant_rank(here: &Platform, variant: Option<&str>) -> Option<u8> {
-    match (here.architecture.as_str(), variant.unwrap_or_default()) {
-        (_, "") => Some(0),
-        // Later variants of amd64 need instructions that this machine may lack.
-        ("amd64", "v1") => Some(1),
-        ("arm64", "v8" | "8") => Some(1),
-        ("arm", "v7" | "7") => Some(1),
-        ("arm", "v6" | "6") => Some(2),
-        ("arm", "v5" | "5") => Some(3),
-        ("amd64" | "arm64" | "arm", _) => None,
-        _ => Some(1),
-    }
-}
-
-/// Returns the name of an architecture in image configurations. Some tools write the kernel's name.
-fn standard_architecture(name: &str) -> &str {
-    match name {
-        "x86_64" | "x86-64" => "amd64",
-        "i386" | "i486" | "i586" | "i686" | "x86" => "386",
-        "aarch64" => "arm64",
-        "armhf" | "armv7l" | "armel" => "arm",
-        "loongarch64" => "loong64",
-        other => other,
-    }
-}
-
-/// This machine's platform, in the terms of image configurations.
-pub fn this_platform() -> Platform {
-    let architecture = match std::env::consts::ARCH {
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        other => standard_architecture(other),
-    };
-    Platform {
-        architecture: architecture.to_owned(),
-        os: "linux".to_owned(),
-        variant: None,
-    }
-}
-
-/// Parses a configuration and checks that the image can run on this machine.
-///
-/// # Errors
-/// Returns the reason why the document cannot be used.
-pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
-    #[derive(Deserialize)]
-    struct ConfigFile {
-        #[serde(flatten)]
-        platform: Platform,
-        rootfs: Rootfs,
-        #[serde(default)]
-        config: Option<RuntimeSettings>,
-    }
-    #[derive(Deserialize)]
-    struct Rootfs {
-        #[serde(default)]
-        diff_ids: Vec<Digest>,
-    }
-    #[derive(Deserialize, Default)]
-    struct RuntimeSettings {
-        #[serde(rename = "Env", default)]
-        env: Option<Vec<String>>,
-    }
-    let file: ConfigFile = serde_json::from_slice(bytes).map_err(ManifestError::Configuration)?;
-    let (here, platform) = (this_platform(), &file.platform);
-    let matches = |stated: &str, wanted: &str| stated.is_empty() || stated == wanted;
-    let architecture = standard_architecture(&platform.architecture);
-    if !matches(&platform.os, &here.os) || !matches(architecture, &here.architecture) {
-        return Err(ManifestError::OtherPlatform {
-            platform: Box::new(platform.clone()),
-            here: Box::new(here),
-        });
-    }
-    let env = file
-        .config
-        .and_then(|settings| settings.env)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|line| line.split_once('='))
-        .filter(|(name, value)| !name.is_empty() && !name.contains('\0') && !value.contains('\0'))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    Ok(ImageConfig {
-        platform: file.platform,
-        diff_ids: file.rootfs.diff_ids,
-        env,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -546,21 +421,5 @@ mod tests {
         assert_eq!(choose(&all).unwrap().digest, all.manifests[1].digest);
         let config = json!({"architecture": kernels_name, "os": null, "rootfs": {"diff_ids": []}, "config": null});
         assert!(parse_config(config.to_string().as_bytes()).is_ok());
-    }
-
-    #[test]
-    fn env_and_platform_are_read_from_a_configuration() {
-        let file = json!({
-            "architecture": "", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"")]},
-            "config": {"Env": ["A=1=2", "nonsense", "=x", "B="], "Cmd": ["sh"], "WorkingDir": "/w"},
-        });
-        let config = parse_config(file.to_string().as_bytes()).unwrap();
-        let env: Vec<_> = config.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        assert_eq!(env, ["A=1=2", "B="]);
-        let other = json!({"architecture": "strange", "os": "linux", "rootfs": {}});
-        let error = parse_config(other.to_string().as_bytes())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("linux/strange"), "{error}");
     }
 }

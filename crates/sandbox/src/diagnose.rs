@@ -9,7 +9,7 @@ use rustix::fs::AtFlags;
 use crate::cgroup::control_groups::ControlGroups;
 use crate::error::Error;
 use crate::ids::IdMap;
-use crate::ids::record::sharers;
+use crate::ids::record::{RecordError, sharers};
 use crate::ids::remedy;
 use crate::launch::handshake::try_map;
 use crate::launch::host_info::{HostInfo, filesystem};
@@ -193,8 +193,9 @@ fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
                 Some(remedy::instruction_for_range(options)),
             ),
             Ok(()) => match other_stores(&options.id_record, root, &map) {
-                others if !others.is_empty() => shared_ids(&map, &others, options),
-                _ => Check::fine(NAME, map.describe()),
+                Err(error) => unusable_record(&map, &error),
+                Ok(others) if !others.is_empty() => shared_ids(&map, &others, options),
+                Ok(_) => Check::fine(NAME, map.describe()),
             },
             Err(Error::Unavailable(unavailable)) => Check::new(
                 NAME,
@@ -208,10 +209,22 @@ fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
     }
 }
 
-/// The other stores that have this store's ids. Without the record, none is known.
-fn other_stores(record: &Path, root: &Path, map: &IdMap) -> Vec<PathBuf> {
+/// The other stores that have this store's ids.
+fn other_stores(record: &Path, root: &Path, map: &IdMap) -> Result<Vec<PathBuf>, RecordError> {
     let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    sharers(record, &root, map).unwrap_or_default()
+    sharers(record, &root, map)
+}
+
+/// The check of a store whose ids cannot be recorded for other stores.
+fn unusable_record(map: &IdMap, error: &RecordError) -> Check {
+    Check::new(
+        "recorded ids",
+        CheckState::Degraded,
+        format!(
+            "{map}, which a new data directory may get too, since the record of ids cannot be used: {error}"
+        ),
+        Some(error.remedy().into()),
+    )
 }
 
 /// The check of a store whose ids other stores have too. It may be a copy, or of an earlier

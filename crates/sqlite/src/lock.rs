@@ -29,7 +29,7 @@ fn wait_for(
 ) -> io::Result<()> {
     let begun = Instant::now();
     let mut pause = Duration::from_micros(200);
-    let mut is_told = false;
+    let mut is_logged = false;
     loop {
         match try_lock() {
             Ok(()) => return Ok(()),
@@ -47,8 +47,8 @@ fn wait_for(
                 ),
             ));
         }
-        if !is_told && waited >= notice_after {
-            is_told = true;
+        if !is_logged && waited >= notice_after {
+            is_logged = true;
             tracing::warn!(
                 "waiting for the lock {}, which another process holds",
                 path.display()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::shape::Shape;
+use crate::tools::required_names;
 
 /// Everything that clients see. A part that is not in the file is `None` and is not compared.
 #[derive(Debug, Default)]
@@ -155,12 +156,7 @@ fn tool(entry: &Value) -> Tool {
 
 /// The properties of a schema.
 fn fields_of(schema: &Value) -> BTreeMap<String, Field> {
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required = required_names(schema);
     let properties = schema["properties"].as_object().into_iter().flatten();
     let field = |(name, property): (&String, &Value)| {
         let required = required.contains(&name.as_str());

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::activity::ActivityMonitor;
 use crate::events::Payload;
-use crate::tools::{ToolError, take_complete};
+use crate::tools::{ToolError, take_complete_characters};
 
 /// Maximum number of entries of a page.
 const MAX_PAGE_SIZE: u64 = 200;
@@ -202,7 +202,7 @@ impl OutputEncoder {
             _ => &mut self.stderr,
         };
         waiting.extend_from_slice(bytes);
-        let text = take_complete(waiting);
+        let text = take_complete_characters(waiting);
         if text.is_empty() {
             return Vec::new();
         }

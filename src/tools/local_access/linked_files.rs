@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-use super::real_paths::number;
+use super::real_paths::device_and_inode;
 
 /// Maximum number of entries of a place that are searched for links and hard links, and the maximum
 /// depth.
@@ -46,7 +46,7 @@ impl LinkedFiles {
 
     fn add(&mut self, path: &Path, metadata: &Metadata) {
         if !metadata.is_symlink() {
-            self.files.extend(number(metadata));
+            self.files.extend(device_and_inode(metadata));
             return;
         }
         let target = path.canonicalize();
@@ -56,7 +56,7 @@ impl LinkedFiles {
         if let Ok((metadata, target)) = target
             && metadata.is_file()
         {
-            self.files.extend(number(&metadata));
+            self.files.extend(device_and_inode(&metadata));
             self.targets.insert(target);
         }
     }

@@ -8,6 +8,7 @@
 //! docs/local-files.md has the rules and the protected places.
 
 mod credential_table;
+mod destination;
 mod homes;
 mod linked_files;
 mod places;
@@ -24,12 +25,10 @@ use linked_files::is_volatile_credential;
 use protected::ProtectedPlaces;
 pub(super) use real_paths::open_nonblocking;
 use real_paths::{
-    create_directories, handle, has_other_links, links, normal, number, permissions, real,
-    split_missing,
+    device_and_inode, has_other_links, link_chain, remove_dots, resolve_existing_part,
 };
 
 use super::ToolError;
-use super::error_details::ErrorDetails;
 use crate::sync::real_path_of;
 
 /// A path of `--allow-path` does not exist or cannot be resolved.
@@ -99,7 +98,7 @@ impl LocalAccess {
                 path: path.to_owned(),
                 source,
             })?;
-            named.extend(std::path::absolute(path).map(|absolute| normal(&absolute)));
+            named.extend(std::path::absolute(path).map(|absolute| remove_dots(&absolute)));
             named.push(real.clone());
             only.push(real);
         }
@@ -167,8 +166,8 @@ impl LocalAccess {
     ) -> Result<(), AccessRefusal> {
         self.check_path(path)?;
         let is_known = has_other_links(metadata)
-            && number(metadata)
-                .is_some_and(|number| self.credentials().linked.files.contains(&number));
+            && device_and_inode(metadata)
+                .is_some_and(|inode| self.credentials().linked.files.contains(&inode));
         // Paths below a credential path were judged by their path already.
         let is_judged = || {
             let is_named = self.named.iter().any(|named| named == path);
@@ -187,12 +186,6 @@ impl LocalAccess {
             places.push((path, "processes"));
         }
         self.unnamed(path, &places).is_some()
-    }
-
-    /// Returns the program that would run or obey a file at this path by itself, unless an allowed
-    /// path names it.
-    fn run_by(&self, path: &Path) -> Option<&'static str> {
-        self.unnamed(path, &self.startup().containing(path))
     }
 
     /// Returns the program of the first of a path's places that no allowed path names.
@@ -238,33 +231,12 @@ impl LocalAccess {
     /// Refuses a path that is spelled as a credential path or leads through one, whatever its
     /// target.
     fn check_spelling(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
-        let mut spellings = links(path);
-        spellings.push(normal(path));
+        let mut spellings = link_chain(path);
+        spellings.push(remove_dots(path));
         match spellings.iter().find(|spelling| self.is_secret(spelling)) {
             Some(spelling) => Err(self.refused(argument, spelling, AccessRefusal::Secret)),
             None => Ok(()),
         }
-    }
-
-    /// Refuses to write a file that runs by itself, as spelled, through links or at its target.
-    fn check_startup(&self, argument: &str, path: &Path, target: &Path) -> Result<(), ToolError> {
-        let mut paths = links(path);
-        paths.push(normal(path));
-        paths.push(target.to_owned());
-        let found = paths
-            .iter()
-            .find_map(|path| Some((path, self.run_by(path)?)));
-        let Some((path, program)) = found else {
-            return Ok(());
-        };
-        Err(ToolError::refused(format!(
-            "`{argument}`: {} takes effect by itself ({program}), so tools do not write it",
-            path.display()
-        ))
-        .with_hint(
-            "Choose another destination. If this one is intended, the user can start the server with --allow-path and \
-             exactly this path.",
-        ))
     }
 
     fn refused(&self, argument: &str, path: &Path, refusal: AccessRefusal) -> ToolError {
@@ -332,94 +304,10 @@ impl LocalAccess {
                 Ok(real_path)
             }
             Err(error) => {
-                self.check(argument, &real(normal(path)))?;
+                self.check(argument, &resolve_existing_part(remove_dots(path)))?;
                 Err(failed(error))
             }
         }
-    }
-
-    /// Refuses a path for writing, before anything is learned about it.
-    pub(super) fn check_destination(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
-        let target = real(normal(path));
-        self.check(argument, &target)?;
-        self.check_spelling(argument, path)?;
-        self.check_startup(argument, path, &target)
-    }
-
-    /// Prepares a file for writing: opens its directory, which is created if missing.
-    ///
-    /// Nothing is created before the file's place is judged.
-    pub(super) fn destination(
-        &self,
-        argument: &str,
-        path: &Path,
-    ) -> Result<WriteDestination, ToolError> {
-        let failed = |path: &Path, error: io::Error| {
-            let context = format_args!("`{argument}`: {}", path.display());
-            ToolError::LocalFile(ErrorDetails::new(format!("{context}: {error}")).because_of(error))
-        };
-        self.check_destination(argument, path)?;
-        // A symbolic link is followed, and its target is replaced.
-        let target = if path.is_symlink() {
-            path.canonicalize().map_err(|_| {
-                ToolError::unusable_file(format!(
-                    "{} is a symbolic link to a missing file; give the path of a regular file, or a new path",
-                    path.display()
-                ))
-            })?
-        } else {
-            real(normal(path))
-        };
-        self.check(argument, &target)?;
-        self.check_startup(argument, path, &target)?;
-        let found = std::fs::metadata(&target);
-        if found.as_ref().is_ok_and(|found| !found.is_file()) {
-            return Err(ToolError::unusable_file(format!(
-                "{} is not a regular file; give the path of a regular file, or a new path",
-                target.display()
-            )));
-        }
-        let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(ToolError::invalid(format!(
-                "`{argument}` names no file; give the path of a file"
-            )));
-        };
-        let (existing, missing) = split_missing(directory);
-        let opened = open_nonblocking(&existing).map_err(|error| {
-            if existing.is_symlink() && error.kind() == io::ErrorKind::NotFound {
-                return ToolError::unusable_file(format!(
-                    "`{argument}`: {} is a symbolic link to a missing directory; create its target, or choose another directory",
-                    existing.display()
-                ));
-            }
-            failed(&existing, error)
-        })?;
-        let metadata = opened
-            .metadata()
-            .map_err(|error| failed(&existing, error))?;
-        if !metadata.is_dir() {
-            return Err(ToolError::unusable_file(format!(
-                "`{argument}`: {} is not a directory, so nothing can be saved below it; to replace it, give this path without a `/` at its end",
-                existing.display()
-            )));
-        }
-        let real_path = real_path_of(&opened, &existing, &metadata)
-            .map_err(|error| failed(&existing, error))?;
-        let real_directory: PathBuf = std::iter::once(real_path.as_os_str())
-            .chain(missing.iter().map(|name| name.as_os_str()))
-            .collect();
-        // A link may have been exchanged since the first check. The opened directory stays.
-        let real_target = real_directory.join(name);
-        self.check(argument, &real_target)?;
-        self.check_startup(argument, &real_target, &real_target)?;
-        let opened = create_directories(opened, &real_path, &missing)
-            .map_err(|error| failed(&real_directory, error))?;
-        Ok(WriteDestination {
-            path: handle(&opened, &real_directory).join(name),
-            shown: real_target,
-            replaced_mode: found.as_ref().ok().map(permissions),
-            _directory: opened,
-        })
     }
 }
 
@@ -437,18 +325,6 @@ pub(super) enum AccessRefusal {
 pub(super) struct OpenedFile {
     pub(super) file: File,
     pub(super) metadata: Metadata,
-}
-
-/// A file to be written.
-#[derive(Debug)]
-pub(super) struct WriteDestination {
-    /// Path through the open directory, valid whatever happens to the directory's name.
-    pub(super) path: PathBuf,
-    /// The same path for messages.
-    pub(super) shown: PathBuf,
-    /// The permissions of the file that will be replaced, if there is one.
-    pub(super) replaced_mode: Option<u32>,
-    _directory: File,
 }
 
 #[cfg(all(test, unix))]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use contree_paths::expand_home;
 
 use super::homes::{is_home_by_location, user_directories};
-use super::real_paths::{RealPaths, both};
+use super::real_paths::{RealPaths, as_spelled_and_resolved};
 
 /// Programs, each with the paths of its files.
 pub(super) type Table = &'static [(&'static str, &'static [&'static str])];
@@ -71,7 +71,7 @@ impl Places {
         if !path.is_absolute() || path.parent().is_none() {
             return;
         }
-        for path in both(path) {
+        for path in as_spelled_and_resolved(path) {
             self.absolute.entry(folded(&path)).or_insert(used_by);
         }
     }
@@ -92,7 +92,7 @@ impl Places {
 
     /// Adds a home directory, with the real paths of its places that lead through links.
     fn add_home(&mut self, table: Table, home: &Path, known: &mut RealPaths) {
-        let real_home = known.real(home);
+        let real_home = known.resolve(home);
         self.homes.insert(folded(home));
         self.homes.insert(folded(&real_home));
         // Most places do not exist, and most users of a system have none.
@@ -106,7 +106,7 @@ impl Places {
                 if !first.is_some_and(|first| names.contains(first)) {
                     continue;
                 }
-                let real = known.real(&home.join(path));
+                let real = known.resolve(&home.join(path));
                 if real != real_home.join(path) {
                     self.absolute.entry(folded(&real)).or_insert(program);
                 }

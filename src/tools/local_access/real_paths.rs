@@ -23,13 +23,13 @@ pub(in super::super) fn open_nonblocking(path: &Path) -> io::Result<File> {
 
 /// Returns device and inode of a file, which are equal for all its hard links.
 #[cfg(unix)]
-pub(super) fn number(metadata: &Metadata) -> Option<(u64, u64)> {
+pub(super) fn device_and_inode(metadata: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
     metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
-pub(super) fn number(_: &Metadata) -> Option<(u64, u64)> {
+pub(super) fn device_and_inode(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
@@ -58,7 +58,7 @@ pub(super) fn has_other_links(_: &Metadata) -> bool {
 }
 
 /// Returns the chain of links at the end of a path, each with the real path of its directory.
-pub(super) fn links(path: &Path) -> Vec<PathBuf> {
+pub(super) fn link_chain(path: &Path) -> Vec<PathBuf> {
     let mut links = Vec::new();
     let mut next = path.to_owned();
     while links.len() < MAX_LINKS {
@@ -80,18 +80,18 @@ pub(super) fn links(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns a path both as spelled and with all links resolved.
-pub(super) fn both(path: PathBuf) -> [PathBuf; 2] {
-    [normal(&path), real(path)]
+pub(super) fn as_spelled_and_resolved(path: PathBuf) -> [PathBuf; 2] {
+    [remove_dots(&path), resolve_existing_part(path)]
 }
 
 /// Returns a path to an open directory that does not depend on the directory's name.
-pub(super) fn handle(directory: &File, real_path: &Path) -> PathBuf {
+pub(super) fn path_by_descriptor(directory: &File, real_path: &Path) -> PathBuf {
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd as _;
-        let handle = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-        if handle.is_dir() {
-            return handle;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        if path.is_dir() {
+            return path;
         }
     }
     let _ = directory;
@@ -99,22 +99,22 @@ pub(super) fn handle(directory: &File, real_path: &Path) -> PathBuf {
 }
 
 /// Removes `.` and `..` from a path by its spelling alone.
-pub(super) fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
+pub(super) fn remove_dots(path: &Path) -> PathBuf {
+    let mut without_dots = PathBuf::new();
     for part in path.components() {
         match part {
             Component::CurDir => {}
             Component::ParentDir => {
-                normal.pop();
+                without_dots.pop();
             }
-            part => normal.push(part),
+            part => without_dots.push(part),
         }
     }
-    normal
+    without_dots
 }
 
 /// Returns the real path of the existing part of a path, followed by the missing part.
-pub(super) fn real(path: PathBuf) -> PathBuf {
+pub(super) fn resolve_existing_part(path: PathBuf) -> PathBuf {
     let mut missing = Vec::new();
     let mut existing = path.as_path();
     loop {
@@ -140,7 +140,7 @@ pub(super) struct RealPaths(HashMap<PathBuf, (PathBuf, bool)>);
 
 impl RealPaths {
     /// Returns the real path of an absolute path, whether it exists or not.
-    pub(super) fn real(&mut self, path: &Path) -> PathBuf {
+    pub(super) fn resolve(&mut self, path: &Path) -> PathBuf {
         self.look_up(path).0
     }
 
@@ -174,7 +174,7 @@ fn link_target(link: &Path) -> PathBuf {
         None => target,
     });
     link.canonicalize()
-        .or_else(|_| spelled.map(|target| real(normal(&target))))
+        .or_else(|_| spelled.map(|target| resolve_existing_part(remove_dots(&target))))
         .unwrap_or_else(|_| link.to_owned())
 }
 

@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::denial::Denial;
 use super::lookup::{LookupPool, ResolveError, SandboxLookups};
-use super::policy::{Denial, NameDecision, Policy};
+use super::policy::{NameDecision, Policy};
 use super::target::{Host, Target};
 use super::upstream::{ConnectionPurpose, Upstream, UpstreamError, UpstreamProxy};
 

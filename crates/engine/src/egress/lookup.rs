@@ -31,8 +31,11 @@ pub(super) struct LookupPool {
 
 /// The look-ups of one sandbox.
 pub(super) struct SandboxLookups {
+    /// The permits for all look-ups of the sandbox.
     all: Arc<Semaphore>,
+    /// The permit for the look-up that no other sandbox can take.
     own: Arc<Semaphore>,
+    /// The permits that all sandboxes share.
     shared: Arc<Semaphore>,
     resolver: Resolver,
 }

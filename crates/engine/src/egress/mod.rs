@@ -5,7 +5,7 @@
 //! from the machine ([`proxy`]).
 //!
 //! Two checks decide which connections are allowed:
-//! - by name, before it is resolved: [`target`], [`policy`], [`rules`];
+//! - by name, before it is resolved: [`target`], [`policy`], [`rules`], [`denial`];
 //! - by address, before the engine connects: [`address`], [`local_address`], [`on_link`].
 //!
 //! The engine connects to exactly the address that it checked ([`dial`]). One sandbox cannot use up
@@ -16,8 +16,10 @@ mod address_class;
 mod certificates;
 mod check;
 mod connection_log;
+mod denial;
 mod dial;
 mod embedded_ipv4;
+mod forwarding;
 mod local_address;
 mod lookup;
 mod network;
@@ -26,6 +28,7 @@ mod on_link;
 mod policy;
 mod provisions;
 mod proxy;
+mod proxy_error;
 mod rules;
 mod settings;
 mod target;

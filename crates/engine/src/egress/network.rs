@@ -8,9 +8,10 @@ use std::sync::Arc;
 use contree_sandbox::{Network, Sandbox, SideFile, TemporaryLines};
 
 use super::connection_log::ConnectionLog;
+use super::denial::Denial;
 use super::dial::Dialer;
 use super::network_access::{NetworkAccess, PROXY_PORT};
-use super::policy::{self, Policy};
+use super::policy::Policy;
 use super::provisions::{self, Provisions};
 use super::proxy::{Proxy, ProxyLimits};
 use super::settings::{EgressSettings, NetworkMode, ProxyVariables};
@@ -215,7 +216,7 @@ impl Egress {
         let target = target::Target::parse(name, Some(443)).ok()?;
         // Rules that exclude a name do so on purpose.
         let name_decision = self.dialer.policy.check_name(&target).ok()?;
-        let allowed: Result<Vec<()>, policy::Denial> = addresses
+        let allowed: Result<Vec<()>, Denial> = addresses
             .iter()
             .map(|address| {
                 self.dialer

@@ -6,14 +6,10 @@ use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self as client_http1, SendRequest};
-use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, on};
@@ -25,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection_log::ConnectionLog;
 use super::dial::{Dialer, OutgoingConnection, Route};
+use super::forwarding::{client_response, outgoing_request, set_request_target};
 use super::lookup::SandboxLookups;
+use super::proxy_error::{ProxyBody, ProxyError};
 use super::target::Target;
 use super::traffic::{self, CountedStream, TrafficMonitor};
 use super::upstream::ConnectionPurpose;
@@ -37,25 +35,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The most header lines of a request or of an answer.
 const MAX_HEADERS: usize = 1000;
-/// The longest reason in a status line, in bytes.
-const MAX_REASON_BYTES: usize = 300;
-
-type ProxyBody = BoxBody<Bytes, hyper::Error>;
-
-/// Headers that concern one connection only (RFC 9110, section 7.6.1), and those that the proxy
-/// itself answers.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "expect",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// The limits of one sandbox's proxy.
 #[derive(Clone, Copy, Debug)]
@@ -245,7 +224,8 @@ impl ClientConnection {
         self.context.log.record_open("CONNECT", &target, &route);
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((on(&mut request), stream));
-        Ok(Response::new(empty()))
+        let empty = Empty::new().map_err(|never| match never {});
+        Ok(Response::new(empty.boxed()))
     }
 
     /// Forwards a request with an absolute URL (RFC 9112, section 3.2.2).
@@ -271,7 +251,7 @@ impl ClientConnection {
         if let Some(mut server) = slot.take().filter(|server| server.target == target)
             && server.sender.ready().await.is_ok()
         {
-            server.route.set_request_target(&mut request, &uri)?;
+            set_request_target(&mut request, &server.route, &uri)?;
             let sending = server.sender.try_send_request(request);
             match server.traffic.unless_idle(self.context.idle, sending).await {
                 Some(Ok(response)) => {
@@ -311,7 +291,7 @@ impl ClientConnection {
             traffic,
             task,
         };
-        server.route.set_request_target(&mut request, &uri)?;
+        set_request_target(&mut request, &server.route, &uri)?;
         let sending = server.sender.send_request(request);
         match server.traffic.unless_idle(self.context.idle, sending).await {
             Some(Ok(response)) => {
@@ -356,144 +336,5 @@ impl ClientConnection {
                 ProxyError::new(failure.status(), &failure.to_string())
             }
         })
-    }
-}
-
-impl Route {
-    /// Sets the request target in the form that the next hop expects.
-    fn set_request_target<T>(&self, request: &mut Request<T>, uri: &Uri) -> Result<(), ProxyError> {
-        match self {
-            Self::Direct(_) => {
-                let path = uri.path_and_query().map_or("/", |path| path.as_str());
-                *request.uri_mut() = path.parse().map_err(|_| ProxyError::malformed())?;
-            }
-            Self::Upstream { via, .. } => {
-                *request.uri_mut() = uri.clone();
-                if let Some(authorization) = &via.authorization {
-                    request
-                        .headers_mut()
-                        .insert(header::PROXY_AUTHORIZATION, authorization.clone());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Rewrites a request for the next hop. Its body is framed again from what was parsed, so that the
-/// framing cannot hide a second request.
-fn outgoing_request(
-    request: Request<Incoming>,
-    authority: &str,
-) -> Result<Request<Incoming>, ProxyError> {
-    let (mut parts, body) = request.into_parts();
-    // If a request has both headers, only the transfer coding counts (RFC 9112, section 6.3).
-    if parts.headers.contains_key(header::TRANSFER_ENCODING) {
-        parts.headers.remove(header::CONTENT_LENGTH);
-    }
-    remove_hop_by_hop(&mut parts.headers);
-    let host = HeaderValue::from_str(authority).map_err(|_| ProxyError::malformed())?;
-    parts.headers.insert(header::HOST, host);
-    parts.version = http::Version::HTTP_11;
-    // The case of the header names stays.
-    parts.extensions.remove::<OnUpgrade>();
-    Ok(Request::from_parts(parts, body))
-}
-
-/// Rewrites a response for the client.
-fn client_response(response: Response<Incoming>) -> Response<ProxyBody> {
-    let (mut parts, body) = response.into_parts();
-    remove_hop_by_hop(&mut parts.headers);
-    parts.version = http::Version::HTTP_11;
-    Response::from_parts(parts, body.boxed())
-}
-
-/// Removes the headers that are not for the next hop, and those that `Connection` lists.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        // A client may not remove these.
-        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
-        .collect();
-    for name in listed
-        .iter()
-        .map(HeaderName::as_str)
-        .chain(HOP_BY_HOP.iter().copied())
-    {
-        headers.remove(name);
-    }
-}
-
-fn empty() -> ProxyBody {
-    Empty::new().map_err(|never| match never {}).boxed()
-}
-
-/// An error response of the proxy itself.
-struct ProxyError {
-    status: StatusCode,
-    reason: String,
-}
-
-impl ProxyError {
-    fn new(status: StatusCode, why: &str) -> Self {
-        Self {
-            status,
-            reason: why.to_owned(),
-        }
-    }
-
-    fn denied(why: &impl std::fmt::Display) -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            &format!("Forbidden by sandbox policy: {why}"),
-        )
-    }
-
-    fn malformed() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "the request is malformed")
-    }
-
-    fn failed(target: &Target, error: &hyper::Error) -> Self {
-        Self::new(
-            StatusCode::BAD_GATEWAY,
-            &format!("the connection to {target} failed: {error}"),
-        )
-    }
-
-    fn timed_out(target: &Target) -> Self {
-        Self::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            &format!("{target} does not answer"),
-        )
-    }
-
-    fn response(&self) -> Response<ProxyBody> {
-        let mut line: String = self
-            .reason
-            .chars()
-            .map(|c| {
-                if c == ' ' || c.is_ascii_graphic() {
-                    c
-                } else {
-                    '?'
-                }
-            })
-            .collect();
-        line.truncate(MAX_REASON_BYTES);
-        let body = Full::new(Bytes::from(format!("{line}\n")));
-        let mut response = Response::new(body.map_err(|never| match never {}).boxed());
-        *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        // Tools show the status line, and nothing else of a refused CONNECT.
-        if let Ok(phrase) = ReasonPhrase::try_from(line) {
-            response.extensions_mut().insert(phrase);
-        }
-        response
     }
 }

@@ -1,7 +1,7 @@
 //! Limits the decompressed size of archives, so that a small download cannot fill the disk.
 
 /// The decompressed bytes that an image may have whatever the size of its archives.
-const FREE_BYTES: u64 = 512 << 20;
+const ALWAYS_ALLOWED_BYTES: u64 = 512 << 20;
 /// The bytes that each byte of an archive may decompress to beyond that. Images of programs have 2
 /// to 5, and text has up to 20.
 const MAX_RATIO: u64 = 100;
@@ -16,7 +16,7 @@ pub(super) enum SizeError {
     TooLarge(u64),
     /// Its compression ratio is higher than that of any real image.
     #[error(
-        "it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}, and at most {FREE_BYTES} bytes and {MAX_RATIO} for each compressed byte are allowed"
+        "it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}, and at most {ALWAYS_ALLOWED_BYTES} bytes and {MAX_RATIO} for each compressed byte are allowed"
     )]
     DecompressionBomb { packed: u64, unpacked: u64 },
 }
@@ -48,7 +48,7 @@ impl ArchiveSize {
         if self.unpacked > self.max_unpacked.saturating_add(MAX_HEADER_BYTES) {
             return Err(SizeError::TooLarge(self.max_unpacked));
         }
-        let allowed = FREE_BYTES.saturating_add(self.packed.saturating_mul(MAX_RATIO));
+        let allowed = ALWAYS_ALLOWED_BYTES.saturating_add(self.packed.saturating_mul(MAX_RATIO));
         if self.unpacked > allowed {
             return Err(SizeError::DecompressionBomb {
                 packed: self.packed,
@@ -67,7 +67,7 @@ mod tests {
     fn decompression_bombs_are_detected_early() {
         let packed = 1 << 20;
         let mut size = ArchiveSize::new(packed, u64::MAX);
-        assert_eq!(size.add(FREE_BYTES + MAX_RATIO * packed), Ok(()));
+        assert_eq!(size.add(ALWAYS_ALLOWED_BYTES + MAX_RATIO * packed), Ok(()));
         let error = size.add(1).unwrap_err().to_string();
         assert!(
             error.contains("bomb") && error.contains("1048576 bytes"),
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_layers_of_an_image_count_together() {
         let mut size = ArchiveSize::new(100 * 1024, u64::MAX);
-        let layer = FREE_BYTES / 2;
+        let layer = ALWAYS_ALLOWED_BYTES / 2;
         assert_eq!((size.add(layer), size.add(layer)), (Ok(()), Ok(())));
         assert!(size.add(layer).is_err());
     }

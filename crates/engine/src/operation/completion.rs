@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::api::types::EventDataCompletion;
 use crate::error::StorageError;
 use crate::operation::events::{self, EventLine, EventLog};
-use crate::operation::unrecorded::UnrecordedEndings;
+use crate::operation::unrecorded_endings::UnrecordedEndings;
 use crate::rows::Rows;
 use crate::rows::operations::{self, Operation, OperationEnding, Status};
 

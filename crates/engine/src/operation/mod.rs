@@ -11,4 +11,4 @@ pub(crate) mod queue;
 pub(crate) mod recover;
 pub(crate) mod running;
 pub(crate) mod start;
-pub(crate) mod unrecorded;
+pub(crate) mod unrecorded_endings;

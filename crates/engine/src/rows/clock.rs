@@ -234,9 +234,7 @@ pub(crate) fn note(c: &Connection, reading: &ClockReading) -> Result<(), DbError
     if known {
         return Ok(());
     }
-    let text = serde_json::to_string(&after)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    Rows::set_meta(c, META_KEY, &text)
+    Rows::set_meta(c, META_KEY, &super::to_json(&after)?)
 }
 
 /// The ages of times of the machine's clock, at one moment.

@@ -86,7 +86,7 @@ pub(crate) fn insert(c: &Connection, image: &Image) -> Result<(), DbError> {
         params![
             image.uuid.to_string(),
             image.layer,
-            serde_json::to_string(&image.env).unwrap_or_default(),
+            super::to_json(&image.env)?,
             image.cwd,
             image.operation.map(|u| u.to_string()),
             image.lost,

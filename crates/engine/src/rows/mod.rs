@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use serde::Serialize;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -216,6 +217,12 @@ impl Rows {
         }
         Ok(result)
     }
+}
+
+/// Converts a value to the JSON of a column.
+fn to_json(value: &impl Serialize) -> Result<String, DbError> {
+    let text = serde_json::to_string(value);
+    Ok(text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
 }
 
 /// Converts a time to its stored form: microseconds since the Unix epoch.

@@ -174,10 +174,7 @@ pub(crate) fn owner_socket(c: &Connection, uuid: Uuid) -> Result<Option<String>,
 
 /// Ends an unfinished operation. Returns false, and changes nothing, if it is over already.
 pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &OperationEnding) -> Result<bool, DbError> {
-    let outcome = ending
-        .outcome
-        .as_ref()
-        .and_then(|outcome| serde_json::to_string(outcome).ok());
+    let outcome = ending.outcome.as_ref().map(super::to_json).transpose()?;
     let changed = c.execute(
         "UPDATE operations SET status = ?2, error = ?3, result_image = ?4, outcome = ?5, image_size = ?6, ended_at = ?7
          WHERE uuid = ?1 AND ended_at IS NULL",

@@ -125,18 +125,31 @@ pub(crate) struct RebuiltImages {
 
 /// The images that were recorded again. Recording them counts as use, since the operations that
 /// used them are not known.
-pub(crate) fn rebuilt(c: &Connection) -> Result<RebuiltImages, DbError> {
-    let text = super::Rows::meta(c, REBUILT)?.unwrap_or_default();
-    Ok(serde_json::from_str(&text).unwrap_or_default())
+///
+/// `None` if the record of them is damaged. Then it may have been any image.
+pub(crate) fn rebuilt(c: &Connection) -> Result<Option<RebuiltImages>, DbError> {
+    let Some(text) = super::Rows::meta(c, REBUILT)? else {
+        return Ok(Some(RebuiltImages::default()));
+    };
+    let parsed = serde_json::from_str(&text).inspect_err(|error| {
+        tracing::warn!(%error, "cannot read which images were recorded again; all images are kept until `engine check --rebuild` writes a new record");
+    });
+    Ok(parsed.ok())
 }
 
-/// Counts images as used at a time, because they were recorded again.
+/// Counts images as used at a time, because they were recorded again. If the earlier record is
+/// damaged, all images count as used then.
 pub(crate) fn keep_rebuilt(c: &Connection, images: &[Uuid], at: i64) -> Result<(), DbError> {
-    let mut rebuilt = rebuilt(c)?;
+    let mut rebuilt = match rebuilt(c)? {
+        Some(rebuilt) => rebuilt,
+        None => RebuiltImages {
+            at,
+            images: self::images(c)?.iter().map(|image| image.uuid).collect(),
+        },
+    };
     rebuilt.at = at;
     rebuilt.images.extend(images);
-    let text = serde_json::to_string(&rebuilt).unwrap_or_default();
-    super::Rows::set_meta(c, REBUILT, &text)
+    super::Rows::set_meta(c, REBUILT, &super::to_json(&rebuilt)?)
 }
 
 /// Lists the images that operations used or made, with the times of these operations in

@@ -55,7 +55,7 @@ struct PendingInput {
     /// Bytes that have an event.
     recorded: u64,
     /// Bytes without an event, because of the limit or a full disk.
-    dropped: u64,
+    unrecorded: u64,
 }
 
 impl ProcessInput {
@@ -124,7 +124,7 @@ impl ProcessInput {
                 recorded = 0;
             }
             state.recorded += recorded as u64;
-            state.dropped += (bytes.len() - recorded) as u64;
+            state.unrecorded += (bytes.len() - recorded) as u64;
             state.bytes += bytes.len();
             state.chunks.push_back(bytes);
         }
@@ -170,16 +170,16 @@ impl ProcessInput {
     /// Closes the input of a process that has ended, and logs how much of it has no event.
     pub(crate) fn end(&self) {
         self.close();
-        let (recorded, dropped) = {
+        let (recorded, unrecorded) = {
             let state = self.state();
-            (state.recorded, state.dropped)
+            (state.recorded, state.unrecorded)
         };
         append_truncated(
             &self.log,
             self.spid,
             EventDataTruncatedStream::Stdin,
             recorded,
-            dropped,
+            unrecorded,
         );
     }
 
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn input_whose_event_is_refused_counts_as_dropped() {
+    fn input_whose_event_is_refused_counts_as_unrecorded() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = log(&folder);
         let input = ProcessInput::new(log.clone(), 1, 1000);
@@ -358,6 +358,6 @@ mod tests {
         log.complete(Utc::now(), &serde_json::json!({}));
         input.begin(b"more".to_vec(), true);
         let state = input.state();
-        assert_eq!((state.recorded, state.dropped, state.bytes), (3, 4, 7));
+        assert_eq!((state.recorded, state.unrecorded, state.bytes), (3, 4, 7));
     }
 }

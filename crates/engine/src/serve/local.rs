@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::LocalConfig;
 use crate::data_directory;
 use crate::error::EngineError;
-use crate::serve::room;
+use crate::serve::disk_space;
 use crate::serve::service::Service;
 use crate::unrecorded_layers;
 
@@ -31,7 +31,7 @@ pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
         Err(error) => (CheckState::Missing, error.to_string(), None),
     };
     checks.push(Check::new("records", state, detail, remedy));
-    checks.push(room::check(&config.data_dir));
+    checks.push(disk_space::check(&config.data_dir));
     checks.extend(crate::egress::checks(config.egress_settings()));
     checks
 }

@@ -2,10 +2,10 @@
 
 pub(crate) mod body;
 mod bounds;
+mod disk_space;
 mod drain;
 pub(crate) mod local;
 mod request_guard;
-mod room;
 pub(crate) mod server;
 mod service;
 mod socket;

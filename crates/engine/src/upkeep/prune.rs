@@ -25,7 +25,7 @@ pub fn prune(config: &LocalConfig, options: PruneOptions) -> Result<Pruned, Engi
         return Ok(prune_engine(&Engine::open(config)?, options, false)?);
     }
     let engine = open_on_full_disk(config)?;
-    let reserve = engine.give_up_reserve();
+    let reserve = engine.release_reserve();
     // On a full disk, this may fail and pruning still works.
     let recovered = recover::recover(&engine);
     let mut pruned = prune_engine(&engine, options, reserve.is_some())?;
@@ -115,12 +115,12 @@ fn remove_all_records(
         let removed = step
             .operations
             .iter()
-            .filter(|(_, record_kept)| !record_kept)
+            .filter(|operation| !operation.keeps_record)
             .count();
         let complete = step.files.len() < limit && removed < limit;
         if !complete {
             // Operations whose record is kept are selected again.
-            step.operations.retain(|(_, record_kept)| !record_kept);
+            step.operations.retain(|operation| !operation.keeps_record);
         }
         all.extend(step);
         if complete {

@@ -94,15 +94,15 @@ impl Removal<'_> {
                 self.pruned.bytes += file.size;
             }
         }
-        for (operation, record_kept) in &selection.operations {
-            let log = self.engine.log_path(*operation);
-            if *record_kept {
+        for operation in &selection.operations {
+            let log = self.engine.log_path(operation.uuid);
+            if operation.keeps_record {
                 self.trim_log(&log);
             } else {
                 self.pruned.bytes += file_size(&log);
                 self.remove_file(&log);
                 self.pruned.operations += 1;
-                self.pruned.removed_operations.push(*operation);
+                self.pruned.removed_operations.push(operation.uuid);
             }
         }
     }
@@ -162,11 +162,14 @@ impl Removal<'_> {
             }
         }
         let uploaded_again = age_of(&renamed, &self.ages).is_some_and(|age| age < self.min_age);
-        let recorded = self
-            .engine
-            .rows
-            .read(rows::file_digests)
-            .is_ok_and(|all| all.contains(sha256));
+        let recorded = match self.engine.rows.read(rows::file_digests) {
+            Ok(all) => all.contains(sha256),
+            Err(error) => {
+                // The file stays while nobody knows whether it has a record again.
+                self.add_problem(path.display(), error);
+                true
+            }
+        };
         let stays = (uploaded_again || recorded) && fs::hard_link(&renamed, &path).is_ok();
         self.remove_file(&renamed);
         !stays

@@ -36,7 +36,7 @@ pub(crate) async fn apply_retention(engine: Arc<Engine>) {
                     if !shared.rows.write(|t| claim(t, now))? {
                         return Ok(None);
                     }
-                    let reserve = shared.give_up_reserve();
+                    let reserve = shared.release_reserve();
                     let options = PruneOptions::new(shared.retention_days);
                     Ok(Some(prune_engine(&shared, options, reserve.is_some())?))
                 });

@@ -16,8 +16,14 @@ pub(super) struct Selection {
     pub(super) images: Vec<Uuid>,
     pub(super) layers: Vec<LayerRow>,
     pub(super) files: Vec<FileRow>,
-    /// Operations, each with a flag that is true if its record is kept.
-    pub(super) operations: Vec<(Uuid, bool)>,
+    pub(super) operations: Vec<SelectedOperation>,
+}
+
+/// An operation whose log is removed.
+pub(super) struct SelectedOperation {
+    pub(super) uuid: Uuid,
+    /// True if its record stays, with the last event of its log.
+    pub(super) keeps_record: bool,
 }
 
 impl Selection {
@@ -46,9 +52,10 @@ pub(super) fn select(c: &Connection, ages: &Ages, min_age: i64) -> Result<Select
     let all_images = rows::images(c)?;
     let (mut needed, requests) = rows::in_use(c)?;
     needed.extend(Rows::meta(c, "host_image")?.and_then(|uuid| Uuid::parse_str(&uuid).ok()));
-    let rebuilt = rows::rebuilt(c)?;
-    if !is_old(rebuilt.at) {
-        needed.extend(rebuilt.images);
+    match rows::rebuilt(c)? {
+        Some(rebuilt) if is_old(rebuilt.at) => {}
+        Some(rebuilt) => needed.extend(rebuilt.images),
+        None => needed.extend(all_images.iter().map(|image| image.uuid)),
     }
     let uses = rows::uses(c)?;
     needed.extend(
@@ -79,10 +86,13 @@ pub(super) fn select(c: &Connection, ages: &Ages, min_age: i64) -> Result<Select
         .filter(|operation| is_old(operation.ended_at))
         // The record of an operation whose image still exists is kept. It names the image's parent.
         .map(|operation| {
-            let kept = operation
+            let keeps_record = operation
                 .made
                 .is_some_and(|image| remaining.contains(&image));
-            (operation.uuid, kept)
+            SelectedOperation {
+                uuid: operation.uuid,
+                keeps_record,
+            }
         })
         .collect();
     Ok(Selection {
@@ -106,9 +116,9 @@ pub(super) fn remove_records(
     c.execute_batch("PRAGMA defer_foreign_keys = ON")?;
     selection.files.truncate(limit);
     let mut removed = 0;
-    selection.operations.retain(|(_, record_kept)| {
-        let within = *record_kept || removed < limit;
-        removed += usize::from(!record_kept && within);
+    selection.operations.retain(|operation| {
+        let within = operation.keeps_record || removed < limit;
+        removed += usize::from(!operation.keeps_record && within);
         within
     });
     for image in &selection.images {
@@ -125,12 +135,9 @@ pub(super) fn remove_records(
     for file in &selection.files {
         rows::remove_file(c, file.uuid)?;
     }
-    for (operation, _) in selection
-        .operations
-        .iter()
-        .filter(|(_, record_kept)| !record_kept)
-    {
-        rows::remove_operation(c, *operation)?;
+    let operations = selection.operations.iter();
+    for operation in operations.filter(|operation| !operation.keeps_record) {
+        rows::remove_operation(c, operation.uuid)?;
     }
     Ok(selection)
 }
@@ -386,6 +393,26 @@ mod tests {
             clock.pass(31 * DAY);
             assert_eq!(old(&rows), [5; 3], "after 31 days");
         }
+    }
+
+    #[test]
+    fn a_damaged_record_of_rebuilt_images_keeps_all_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = TestClock::start();
+        let path = folder.path().join("store.db");
+        let rows = Rows::with_clock(&path, clock.store_clock()).unwrap();
+        make_all(&rows, &clock, 1);
+        clock.pass(31 * DAY);
+        assert_eq!(old(&rows)[0], 1);
+        rows.write(|t| Rows::set_meta(t, "rebuilt_images", "{\"at\":"))
+            .unwrap();
+        assert_eq!(old(&rows)[0], 0);
+        // A rebuild writes a new record, from which on the retention time counts.
+        rows.write(|t| rows::keep_rebuilt(t, &[], clock.now()))
+            .unwrap();
+        assert_eq!(old(&rows)[0], 0);
+        clock.pass(31 * DAY);
+        assert_eq!(old(&rows)[0], 1);
     }
 
     #[test]

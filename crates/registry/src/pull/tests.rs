@@ -1,5 +1,6 @@
 //! Tests of pulling from a registry in this process.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

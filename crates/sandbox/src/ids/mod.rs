@@ -11,6 +11,7 @@ use crate::protocol::boot::ChargedUser;
 pub(crate) mod pick;
 pub(crate) mod record;
 pub(crate) mod remedy;
+mod subordinate;
 pub(crate) mod write;
 
 /// The number of ids of a full range.

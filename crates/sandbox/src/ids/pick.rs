@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::record::{self, ClaimedIds, RecordError};
+use super::subordinate::{entries, map_with_subordinate_ids};
 use super::{Extent, IdMap, MapKind, MapWriter, RANGE};
-use crate::os::programs::find_program;
-use crate::os::users::user_name;
+use crate::os::error::{CallContext as _, OsError};
 
 /// The block that earlier releases gave to every store of root. No new store gets it, because such
 /// stores may not be in the record yet. It is above the ids of useradd (up to 600,100,000) and of
@@ -28,10 +28,10 @@ impl IdMap {
         let gid = rustix::process::getegid().as_raw();
         if uid == 0 {
             let allocations = IdAllocations::read();
-            return match record::claim(record, directory, |claimed| {
-                map_of_root(&allocations, claimed)
-            }) {
-                Err(RecordError::Os(_)) => Ok(map_of_root(&allocations, &ClaimedIds::default())),
+            let random = random_block()?;
+            let pick = |claimed: &ClaimedIds| map_of_root(&allocations, claimed, random);
+            return match record::claim(record, directory, pick) {
+                Err(RecordError::Os(_)) => Ok(pick(&ClaimedIds::default())),
                 other => other,
             };
         }
@@ -145,19 +145,20 @@ fn blocks(next: u32) -> impl Iterator<Item = u32> {
 }
 
 /// A block chosen at random, so that engines without a common record rarely choose the same one.
-fn random_block() -> u32 {
+fn random_block() -> Result<u32, OsError> {
     let mut bytes = [0; 4];
-    // Without random numbers, the first block serves as well.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("get random numbers")?;
     let count = (PREFERRED_END - PREFERRED) / RANGE;
-    PREFERRED + u32::from_ne_bytes(bytes) % count * RANGE
+    Ok(PREFERRED + u32::from_ne_bytes(bytes) % count * RANGE)
 }
 
-fn map_of_root(allocations: &IdAllocations, claimed: &ClaimedIds) -> IdMap {
+/// The map of root with the next free block. Without claims, the search begins at `random`.
+fn map_of_root(allocations: &IdAllocations, claimed: &ClaimedIds, random: u32) -> IdMap {
     let next = claimed
         .next
         .filter(|next| (PREFERRED..PREFERRED_END).contains(next))
-        .map_or_else(random_block, |next| next & !0xffff);
+        .map_or(random, |next| next & !0xffff);
     let is_free = |&start: &u32| allocations.is_free(start, RANGE);
     let block = claimed
         .own
@@ -228,103 +229,9 @@ impl ClaimedIds {
     }
 }
 
-/// The reason why an ordinary user has no full range of subordinate ids.
-#[derive(Debug, thiserror::Error)]
-enum SubordinateIdsError {
-    #[error("{0} is not installed")]
-    NotInstalled(&'static str),
-    #[error("{file} grants {user} fewer than {} ids", RANGE - 1)]
-    TooFew { file: &'static str, user: String },
-}
-
-/// Maps the user's own id and its subordinate ids.
-fn map_with_subordinate_ids(uid: u32, gid: u32) -> Result<IdMap, SubordinateIdsError> {
-    for helper in ["newuidmap", "newgidmap"] {
-        if find_program(helper).is_none() {
-            return Err(SubordinateIdsError::NotInstalled(helper));
-        }
-    }
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let names = [user_name(&passwd, uid), Some(uid.to_string())];
-    let extents = |file: &'static str, own: u32| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let granted =
-            entries(&text).filter(|(owner, ..)| names.iter().flatten().any(|name| name == owner));
-        collect_extents(own, granted.map(|(_, start, count)| (start, count))).ok_or_else(|| {
-            SubordinateIdsError::TooFew {
-                file,
-                user: names[0].clone().unwrap_or_else(|| "this user".into()),
-            }
-        })
-    };
-    Ok(IdMap {
-        kind: MapKind::Range,
-        writer: MapWriter::Helper,
-        engine: uid,
-        uids: extents("/etc/subuid", uid)?,
-        gids: extents("/etc/subgid", gid)?,
-        why: None,
-    })
-}
-
-/// Maps the user's own id to 0, followed by granted ids up to a full range. Returns `None` if they
-/// do not suffice.
-fn collect_extents(own: u32, granted: impl Iterator<Item = (u32, u32)>) -> Option<Vec<Extent>> {
-    let mut extents = vec![Extent {
-        inside: 0,
-        outside: own,
-        count: 1,
-    }];
-    let mut inside = 1;
-    for (outside, count) in granted {
-        let count = count.min(RANGE - inside);
-        if count > 0 {
-            extents.push(Extent {
-                inside,
-                outside,
-                count,
-            });
-            inside += count;
-        }
-    }
-    (inside == RANGE).then_some(extents)
-}
-
-/// The well-formed lines of a subuid file: owner, first id, count.
-fn entries(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
-    text.lines().filter_map(|line| {
-        let mut fields = line.trim().split(':');
-        let entry = (
-            fields.next()?,
-            fields.next()?.parse().ok()?,
-            fields.next()?.parse().ok()?,
-        );
-        fields.next().is_none().then_some(entry)
-    })
-}
-
-/// The first id after every granted range in the given files; 100,000, the usual start, if none
-/// is granted.
-pub(crate) fn first_free<'a>(files: impl Iterator<Item = &'a str>) -> u64 {
-    files
-        .flat_map(entries)
-        .map(|(_, first, count)| u64::from(first) + u64::from(count))
-        .fold(100_000, u64::max)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_proposed_range_is_not_granted_yet() {
-        assert_eq!(first_free([""].into_iter()), 100_000);
-        let files = [
-            "a:100000:65536\n# a remark\n",
-            "a:100000:65536\nb:300000:10\n",
-        ];
-        assert_eq!(first_free(files.into_iter()), 300_010);
-    }
 
     fn allocations(count: u32, allocated: &[(u64, u64)]) -> IdAllocations {
         let all = vec![Extent {
@@ -337,6 +244,11 @@ mod tests {
             gids: all,
             allocated: allocated.to_vec(),
         }
+    }
+
+    /// The map of root if the record gives no block to begin with, or that of the record.
+    fn first_map(allocations: &IdAllocations, claimed: &ClaimedIds) -> IdMap {
+        map_of_root(allocations, claimed, random_block().unwrap())
     }
 
     /// The claims of other stores, of which the newest ends before `next`.
@@ -352,7 +264,7 @@ mod tests {
     #[test]
     fn root_avoids_every_granted_block() {
         let start = u64::from(PREFERRED);
-        let map = map_of_root(
+        let map = first_map(
             &allocations(
                 u32::MAX,
                 &[(start - 10, start + 10), (start + 65_536, start + 131_072)],
@@ -372,7 +284,7 @@ mod tests {
         let mut others = Vec::new();
         let mut next = PREFERRED_END - 2 * RANGE;
         for _ in 0..5 {
-            let (first, _) = map_of_root(&all, &claimed(next, &others)).root_owner();
+            let (first, _) = first_map(&all, &claimed(next, &others)).root_owner();
             assert!(!others.contains(&first) && first != FORMER, "{first}");
             others.push(first);
             next = first + RANGE;
@@ -380,14 +292,14 @@ mod tests {
         // A store that was opened before gets the same block again.
         let mut again = claimed(next, &others[1..]);
         again.own = Some(others[0]);
-        assert_eq!(map_of_root(&all, &again).root_owner().0, others[0]);
+        assert_eq!(first_map(&all, &again).root_owner().0, others[0]);
     }
 
     #[test]
     fn without_a_record_the_block_is_random_and_never_the_former_one() {
         let all = allocations(u32::MAX, &[]);
         let firsts: std::collections::HashSet<u32> = (0..64)
-            .map(|_| map_of_root(&all, &ClaimedIds::default()).root_owner().0)
+            .map(|_| first_map(&all, &ClaimedIds::default()).root_owner().0)
             .collect();
         assert!(firsts.len() > 32 && !firsts.contains(&FORMER), "{firsts:?}");
         assert!(firsts.iter().all(|first| first % RANGE == 0));
@@ -395,7 +307,7 @@ mod tests {
 
     #[test]
     fn root_in_a_container_gets_one_high_id_and_never_its_own() {
-        let map = map_of_root(
+        let map = first_map(
             &allocations(RANGE, &[(65_535, 65_536)]),
             &ClaimedIds::default(),
         );
@@ -404,44 +316,26 @@ mod tests {
         assert!(map.why_single().is_some());
         let mut others = ClaimedIds::default();
         others.others.push((65_533, 65_534));
-        let map = map_of_root(&allocations(RANGE, &[(65_535, 65_536)]), &others);
+        let map = first_map(&allocations(RANGE, &[(65_535, 65_536)]), &others);
         assert_eq!(map.root_owner(), (65_532, 65_532));
     }
 
     #[test]
     fn root_of_a_namespace_with_one_id_is_an_ordinary_user() {
-        let map = map_of_root(&allocations(1, &[]), &ClaimedIds::default());
+        let map = first_map(&allocations(1, &[]), &ClaimedIds::default());
         assert!(map.is_single() && !map.files_have_other_owner());
     }
 
     #[test]
     fn root_in_a_larger_namespace_finds_a_block_below() {
         let small = allocations(4 * RANGE, &[(200_000, 200_001)]);
-        let map = map_of_root(&small, &ClaimedIds::default());
+        let map = first_map(&small, &ClaimedIds::default());
         assert_eq!(map.root_owner().0, 2 * RANGE);
         assert!(!map.is_single());
-        let other = map_of_root(&small, &claimed(PREFERRED, &[2 * RANGE]));
+        let other = first_map(&small, &claimed(PREFERRED, &[2 * RANGE]));
         assert_eq!(other.root_owner().0, RANGE);
         // Rather a shared block than a single id.
-        let third = map_of_root(&small, &claimed(PREFERRED, &[2 * RANGE, RANGE]));
+        let third = first_map(&small, &claimed(PREFERRED, &[2 * RANGE, RANGE]));
         assert_eq!(third.kind(), MapKind::Range);
-    }
-
-    #[test]
-    fn subordinate_ids_follow_the_users_own_id() {
-        let extents = collect_extents(1001, [(100_000, 65_536)].into_iter()).unwrap();
-        assert_eq!(extents.len(), 2);
-        assert_eq!(
-            (extents[1].inside, extents[1].outside, extents[1].count),
-            (1, 100_000, 65_535)
-        );
-        assert!(collect_extents(1001, [(100_000, 1000)].into_iter()).is_none());
-    }
-
-    #[test]
-    fn subuid_lines_that_are_not_well_formed_are_skipped() {
-        let found: Vec<_> =
-            entries("ann:100000:65536\n# bob:1\nbob:x:1\n\ncid:1:2:3\n7:5:6\n").collect();
-        assert_eq!(found, [("ann", 100_000, 65_536), ("7", 5, 6)]);
     }
 }

@@ -29,6 +29,18 @@ pub(crate) enum RecordError {
     Os(#[from] OsError),
 }
 
+impl RecordError {
+    /// The instruction that makes the record usable.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Damaged { .. } => {
+                "remove it, and open every data directory of root once, which records its ids again"
+            }
+            Self::Os(_) => "make it readable and writable for root",
+        }
+    }
+}
+
 /// The ids that a store uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Claim {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::pick::first_free;
+use super::subordinate::first_free;
 use crate::options::StoreOptions;
 use crate::os::programs::find_program;
 

@@ -74,7 +74,7 @@ fn detach(socket: &OwnedFd) -> Result<(), Errno> {
     // Otherwise ^C at the engine's terminal would also end the sandbox.
     let _ = setsid();
     umask(Mode::empty());
-    limits::raise_descriptor_limit();
+    limits::raise_descriptors_to_hard_limit();
     let _ = rustix::thread::set_name(c"contree-init");
     Ok(())
 }
@@ -91,8 +91,9 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
     // Write it now: later /proc/self belongs to this machine's root.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     if let Boot::Sandbox(boot) = &boot {
-        let group_files = side_files.split_off(side_files.len().saturating_sub(boot.group_files));
-        for file in &group_files {
+        let control_group_files =
+            side_files.split_off(side_files.len().saturating_sub(boot.control_group_files));
+        for file in &control_group_files {
             // The engine checks whether this worked.
             let _ = rustix::io::write(file, b"0");
         }
@@ -115,7 +116,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
     enter_user_namespace(socket, user)?;
     if let Boot::Sandbox(boot) = &boot
         && !user.is_exclusive()
-        && boot.groups
+        && boot.has_other_groups
     {
         inner_namespace::enter(&limits).at_step(Step::InnerNamespace)?;
     }

@@ -76,7 +76,7 @@ pub(crate) struct CommandLimits {
 
 /// Raises this process's limit of open descriptors to its hard limit. The kernel passes descriptors
 /// for a process only while fewer than that are in flight.
-pub(super) fn raise_descriptor_limit() {
+pub(super) fn raise_descriptors_to_hard_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

@@ -36,6 +36,12 @@ use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire::{self, WireError};
 
+/// The exit status of a pid 1 that could not set up the sandbox. The engine gets the reason as a
+/// message; the status is for whoever traces the process.
+const SETUP_FAILED: i32 = 71;
+/// The exit status of a pid 1 that failed while commands could run.
+const SERVICE_FAILED: i32 = 72;
+
 /// Open files that pid 1 gets from outside the sandbox, and closes before anything runs in it.
 pub(crate) struct PassedFiles {
     /// The contents of side files.
@@ -58,10 +64,10 @@ pub(crate) fn main(
     let code = match build(store, boot, watcher.as_ref(), passed, limits) {
         Err(failure) => {
             let _ = wire::send(socket, &Reply::Failed(failure), &[]);
-            71
+            SETUP_FAILED
         }
         Ok(setup) => {
-            let served = Pid1::new(socket, watcher, boot.groups, limits.descriptors)
+            let served = Pid1::new(socket, watcher, boot.has_other_groups, limits.descriptors)
                 .and_then(|mut pid1| pid1.serve(setup));
             match served {
                 Ok(()) => 0,
@@ -69,7 +75,7 @@ pub(crate) fn main(
                     if let InitError::Failed(failure) = error.into() {
                         let _ = wire::send(socket, &Reply::Failed(failure), &[]);
                     }
-                    72
+                    SERVICE_FAILED
                 }
             }
         }
@@ -136,7 +142,7 @@ fn build(
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::Capabilities)?;
     if let Some(watcher) = watcher {
         let notifier = allocating_calls::install().at_step(Step::Filter)?;
-        watch::ready(watcher.as_fd(), device, notifier).at_step(Step::Watch)?;
+        watch::report_setup(watcher.as_fd(), device, notifier).at_step(Step::Watch)?;
     }
     seccomp::install().at_step(Step::Filter)?;
     capabilities::confine().at_step(Step::Capabilities)?;

@@ -258,14 +258,13 @@ pub(crate) fn pick_map(options: &StoreOptions, directory: &Path) -> Result<IdMap
 }
 
 fn record_error(error: RecordError) -> StoreError {
+    let remedy = error.remedy().into();
     match error {
         RecordError::Os(error) => error.into(),
         RecordError::Damaged { path, reason } => StoreError::Damaged {
             path,
             reason,
-            remedy:
-                "remove it, and open every data directory of root once, which records its ids again"
-                    .into(),
+            remedy,
         },
     }
 }

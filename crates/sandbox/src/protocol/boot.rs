@@ -103,9 +103,9 @@ pub(crate) struct SandboxBoot {
     pub max_processes: u32,
     pub max_layer_bytes: Option<u64>,
     /// The number of passed files, at the end, through which the init joins control groups.
-    pub group_files: usize,
+    pub control_group_files: usize,
     /// True if groups other than 0 exist inside.
-    pub groups: bool,
+    pub has_other_groups: bool,
     pub old_mount: bool,
     /// True if the init must test that the file system supports upper directories.
     pub probe_upper: bool,

@@ -115,8 +115,8 @@ impl Sandbox {
             network: spec.network,
             max_processes: spec.limits.processes.unwrap_or(spec.max_processes),
             max_layer_bytes: spec.max_layer_bytes,
-            group_files: join_files.len(),
-            groups: !store.id_map().is_single(),
+            control_group_files: join_files.len(),
+            has_other_groups: !store.id_map().is_single(),
             old_mount: store.layout().old_mount(),
             probe_upper,
         }));

@@ -117,7 +117,8 @@ impl StoreLayout {
         let is_recorded = recorded.is_some();
         let map = match recorded {
             Some(map) => {
-                // The store's own map decides. The record only serves other stores.
+                // The store's own map decides, and the record only serves other stores. So an
+                // unusable record does not stop this store; `diagnose` reports it.
                 let _ = record::register(&options.id_record, &root, &map);
                 map
             }

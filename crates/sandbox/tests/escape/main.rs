@@ -6,6 +6,9 @@
 mod attempts;
 #[cfg(target_os = "linux")]
 mod outside;
+#[cfg(target_os = "linux")]
+#[path = "../shared/proof.rs"]
+mod proof;
 
 #[cfg(target_os = "linux")]
 fn main() {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod programs;
+#[path = "../shared/proof.rs"]
+mod proof;
 mod support;
 
 mod bound;

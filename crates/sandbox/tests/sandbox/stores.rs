@@ -3,7 +3,7 @@
 use std::fs;
 
 use contree_sandbox::{
-    CheckState, Error, LayerId, LayerStore, Sandbox, StoreError, StoreOptions, Unavailable,
+    Check, CheckState, Error, LayerId, LayerStore, Sandbox, StoreError, StoreOptions, Unavailable,
     diagnose,
 };
 
@@ -96,6 +96,15 @@ fn with_record(name: &str) -> StoreOptions {
     options
 }
 
+/// What `diagnose` says about the recorded ids of a store.
+fn recorded_ids(store: &LayerStore, options: &StoreOptions) -> Check {
+    let checks = diagnose(store.root(), options);
+    let check = checks
+        .into_iter()
+        .find(|check| check.name == "recorded ids");
+    check.unwrap()
+}
+
 #[test]
 fn two_stores_of_root_have_different_ids_and_a_copy_is_reported() {
     if !rustix::process::geteuid().is_root() {
@@ -117,15 +126,8 @@ fn two_stores_of_root_have_different_ids_and_a_copy_is_reported() {
         open("third").id_map().root_owner(),
         one.id_map().root_owner()
     );
-    let recorded = |store: &LayerStore| {
-        let checks = diagnose(store.root(), &options);
-        let check = checks
-            .into_iter()
-            .find(|check| check.name == "recorded ids");
-        check.unwrap()
-    };
-    assert_eq!(recorded(&two).state, CheckState::Fine);
-    let shared = recorded(&one);
+    assert_eq!(recorded_ids(&two, &options).state, CheckState::Fine);
+    let shared = recorded_ids(&one, &options);
     assert_eq!(shared.state, CheckState::Degraded, "{shared:?}");
     assert!(shared.detail.contains(copy.to_str().unwrap()), "{shared:?}");
 }
@@ -163,6 +165,25 @@ fn a_damaged_record_of_ids_stops_new_stores_alone() {
     assert!(error.to_string().contains("ids.json is damaged"), "{error}");
     assert!(error.to_string().contains("remove it"), "{error}");
     LayerStore::open(old.root(), options).unwrap();
+}
+
+#[test]
+fn a_record_of_ids_that_cannot_be_written_stops_no_store_and_is_reported() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut options = StoreOptions::default();
+    let file = directory().join("no-directory");
+    fs::write(&file, "").unwrap();
+    options.id_record = file.join("ids.json");
+    let open = || LayerStore::open(&directory().join("unrecorded"), options.clone()).unwrap();
+    let store = open();
+    let _run = store.create_run("r").unwrap();
+    assert_eq!(open().id_map(), store.id_map());
+    let recorded = recorded_ids(&store, &options);
+    assert_eq!(recorded.state, CheckState::Degraded, "{recorded:?}");
+    assert!(recorded.detail.contains("ids.json"), "{recorded:?}");
+    assert!(recorded.remedy.is_some(), "{recorded:?}");
 }
 
 #[test]

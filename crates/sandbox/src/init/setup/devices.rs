@@ -84,7 +84,7 @@ pub(crate) fn mount(
         ("max", "256"),
     ];
     // The terminal group.
-    if boot.groups {
+    if boot.has_other_groups {
         options.push(("gid", "5"));
     }
     directory(&dev, "pts", || {

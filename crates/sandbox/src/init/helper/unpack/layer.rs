@@ -106,13 +106,13 @@ impl Layer {
             .is_none_or(|current| current.path != wanted)
         {
             self.restore_time();
-            let directory = self.directory(wanted)?;
+            let directory = self.open_or_make_directory(wanted)?;
             let stat =
                 fstat(&directory).map_err(|error| UnpackError::call("inspect", wanted, error))?;
             self.current = Some(ParentDirectory {
                 path: wanted.to_vec(),
                 directory,
-                mtime: modified(&stat),
+                mtime: modification_time(&stat),
             });
         }
         self.current_directory()
@@ -134,7 +134,7 @@ impl Layer {
     }
 
     /// Opens a directory of the layer, and makes it if it is missing.
-    fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, UnpackError> {
+    fn open_or_make_directory(&mut self, path: &[u8]) -> Result<OwnedFd, UnpackError> {
         match self.open(path) {
             Ok(found) => return Ok(found),
             Err(Errno::NOENT | Errno::NOTDIR) => {}
@@ -175,7 +175,7 @@ impl Layer {
     ) -> Result<OwnedFd, UnpackError> {
         self.implied_directories += 1;
         let make = || {
-            let before = modified(&fstat(above)?);
+            let before = modification_time(&fstat(above)?);
             mkdirat(above, name, Mode::from_raw_mode(0o755))?;
             let new_directory = openat2(above, name, OPEN_DIRECTORY, Mode::empty(), BENEATH)?;
             if let Some(model) = self.open_below(path).unwrap_or_default() {
@@ -254,7 +254,7 @@ impl Layer {
             let _ = fsetxattr(to, name.as_slice(), &value, XattrFlags::empty());
         }
         fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-        futimens(to, &modified(&stat))
+        futimens(to, &modification_time(&stat))
     }
 
     /// Makes `name` a hard link to a file of this layer.
@@ -310,7 +310,7 @@ fn attributes(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
 }
 
 /// The modification time of a file, to set on another. The access time stays as it is.
-pub(super) fn modified(stat: &Stat) -> Timestamps {
+pub(super) fn modification_time(stat: &Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: 0,

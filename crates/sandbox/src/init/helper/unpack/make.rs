@@ -13,7 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::error::UnpackError;
-use super::layer::{DIRECTORY, Layer, PreviousEntry, modified};
+use super::layer::{DIRECTORY, Layer, PreviousEntry, modification_time};
 use super::path::{directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::protocol::unpack::UnpackReport;
@@ -273,7 +273,12 @@ fn copy_special(
         let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
         chmodat(above, name, mode, AtFlags::empty())?;
     }
-    utimensat(above, name, &modified(stat), AtFlags::SYMLINK_NOFOLLOW)
+    utimensat(
+        above,
+        name,
+        &modification_time(stat),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
 }
 
 struct LayerDirectory {

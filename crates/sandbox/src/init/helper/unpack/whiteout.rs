@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, fstat, futimens, mknodat, openat,
 use rustix::io::Errno;
 
 use super::error::UnpackError;
-use super::layer::{DIRECTORY, Layer, MOUNT_POINTS, modified};
+use super::layer::{DIRECTORY, Layer, MOUNT_POINTS, modification_time};
 use super::path::{directory_of, file_name};
 use crate::init::helper::marks::make_opaque;
 use crate::os::tree::{self, is_dot};
@@ -42,7 +42,7 @@ pub(super) fn is_in_link_store(path: &[u8]) -> bool {
 /// Removes the directory of files that are only there as targets of hard links.
 pub(super) fn remove_link_store(layer: &Layer) -> Result<(), UnpackError> {
     let remove = || {
-        let time = modified(&fstat(layer.root())?);
+        let time = modification_time(&fstat(layer.root())?);
         tree::remove(layer.root().as_fd(), LINK_STORE)?;
         Ok::<_, std::io::Error>(futimens(layer.root(), &time)?)
     };

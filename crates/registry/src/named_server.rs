@@ -10,7 +10,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Client;
 use url::Url;
 
-use super::address_scope::{AddressScope, Literal, literal};
+use super::address_scope::{AddressScope, ServerHost, server_host};
 use super::checking_resolver::RefusedServer;
 use super::{HttpClients, RegistryError, RegistryHost};
 
@@ -23,19 +23,19 @@ impl HttpClients {
     ///
     /// # Errors
     /// Fails if the registry may not lead there.
-    pub(super) fn client_led_by(
+    pub(super) fn client_for_named_server(
         &self,
         registry: &RegistryHost,
         from: AddressScope,
         url: &Url,
     ) -> Result<Client, RegistryError> {
-        let scope = match literal(url) {
-            Literal::Address(address) => Some(AddressScope::of(address)),
-            Literal::ThisMachine => Some(AddressScope::Loopback),
-            Literal::Name(_) => None,
+        let scope = match server_host(url) {
+            ServerHost::Address(address) => Some(AddressScope::of(address)),
+            ServerHost::ThisMachine => Some(AddressScope::Loopback),
+            ServerHost::Name(_) => None,
         };
         if let Some(scope) = scope.filter(|scope| !from.may_lead_to(*scope)) {
-            return Err(refused(
+            return Err(server_error(
                 registry,
                 &RefusedServer {
                     host: url.host_str().unwrap_or_default().to_owned(),
@@ -59,7 +59,7 @@ fn is_proxied(url: &Url) -> bool {
 }
 
 /// The error of a registry that leads to a refused server.
-fn refused(registry: &RegistryHost, server: &RefusedServer) -> RegistryError {
+fn server_error(registry: &RegistryHost, server: &RefusedServer) -> RegistryError {
     RegistryError::Protocol {
         registry: registry.clone(),
         why: format!("leads to {server}"),
@@ -67,14 +67,14 @@ fn refused(registry: &RegistryHost, server: &RefusedServer) -> RegistryError {
 }
 
 /// Returns the error of a registry that leads to a refused server, if that is the cause.
-pub(super) fn refusal(
+pub(super) fn refused_server_error(
     registry: &RegistryHost,
     error: &(dyn Error + 'static),
 ) -> Option<RegistryError> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(server) = error.downcast_ref::<RefusedServer>() {
-            return Some(refused(registry, server));
+            return Some(server_error(registry, server));
         }
         cause = error.source();
     }
@@ -95,11 +95,8 @@ mod tests {
         let client = http.checking_client(AddressScope::Public, &url).unwrap();
         let error = client.get(url).send().await.unwrap_err();
         let registry = RegistryHost::new("r.example").unwrap();
-        let refusal = refusal(&registry, &error).unwrap().to_string();
-        assert!(
-            refusal.contains("r.example: leads to localhost"),
-            "{refusal}"
-        );
+        let text = refused_server_error(&registry, &error).unwrap().to_string();
+        assert!(text.contains("r.example: leads to localhost"), "{text}");
         let accepted = std::future::poll_fn(|context| {
             std::task::Poll::Ready(listener.poll_accept(context).is_ready())
         });
@@ -124,7 +121,7 @@ mod tests {
         ] {
             let url = Url::parse(&format!("https://{host}/blob")).unwrap();
             for from in [AddressScope::Public, AddressScope::Link] {
-                let refused = http.client_led_by(&registry, from, &url);
+                let refused = http.client_for_named_server(&registry, from, &url);
                 // The link leads to itself alone.
                 let own = from == AddressScope::Link && host.starts_with("169.254");
                 assert!(own || refused.is_err(), "{host}");

@@ -25,7 +25,7 @@ pub(crate) fn check(root: &Path) -> Check {
     } else {
         host_root::bytes().unwrap_or(0)
     };
-    judge(root, free, copy + WORKING_BYTES)
+    check_free(root, free, copy + WORKING_BYTES)
 }
 
 const NAME: &str = "disk space";
@@ -34,7 +34,7 @@ fn unknown(detail: String) -> Check {
     Check::new(NAME, CheckState::Degraded, detail, None)
 }
 
-fn judge(root: &Path, free: u64, needed: u64) -> Check {
+fn check_free(root: &Path, free: u64, needed: u64) -> Check {
     let mebibytes = |bytes: u64| bytes >> 20;
     let detail = format!(
         "{} MiB are free on the disk of {}",
@@ -62,11 +62,11 @@ mod tests {
     #[test]
     fn a_disk_without_room_for_the_first_image_is_reported_with_a_remedy() {
         let root = Path::new("/small");
-        let check = judge(root, 20 << 20, 120 << 20);
+        let check = check_free(root, 20 << 20, 120 << 20);
         assert_eq!(check.state, CheckState::Missing);
         assert!(check.detail.contains("20 MiB") && check.detail.contains("120 MiB"));
         assert!(check.remedy.unwrap().contains("CONTREE_DATA_DIR"));
-        assert_eq!(judge(root, 1 << 30, 120 << 20).state, CheckState::Fine);
+        assert_eq!(check_free(root, 1 << 30, 120 << 20).state, CheckState::Fine);
     }
 
     #[test]
