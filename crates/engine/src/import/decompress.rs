@@ -133,8 +133,8 @@ impl<R: BufRead> Read for GzipDecoder<R> {
     }
 }
 
-/// Skips zeros with which a compressed file is padded. Returns the next byte, which stays unread, or
-/// `None` at the end of the file.
+/// Skips zeros with which a compressed file is padded. Returns the next byte, which stays unread,
+/// or `None` at the end of the file.
 ///
 /// # Errors
 /// Fails if zeros are followed by something else.

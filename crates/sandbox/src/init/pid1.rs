@@ -126,7 +126,7 @@ fn build(
     procfs::restrict(root.as_fd(), &proc, boot)?;
     drop(proc);
     let directories = files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
-    temporary_lines::add(root.as_fd(), boot);
+    let lines_use = temporary_lines::add(root.as_fd(), boot);
     // An open directory outside the sandbox would be a way out.
     drop(store);
     enter(root)?;
@@ -142,7 +142,7 @@ fn build(
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::Capabilities)?;
     if let Some(watcher) = watcher {
         let notifier = allocating_calls::install().at_step(Step::Filter)?;
-        watch::report_setup(watcher.as_fd(), device, notifier).at_step(Step::Watch)?;
+        watch::report_setup(watcher.as_fd(), device, lines_use, notifier).at_step(Step::Watch)?;
     }
     seccomp::install().at_step(Step::Filter)?;
     capabilities::confine().at_step(Step::Capabilities)?;

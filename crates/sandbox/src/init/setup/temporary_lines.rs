@@ -33,9 +33,15 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Adds the lines. A file that cannot be extended stays as it is, because the command may not need
-/// the lines.
-pub(crate) fn add(root: BorrowedFd<'_>, boot: &SandboxBoot) {
+/// The most disk space that a directory takes in the upper directory, when it is copied there.
+const DIRECTORY_BYTES: u64 = 4096;
+/// Bytes in a block of `st_blocks`.
+const BLOCK_BYTES: u64 = 512;
+
+/// Adds the lines, and returns the space that they take in the writable layer. A file that cannot
+/// be extended stays as it is, because the command may not need the lines.
+pub(crate) fn add(root: BorrowedFd<'_>, boot: &SandboxBoot) -> LinesUse {
+    let mut total = LinesUse::default();
     for wanted in &boot.temporary_lines {
         for path in matches(root, &wanted.path) {
             let is_placed = boot.files.iter().any(|file| {
@@ -45,8 +51,32 @@ pub(crate) fn add(root: BorrowedFd<'_>, boot: &SandboxBoot) {
             });
             if !is_placed {
                 let _ = extend(root, wanted, &path);
+                total.add(root, &path);
             }
         }
+    }
+    total
+}
+
+/// The space that temporary lines take in the writable layer, at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinesUse {
+    /// The disk space in bytes.
+    pub(crate) bytes: u64,
+    /// The number of files and directories.
+    pub(crate) inodes: u64,
+}
+
+impl LinesUse {
+    /// Adds a file with lines, and the directories above it.
+    fn add(&mut self, root: BorrowedFd<'_>, path: &Path) {
+        let Ok(stat) = open_file(root, path, OFlags::RDONLY).and_then(fstat) else {
+            return;
+        };
+        let directories = path.components().count() as u64;
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or_default();
+        self.bytes += blocks * BLOCK_BYTES + directories * DIRECTORY_BYTES;
+        self.inodes += 1 + directories;
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) use self::allocator::Allocator;
 use self::bound::UsageBound;
 use self::layer::{LayerUse, WatchedLayer};
 use self::stop::ProcessStopper;
+use super::setup::temporary_lines::LinesUse;
 use crate::os::free_space::{FileSystemSpace, FreeAmount, has_exact_counts};
 use crate::os::poll::timespec;
 use crate::os::scheduling::prefer_short_slices;
@@ -47,6 +48,10 @@ use crate::protocol::wire;
 const MAX_WRITE_RATE: u64 = 8 << 30;
 /// The assumed highest rate at which files are made, per second.
 const MAX_FILE_RATE: u64 = 1_000_000;
+/// The space that the layer gets until the setup is complete. No command runs before.
+const SETUP_BYTES: u64 = 256 << 20;
+/// The files that the layer may get until the setup is complete.
+const SETUP_INODES: u64 = 10_000;
 /// The bounds of the interval between checks.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_INTERVAL: Duration = Duration::from_millis(200);
@@ -108,6 +113,8 @@ struct LayerWatcher<'a> {
     /// The process that makes allocations, until the queue has it.
     allocator: Option<Allocator>,
     allocations: Option<AllocationQueue>,
+    /// The bytes that the layer may have, without what the setup adds for a time.
+    limit: u64,
     bytes: UsageBound,
     inodes: UsageBound,
     /// The file system's space at the last check.
@@ -143,8 +150,12 @@ impl<'a> LayerWatcher<'a> {
             stopper: ProcessStopper::new(pid1),
             allocator: Some(allocator),
             allocations: None,
-            bytes: UsageBound::new(limit, space.used_bytes),
-            inodes: UsageBound::new(max_files(limit), space.used_inodes),
+            limit,
+            bytes: UsageBound::new(limit.saturating_add(SETUP_BYTES), space.used_bytes),
+            inodes: UsageBound::new(
+                max_files(limit).saturating_add(SETUP_INODES),
+                space.used_inodes,
+            ),
             space,
             running_measurements: 0,
             verified_at: None,
@@ -183,8 +194,17 @@ impl<'a> LayerWatcher<'a> {
             }
             if message {
                 match wire::receive::<WatcherMessage>(self.pid1, None) {
-                    Ok((WatcherMessage::Ready { device }, files)) => {
+                    Ok((
+                        WatcherMessage::Ready {
+                            device,
+                            extra_bytes,
+                            extra_inodes,
+                        },
+                        files,
+                    )) => {
                         self.layer.device = Some(device);
+                        self.bytes.limit = self.limit.saturating_add(extra_bytes);
+                        self.inodes.limit = max_files(self.limit).saturating_add(extra_inodes);
                         let listener = files.into_iter().next().zip(self.allocator.take());
                         self.allocations = listener
                             .map(|(listener, allocator)| AllocationQueue::new(listener, allocator));
@@ -342,8 +362,14 @@ impl<'a> LayerWatcher<'a> {
 pub(crate) fn report_setup(
     watcher: BorrowedFd<'_>,
     device: u64,
+    lines_use: LinesUse,
     listener: Option<OwnedFd>,
 ) -> io::Result<()> {
     let files: Vec<BorrowedFd<'_>> = listener.iter().map(AsFd::as_fd).collect();
-    wire::send(watcher, &WatcherMessage::Ready { device }, &files).map_err(io::Error::other)
+    let ready = WatcherMessage::Ready {
+        device,
+        extra_bytes: lines_use.bytes,
+        extra_inodes: lines_use.inodes,
+    };
+    wire::send(watcher, &ready, &files).map_err(io::Error::other)
 }
