@@ -13,6 +13,9 @@ use crate::client_progress::ClientClock;
 
 /// How long a connection waits for its permit while idle connections are asked to close.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection stays open without a request while others wait for one. A client often
+/// sends its next request at once, and cannot know whether a server that closes has received it.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
 /// How long a client may keep the server waiting while others wait for a connection. It loses its
 /// connection after that.
 const STALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,9 +115,9 @@ impl OpenConnections {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Some(permit);
         }
-        self.close_idle(None);
         let closing = async {
             loop {
+                self.close_idle(None);
                 let permit = Arc::clone(&self.permits).acquire_owned();
                 if let Ok(permit) = tokio::time::timeout(STALL_CHECK_INTERVAL, permit).await {
                     return permit.ok();
@@ -134,10 +137,14 @@ impl OpenConnections {
         all.filter(move |client| peer.is_none() || client.peer == peer)
     }
 
-    /// Asks the idle connections of a peer, or all idle ones, to close.
+    /// Asks the connections of a peer, or all of them, to close after their current response, and
+    /// the idle ones at once. Those that became idle within [`IDLE_GRACE`] stay open.
     fn close_idle(&self, peer: Option<Peer>) {
         for client in self.clients_of(peer) {
-            client.closing.cancel();
+            let waited = client.clock.stalled_for();
+            if waited.is_none_or(|waited| waited >= IDLE_GRACE) {
+                client.closing.cancel();
+            }
         }
     }
 

@@ -4,6 +4,9 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{FsWord, statfs};
 
 use super::{HostTargets, call_refused, holds, refused};
 
@@ -33,6 +36,14 @@ const SETTINGS: &[&str] = &[
     "/sys/power/state",
     "/sys/class/net",
 ];
+/// The descriptions that /sys may have.
+const SYS_FILES: &[&str] = &[
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/sys/kernel/mm/transparent_hugepage",
+];
+/// The type of the kernel's own /sys (linux/magic.h).
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
 const SECRETS: &[&str] = &[
     "/proc/kcore",
     "/proc/kmsg",
@@ -113,8 +124,7 @@ fn paths(outside: &HostTargets) {
             empty || File::open(path).is_err(),
         );
     }
-    let sys = fs::read_dir("/sys").map(Iterator::count).unwrap_or(0);
-    holds("/sys is empty", sys == 0);
+    sys_is_a_description(Path::new("/sys"));
     refused("write into /sys", fs::create_dir("/sys/x"));
     let environment = fs::read("/proc/self/environ").unwrap_or_default();
     holds(
@@ -301,5 +311,32 @@ fn devices() {
             kind | 0o666,
             device
         );
+    }
+}
+
+/// Looks for anything below /sys but read-only copies that describe processors and memory.
+fn sys_is_a_description(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = path.display();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => sys_is_a_description(&path),
+            Ok(kind) => {
+                let listed = SYS_FILES.iter().any(|listed| path.starts_with(listed));
+                holds(&format!("{name} is listed"), listed);
+                let target = fs::canonicalize(&path);
+                let inside = target.is_ok_and(|target| target.starts_with("/sys"));
+                holds(&format!("{name} stays below /sys"), inside);
+                if kind.is_file() {
+                    let kernel = statfs(&path).map(|found| found.f_type == SYSFS_MAGIC);
+                    holds(&format!("{name} is a copy"), matches!(kernel, Ok(false)));
+                    refused(
+                        &format!("open {name} for writing"),
+                        OpenOptions::new().write(true).open(&path),
+                    );
+                }
+            }
+            Err(_) => holds(&format!("{name} has a type"), false),
+        }
     }
 }
