@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use self::image_config::{ImageConfig, parse_config};
+pub use self::image_config::{ImageConfig, SAVED_DIRECTORY_LABEL, parse_config};
 use self::nullable::null_as_default;
 pub use self::platform::{Platform, this_platform};
 use self::platform::{standard_architecture, variant_rank};

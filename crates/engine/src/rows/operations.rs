@@ -11,6 +11,10 @@ use contree_sqlite::DbError;
 
 pub(crate) use crate::api::types::OperationStatus as Status;
 
+/// The kind of an operation that pushes an image. Clients that know only the API's kinds do not see
+/// it, since a listing has it only on request.
+pub(crate) const PUSH: &str = "image_push";
+
 impl Status {
     /// Returns whether the operation is over.
     pub(crate) fn is_terminal(self) -> bool {
@@ -22,7 +26,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Operation {
     pub(crate) uuid: Uuid,
-    /// `instance` or `image_import`.
+    /// `instance`, `image_import` or [`PUSH`].
     pub(crate) kind: String,
     pub(crate) status: Status,
     /// The reason of a failure or cancellation.
@@ -206,7 +210,7 @@ pub(crate) fn list(c: &Connection, filter: &OperationFilter) -> Result<Vec<Opera
     let columns = COLUMNS.replace("request", "'null'");
     let mut statement = c.prepare_cached(&format!(
         "SELECT {columns} FROM operations
-         WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR kind = ?2)
+         WHERE (?1 IS NULL OR status = ?1) AND (kind = ?2 OR (?2 IS NULL AND kind <> '{PUSH}'))
            AND (?3 IS NULL OR created_at >= ?3) AND (?4 IS NULL OR created_at <= ?4)
          ORDER BY created_at DESC, uuid LIMIT ?5 OFFSET ?6"
     ))?;
