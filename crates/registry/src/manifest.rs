@@ -235,6 +235,20 @@ fn check_layer(layer: &Descriptor) -> Result<(), ManifestError> {
     })
 }
 
+/// The media type that a manifest states, or that of an OCI manifest if it states none.
+pub fn media_type(bytes: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Stated {
+        #[serde(rename = "mediaType", default)]
+        media_type: Option<String>,
+    }
+    serde_json::from_slice::<Stated>(bytes)
+        .ok()
+        .and_then(|stated| stated.media_type)
+        .filter(|stated| !stated.is_empty())
+        .unwrap_or_else(|| crate::push::document::MANIFEST_TYPE.to_owned())
+}
+
 /// Chooses the manifest of an index that is for this machine.
 ///
 /// # Errors

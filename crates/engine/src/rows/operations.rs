@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{from_micros, to_micros};
@@ -59,6 +60,18 @@ pub(crate) struct OperationEnding {
 }
 
 impl Operation {
+    /// The command of a run, with its arguments, or the reference of an import or a push.
+    pub(crate) fn requested(&self) -> Option<String> {
+        let reference = self.request.pointer("/registry/url");
+        if let Some(reference) = reference.and_then(Value::as_str) {
+            return Some(reference.to_owned());
+        }
+        let command = self.request["command"].as_str()?;
+        let arguments = self.request["args"].as_array().into_iter().flatten();
+        let words = std::iter::once(command).chain(arguments.filter_map(Value::as_str));
+        Some(words.collect::<Vec<_>>().join(" "))
+    }
+
     /// Adds an ending that is not recorded yet.
     pub(crate) fn end_with(&mut self, ending: &OperationEnding) {
         self.status = ending.status;
