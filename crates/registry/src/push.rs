@@ -2,6 +2,7 @@
 
 pub mod document;
 pub mod layer;
+pub mod local_path;
 mod upload;
 
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! Parses where an image is pushed to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use contree_registry::Reference;
+use contree_registry::push::local_path::split_new_name;
 
 use crate::import::source::{ImageSource, LocalFormat, SourceError};
 
@@ -45,59 +46,9 @@ impl PushTarget {
     }
 }
 
-/// Splits `PATH[:NAME]` of a path that may not exist yet. An existing path wins; otherwise the name
-/// begins at the first colon of the last component.
-fn split_new_name(text: &str) -> (PathBuf, Option<String>) {
-    let mut end = text.len();
-    loop {
-        let candidate = &text[..end];
-        // The root and other parents exist, but they are not what the text means.
-        if Path::new(candidate).exists() && (end == text.len() || text[end..].starts_with(':')) {
-            let name = text.get(end + 1..).filter(|name| !name.is_empty());
-            return (candidate.into(), name.map(str::to_owned));
-        }
-        match candidate.rfind(':') {
-            Some(colon) => end = colon,
-            None => break,
-        }
-    }
-    // The longest part before a colon whose parent directory exists.
-    let mut end = text.len();
-    let mut best = None;
-    while let Some(colon) = text[..end].rfind(':') {
-        let parent = Path::new(&text[..colon]).parent();
-        if parent.is_some_and(Path::is_dir) {
-            best = Some(colon);
-        }
-        end = colon;
-    }
-    match best {
-        Some(colon) => {
-            let name = Some(text[colon + 1..].to_owned()).filter(|name| !name.is_empty());
-            (text[..colon].into(), name)
-        }
-        None => (text.into(), None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_split_from_new_and_existing_paths() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().display().to_string();
-        let new = split_new_name(&format!("{root}/new:app:1"));
-        assert_eq!(new, (folder.path().join("new"), Some("app:1".into())));
-        let slash = split_new_name(&format!("{root}/new:org/app:1"));
-        assert_eq!(slash, (folder.path().join("new"), Some("org/app:1".into())));
-        let alone = split_new_name(&format!("{root}/new"));
-        assert_eq!(alone, (folder.path().join("new"), None));
-        std::fs::write(folder.path().join("a:b"), "").unwrap();
-        let existing = split_new_name(&format!("{root}/a:b:x"));
-        assert_eq!(existing, (folder.path().join("a:b"), Some("x".into())));
-    }
 
     #[test]
     fn targets_are_parsed_like_sources() {
