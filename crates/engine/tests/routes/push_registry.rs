@@ -11,7 +11,14 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
-use crate::registry::digest;
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = ring::digest::digest(&ring::digest::SHA256, bytes)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hex}")
+}
 
 /// A registry in this process that takes pushes.
 #[derive(Clone)]
@@ -36,6 +43,8 @@ pub(crate) struct Stored {
     pub(crate) cuts: Vec<usize>,
     /// The number of breaks so far.
     pub(crate) broken: usize,
+    /// True if no upload can continue.
+    pub(crate) is_broken: bool,
     /// True if an upload waits until this is false again.
     pub(crate) waits: bool,
     /// True while an upload waits.
@@ -219,8 +228,12 @@ async fn continue_upload(
         return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
     }
     let cut = lock(state).cuts.pop();
+    let is_broken = lock(state).is_broken;
     let mut body = body.into_data_stream();
     while let Some(Ok(chunk)) = body.next().await {
+        if is_broken {
+            continue;
+        }
         bytes.extend_from_slice(&chunk);
         lock(state).received += chunk.len();
         while {
@@ -236,6 +249,9 @@ async fn continue_upload(
             stored.uploads.insert(upload, bytes);
             return StatusCode::BAD_GATEWAY.into_response();
         }
+    }
+    if is_broken {
+        return StatusCode::BAD_GATEWAY.into_response();
     }
     let length = bytes.len();
     lock(state).uploads.insert(upload, bytes);
