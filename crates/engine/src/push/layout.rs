@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contree_registry::Digest;
@@ -29,6 +30,8 @@ const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// A layout directory that this push has locked.
 pub(super) struct Layout {
     directory: PathBuf,
+    /// The number of unfinished files so far.
+    unfinished: AtomicU64,
     /// The open directory. Closing it releases the lock.
     _lock: File,
 }
@@ -58,6 +61,7 @@ impl Layout {
         }
         let layout = Self {
             directory: directory.to_owned(),
+            unfinished: AtomicU64::new(0),
             _lock: lock,
         };
         layout.check()?;
@@ -239,10 +243,11 @@ impl Layout {
         })
     }
 
-    /// The path of an unfinished file beside `path`.
+    /// The path of a new unfinished file beside `path`. Two layers with the same content may be
+    /// written at once.
     fn unfinished(&self, path: &Path) -> PathBuf {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.with_file_name(format!("{UNFINISHED}{name}"))
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        path.with_file_name(format!("{UNFINISHED}{number}"))
     }
 }
 

@@ -34,8 +34,6 @@ pub(super) struct LayerGroup {
     pub(super) below: Vec<u64>,
     /// The archives that hold the same files, those of imports first.
     pub(super) archives: Vec<LayerArchive>,
-    /// Whether an import made the layer.
-    pub(super) is_imported: bool,
 }
 
 impl LayerGroup {
@@ -106,7 +104,6 @@ impl PushPlan {
                     .into_iter()
                     .filter(|archive| is_usable(archive, options.compression))
                     .collect(),
-                is_imported: start < imported && !options.squash,
             });
             start += size;
         }
