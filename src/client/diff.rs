@@ -152,9 +152,11 @@ impl Client {
         }
         let name = path.file_name().unwrap_or_default();
         let name = name.as_encoded_bytes().to_vec();
-        self.read_archive(image, path, move |archive| ArchiveIndex::read(archive, &name))
-            .await
-            .map(Some)
+        self.read_archive(image, path, move |archive| {
+            ArchiveIndex::read(archive, &name)
+        })
+        .await
+        .map(Some)
     }
 
     /// Finds out what is at a path, without following symbolic links.

@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 
 use contree_registry::pull::Repository;
+use contree_registry::push::LocalBlob;
 use contree_registry::push::document::{self, HistoryEntry, ImageProperties, MANIFEST_TYPE};
 use contree_registry::push::layer::{LayerCompression, PackedLayer, compress};
-use contree_registry::push::LocalBlob;
 use contree_registry::{Digest, HttpClients, Login, Reference, RegistryError};
 use uuid::Uuid;
 

@@ -257,11 +257,7 @@ async fn a_service_without_extensions_has_its_images_pushed_by_the_client() {
             .unwrap();
     }
     archive.into_inner().unwrap();
-    let image = import(
-        &backends.engine,
-        &format!("rootfs:{}", tarball.display()),
-    )
-    .await;
+    let image = import(&backends.engine, &format!("rootfs:{}", tarball.display())).await;
     let url = registry.url("copy:1");
     let pushed = backends.service.push(image, push_to(&url)).await.unwrap();
     assert_eq!((pushed.blobs_sent, pushed.blobs_present), (2, 0));
@@ -281,7 +277,10 @@ async fn a_service_without_extensions_has_its_images_pushed_by_the_client() {
     let error = error.unwrap_err();
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
     assert!(error.to_string().contains("HOST/NAME:TAG"), "{error}");
-    let failed = backends.engine.push(image, push_to("127.0.0.1:1/a:1")).await;
+    let failed = backends
+        .engine
+        .push(image, push_to("127.0.0.1:1/a:1"))
+        .await;
     let failed = failed.unwrap_err().to_string();
     assert!(failed.contains("cannot reach 127.0.0.1:1"), "{failed}");
     let _ = backends.stop.send(());

@@ -276,7 +276,8 @@ fn use_tool(tool: &str, session: &mut Session) {
             let refused = session.raw.call_error("push_image", arguments.clone());
             assert!(refused.contains("cannot reach 127.0.0.1:1"), "{refused}");
             session.extend();
-            let started = json!({"image": "tag:base", "registry_url": "127.0.0.1:1/a:1", "wait": false});
+            let started =
+                json!({"image": "tag:base", "registry_url": "127.0.0.1:1/a:1", "wait": false});
             session.raw.call_ok("push_image", started);
             vec![arguments]
         }

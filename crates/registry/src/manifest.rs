@@ -17,6 +17,8 @@ use super::Digest;
 
 /// The largest manifest, index or configuration, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// The media type of an OCI manifest.
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The most layers of an image.
 pub const MAX_LAYERS: usize = 127;
 
@@ -246,7 +248,7 @@ pub fn media_type(bytes: &[u8]) -> String {
         .ok()
         .and_then(|stated| stated.media_type)
         .filter(|stated| !stated.is_empty())
-        .unwrap_or_else(|| crate::push::document::MANIFEST_TYPE.to_owned())
+        .unwrap_or_else(|| MANIFEST_TYPE.to_owned())
 }
 
 /// Chooses the manifest of an index that is for this machine.

@@ -35,7 +35,7 @@ pub(super) fn retry_waits(first: Duration) -> impl Iterator<Item = Duration> {
         .build()
 }
 
-/// What a token for a repository allows (distribution specification, "Token Scope").
+/// The actions that a token for a repository allows (distribution specification, "Token Scope").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Pull,

@@ -73,8 +73,9 @@ async fn start(
     let (operation, id) = StartedOperation::start(client, cx, request, |id| *id)
         .await
         .map_err(|error| {
-            ToolError::from(error)
-                .safe_to_repeat("The push may be running nevertheless; a repeat sends only what is missing.")
+            ToolError::from(error).safe_to_repeat(
+                "The push may be running nevertheless; a repeat sends only what is missing.",
+            )
         })?;
     let time = std::time::Duration::from_secs(TIMEOUT_SECONDS);
     let follow = async {

@@ -29,7 +29,7 @@ pub struct Operation {
     /// When it was started
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// What a push did
+    /// The image that a push wrote
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push: Option<PushedImage>,
     /// Image and tag that an import made

@@ -80,7 +80,11 @@ impl ImportContext<'_> {
         ));
         let key = found.manifest.config.digest.clone();
         let layers = found.manifest.layers;
-        let locations = layers.iter().cloned().map(ArchiveLocation::Remote).collect();
+        let locations = layers
+            .iter()
+            .cloned()
+            .map(ArchiveLocation::Remote)
+            .collect();
         let document = ImageDocument {
             manifest: found.bytes,
             config: config_bytes,

@@ -46,7 +46,9 @@ pub(super) enum PushError {
     #[error("the image was deleted during the push")]
     ImageGone,
     /// The push took longer than its `timeout`.
-    #[error("the push took longer than its `timeout` of {0} s: push again with more time; what was sent stays")]
+    #[error(
+        "the push took longer than its `timeout` of {0} s: push again with more time, and only the missing blobs are sent"
+    )]
     TimedOut(u64),
     /// The push is being stopped.
     #[error("the push was stopped")]

@@ -115,9 +115,7 @@ async fn run(
                 commit: Some(commit_work),
             }
         }
-        Some(Err(error)) => {
-            WorkEnding::failed(format!("cannot push to {}: {error}", checked.url))
-        }
+        Some(Err(error)) => WorkEnding::failed(format!("cannot push to {}: {error}", checked.url)),
         None => WorkEnding::cancelled(),
     }
 }
@@ -139,7 +137,11 @@ async fn push(
         .await?
         .ok_or(PushError::ImageGone)?;
     let progress = Progress::new(Arc::clone(&task.running));
-    progress.line(&format!("pushing {} layers to {}", plan.groups.len(), checked.url));
+    progress.line(&format!(
+        "pushing {} layers to {}",
+        plan.groups.len(),
+        checked.url
+    ));
     let counts = PushCounts::default();
     let context = PushContext {
         engine,
@@ -263,8 +265,7 @@ async fn send_archive(
         blobs.push(context.pack(number, group).await?);
     }
     let layers: Vec<PackedLayer> = blobs.iter().map(|blob| blob.layer.clone()).collect();
-    let config =
-        document::config(&plan.properties, &layers).map_err(PushError::Configuration)?;
+    let config = document::config(&plan.properties, &layers).map_err(PushError::Configuration)?;
     let digest = Digest::of(&config);
     let count = blobs.len() as u64 + 1;
     let size = context
@@ -307,8 +308,8 @@ fn documents(plan: &PushPlan, layers: &[PackedLayer]) -> Result<Documents, PushE
         });
     }
     let config = document::config(&plan.properties, layers).map_err(PushError::Configuration)?;
-    let manifest = document::manifest(&config, layers, &plan.annotations)
-        .map_err(PushError::Configuration)?;
+    let manifest =
+        document::manifest(&config, layers, &plan.annotations).map_err(PushError::Configuration)?;
     Ok(Documents {
         config,
         manifest,
@@ -322,7 +323,11 @@ fn archives(plan: &PushPlan, layers: &[PackedLayer]) -> Vec<(u64, LayerArchive)>
     let mut archives = Vec::new();
     let is_whole = |group: &super::plan::LayerGroup| group.single().is_some();
     // A blob of several layers has the files of a chain, but is no layer of it.
-    let count = plan.groups.iter().take_while(|group| is_whole(group)).count();
+    let count = plan
+        .groups
+        .iter()
+        .take_while(|group| is_whole(group))
+        .count();
     for (group, packed) in plan.groups.iter().zip(layers).take(count) {
         let own = chain_id(chain.as_ref(), &packed.diff_id);
         if let Some(layer) = group.single() {

@@ -91,9 +91,9 @@ impl Layout {
                     .filter_map(Result::ok)
                     .map(|entry| entry.file_name());
                 // An earlier push may have been killed before it wrote the marker.
-                if files.any(|name| {
-                    name != "blobs" && !name.to_string_lossy().starts_with(UNFINISHED)
-                }) {
+                if files
+                    .any(|name| name != "blobs" && !name.to_string_lossy().starts_with(UNFINISHED))
+                {
                     return Err(not_a_layout("it has other files, and no file oci-layout"));
                 }
             }
@@ -215,9 +215,7 @@ impl Layout {
             Err(error) => return Err(PushError::write(&path)(error)),
         };
         match index {
-            Some(Value::Object(index))
-                if index.get("manifests").is_none_or(Value::is_array) =>
-            {
+            Some(Value::Object(index)) if index.get("manifests").is_none_or(Value::is_array) => {
                 Ok(index)
             }
             _ => Err(PushError::NotALayout {
@@ -293,7 +291,11 @@ mod tests {
         assert!(error.contains("is not an OCI layout"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let broken = tempfile::tempdir().unwrap();
-        fs::write(broken.path().join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+        fs::write(
+            broken.path().join("oci-layout"),
+            "{\"imageLayoutVersion\":\"1.0.0\"}",
+        )
+        .unwrap();
         fs::write(broken.path().join("index.json"), "{").unwrap();
         assert!(Layout::open(broken.path()).await.is_err());
         assert_eq!(fs::read(broken.path().join("index.json")).unwrap(), b"{");

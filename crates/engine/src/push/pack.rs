@@ -108,7 +108,8 @@ impl Write for SparingFile<'_> {
             }
             self.until_check = spare.min(SPACE_CHECK_BYTES);
         }
-        let most = usize::try_from(self.until_check).map_or(bytes.len(), |most| most.min(bytes.len()));
+        let most =
+            usize::try_from(self.until_check).map_or(bytes.len(), |most| most.min(bytes.len()));
         let written = self.file.write(&bytes[..most])?;
         self.until_check -= written as u64;
         Ok(written)

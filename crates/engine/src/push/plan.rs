@@ -19,7 +19,7 @@ const MAX_LAYERS: usize = contree_registry::manifest::MAX_LAYERS;
 /// The most images whose commands are read.
 const MAX_HISTORY: usize = 2_000;
 
-/// How an image is pushed.
+/// The options of a push.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PushOptions {
     pub(crate) squash: bool,
@@ -155,7 +155,7 @@ fn group_sizes(imported: usize, layers: usize) -> Vec<usize> {
     sizes
 }
 
-/// What made the layers of an image.
+/// The commands that made the layers of an image.
 struct Lineage {
     /// The history of each layer that an image has as its top.
     entries: HashMap<u64, HistoryEntry>,

@@ -179,7 +179,9 @@ impl PushContext<'_> {
                 .tasks
                 .blocking(move || Ok(has_content(&checked, &wanted)))
                 .await;
-            return matches.is_ok_and(|same| same).then_some(FetchedBlob::Kept(path));
+            return matches
+                .is_ok_and(|same| same)
+                .then_some(FetchedBlob::Kept(path));
         }
         let reference: Reference = source.parse().ok()?;
         let path = self.run.path().join(format!("f{number}"));
@@ -196,8 +198,7 @@ impl PushContext<'_> {
         if spare < packed.size {
             return None;
         }
-        let repository =
-            Repository::new(&self.engine.imports.http, reference, self.login.cloned());
+        let repository = Repository::new(&self.engine.imports.http, reference, self.login.cloned());
         match repository.download(&blob, &path, |_| {}).await {
             Ok(()) => Some(fetched),
             Err(error) => {

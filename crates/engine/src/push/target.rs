@@ -1,4 +1,4 @@
-//! Parses where an image is pushed to.
+//! Parses the target of a push.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use contree_registry::push::local_path::split_new_name;
 
 use crate::import::source::{ImageSource, LocalFormat, SourceError};
 
-/// Where an image is pushed to.
+/// The target of a push.
 #[derive(Debug)]
 pub(crate) enum PushTarget {
     /// A repository of a registry.
@@ -18,10 +18,7 @@ pub(crate) enum PushTarget {
         name: Option<String>,
     },
     /// A new archive of the form that `docker save` writes, and the name of the image in it.
-    Archive {
-        path: PathBuf,
-        name: Option<String>,
-    },
+    Archive { path: PathBuf, name: Option<String> },
 }
 
 impl PushTarget {
@@ -52,9 +49,18 @@ mod tests {
 
     #[test]
     fn targets_are_parsed_like_sources() {
-        assert!(matches!(PushTarget::parse("localhost:5000/a:1"), Ok(PushTarget::Registry(_))));
-        assert!(matches!(PushTarget::parse("oci-layout:/a:1"), Ok(PushTarget::Layout { .. })));
-        assert!(matches!(PushTarget::parse("docker-archive:/a"), Ok(PushTarget::Archive { .. })));
+        assert!(matches!(
+            PushTarget::parse("localhost:5000/a:1"),
+            Ok(PushTarget::Registry(_))
+        ));
+        assert!(matches!(
+            PushTarget::parse("oci-layout:/a:1"),
+            Ok(PushTarget::Layout { .. })
+        ));
+        assert!(matches!(
+            PushTarget::parse("docker-archive:/a"),
+            Ok(PushTarget::Archive { .. })
+        ));
         let error = PushTarget::parse("rootfs:/a").unwrap_err().to_string();
         assert!(error.contains("oci-layout:"), "{error}");
         assert!(PushTarget::parse("oci-layout:a").is_err());

@@ -1,4 +1,4 @@
-//! Statements about what pushes need to know: the archives of layers, the manifests of imported
+//! Statements about the data of pushes: the archives of layers, the manifests of imported
 //! images, and the results of pushes.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -135,9 +135,7 @@ pub(crate) fn manifest_of_layer(
     let mut statement = c.prepare_cached(
         "SELECT layer, media_type, manifest, config FROM manifests WHERE layer = ?1 ORDER BY key LIMIT 1",
     )?;
-    Ok(statement
-        .query_row([layer], manifest_from_row)
-        .optional()?)
+    Ok(statement.query_row([layer], manifest_from_row).optional()?)
 }
 
 /// Records the result of a push, as JSON.

@@ -68,7 +68,7 @@ impl TestEngine {
         done.result.unwrap()
     }
 
-    /// What an image holds, as its archive has it: by path, what the file is and has.
+    /// The files of an image by path, as its archive describes them.
     async fn content(&self, image: &str) -> BTreeMap<String, String> {
         let path = format!("/inspect/{image}/archive?path=/");
         let response = self.fetch(http::Method::GET, &path, &[]).await;
@@ -134,7 +134,12 @@ async fn changed_image(local: &TestEngine) -> String {
             json!({"image": image, "disposable": false, "preserve_env": true, "env": {"MADE": "here"}, "cwd": "/srv", "preserve_cwd": true}),
         )
         .await;
-    assert_eq!((second.exit_code, second.error.as_str()), (0, ""), "{}", second.stderr);
+    assert_eq!(
+        (second.exit_code, second.error.as_str()),
+        (0, ""),
+        "{}",
+        second.stderr
+    );
     second.result.unwrap()
 }
 
@@ -151,14 +156,20 @@ async fn an_image_goes_to_a_registry_and_back_and_only_new_blobs_travel() {
     assert_eq!(first.digest, digest(image.manifest.to_string().as_bytes()));
     assert_eq!((first.sent, first.present), (3, 0));
     for layer in 0..2 {
-        assert_eq!(registry.blob("team/base", &json!(image.blob(layer))), image.blobs[layer]);
+        assert_eq!(
+            registry.blob("team/base", &json!(image.blob(layer))),
+            image.blobs[layer]
+        );
     }
     let again = here.push(&imported, &registry.url("team/base:2")).await;
     assert_eq!((again.sent, again.present, again.bytes), (0, 3, 0));
     assert_eq!(again.digest, first.digest);
     // Only what was made here is new.
     let run = here
-        .run("/bin/greet", json!({"image": imported, "shell": false, "disposable": false}))
+        .run(
+            "/bin/greet",
+            json!({"image": imported, "shell": false, "disposable": false}),
+        )
         .await;
     let made = run.result.unwrap();
     assert_ne!(made, imported);
@@ -171,14 +182,20 @@ async fn an_image_goes_to_a_registry_and_back_and_only_new_blobs_travel() {
     assert_eq!(returned.digest, pushed.digest);
     // Another repository of the same registry mounts them.
     let mounted = there.push(&copy, &registry.url("team/other:1")).await;
-    assert_eq!((mounted.digest.as_str(), mounted.sent), (pushed.digest.as_str(), 1));
+    assert_eq!(
+        (mounted.digest.as_str(), mounted.sent),
+        (pushed.digest.as_str(), 1)
+    );
     assert_eq!(registry.stored().mounted, 3);
     assert_eq!(here.content(&made).await, there.content(&copy).await);
     // The image that was pushed from here is here already.
     assert_eq!(here.import_image(&registry.url("team/base:4")).await, made);
     // A change made there shares the layers that are here.
     let run = there
-        .run("/bin/greet", json!({"image": copy, "shell": false, "disposable": false, "env": {"GREETING": "hi"}}))
+        .run(
+            "/bin/greet",
+            json!({"image": copy, "shell": false, "disposable": false, "env": {"GREETING": "hi"}}),
+        )
         .await;
     let further = run.result.unwrap();
     there.push(&further, &registry.url("team/base:5")).await;
@@ -196,7 +213,10 @@ async fn every_kind_of_change_survives_a_push_and_an_import() {
     let registry = PushRegistry::start().await;
     let image = changed_image(&here).await;
     let wanted = here.content(&image).await;
-    assert!(wanted.keys().any(|name| name.contains("sp ace")), "{wanted:?}");
+    assert!(
+        wanted.keys().any(|name| name.contains("sp ace")),
+        "{wanted:?}"
+    );
     for (tag, fields) in [
         ("plain", json!({})),
         ("zstd", json!({"compression": "zstd"})),
@@ -204,7 +224,10 @@ async fn every_kind_of_change_survives_a_push_and_an_import() {
     ] {
         let url = registry.url(&format!("made:{tag}"));
         let pushed = here.push_with(&image, &url, fields.clone()).await;
-        assert_eq!(here.push_with(&image, &url, fields).await.digest, pushed.digest);
+        assert_eq!(
+            here.push_with(&image, &url, fields).await.digest,
+            pushed.digest
+        );
         let copy = there.import_image(&url).await;
         let found = there.content(&copy).await;
         for (name, what) in &wanted {
@@ -212,7 +235,10 @@ async fn every_kind_of_change_survives_a_push_and_an_import() {
         }
         assert_eq!(found.len(), wanted.len(), "{tag}");
         let ran = there
-            .run("pwd; echo $MADE; cat /srv/kept/hard", json!({"image": copy, "disposable": true}))
+            .run(
+                "pwd; echo $MADE; cat /srv/kept/hard",
+                json!({"image": copy, "disposable": true}),
+            )
             .await;
         assert_eq!(ran.stdout, "/srv\nhere\none\n", "{}", ran.stderr);
         let (manifest, _) = registry.manifest("made", tag);
@@ -223,7 +249,9 @@ async fn every_kind_of_change_survives_a_push_and_an_import() {
         let config: Value = serde_json::from_slice(&config).unwrap();
         assert_eq!(config["config"]["WorkingDir"], "/srv");
         assert_eq!(config["history"].as_array().unwrap().len(), layers);
-        let by = config["history"][layers - 1]["created_by"].as_str().unwrap();
+        let by = config["history"][layers - 1]["created_by"]
+            .as_str()
+            .unwrap();
         assert!(by.contains("mkfifo"), "{by}");
     }
 }
@@ -261,12 +289,22 @@ async fn a_layer_has_the_marks_of_oci() {
     ] {
         assert!(top.iter().any(|found| found == name), "{name}: {top:?}");
     }
-    let mut sorted: Vec<&String> = top.iter().filter(|name| name.starts_with("srv/kept/")).collect();
+    let mut sorted: Vec<&String> = top
+        .iter()
+        .filter(|name| name.starts_with("srv/kept/"))
+        .collect();
     sorted.sort();
-    let kept: Vec<&String> = top.iter().filter(|name| name.starts_with("srv/kept/")).collect();
+    let kept: Vec<&String> = top
+        .iter()
+        .filter(|name| name.starts_with("srv/kept/"))
+        .collect();
     assert_eq!(kept, sorted);
     // A layer that removes nothing has no marks.
-    assert!(!names(1).iter().any(|name| name.contains(".wh.")), "{:?}", names(1));
+    assert!(
+        !names(1).iter().any(|name| name.contains(".wh.")),
+        "{:?}",
+        names(1)
+    );
 }
 
 #[tokio::test]
@@ -290,10 +328,16 @@ async fn an_upload_that_breaks_off_continues_and_a_repeat_sends_only_the_rest() 
     let fresh = PushRegistry::start().await;
     fresh.stored().is_broken = true;
     let error = here.failed_push(&image, &fresh.url("big:1")).await;
-    assert!(error.contains("502") && error.contains("push again"), "{error}");
+    assert!(
+        error.contains("502") && error.contains("push again"),
+        "{error}"
+    );
     assert!(fresh.stored().manifests.is_empty());
     fresh.stored().is_broken = false;
-    assert_eq!(here.push(&image, &fresh.url("big:1")).await.digest, pushed.digest);
+    assert_eq!(
+        here.push(&image, &fresh.url("big:1")).await.digest,
+        pushed.digest
+    );
 }
 
 #[tokio::test]
@@ -302,13 +346,25 @@ async fn a_cancelled_push_ends_at_once_and_leaves_no_image() {
     let registry = PushRegistry::start().await;
     registry.stored().waits = true;
     let image = changed_image(&here).await;
-    let operation = here.begin_push(&image, &registry.url("made:1"), json!({})).await;
+    let operation = here
+        .begin_push(&image, &registry.url("made:1"), json!({}))
+        .await;
     while !registry.stored().is_waiting {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     // The image cannot be deleted meanwhile.
-    assert_eq!(here.delete(&format!("/x/images/{image}?force")).await.status, 409);
-    assert_eq!(here.delete(&format!("/operations/{operation}")).await.status, 202);
+    assert_eq!(
+        here.delete(&format!("/x/images/{image}?force"))
+            .await
+            .status,
+        409
+    );
+    assert_eq!(
+        here.delete(&format!("/operations/{operation}"))
+            .await
+            .status,
+        202
+    );
     let done: FinishedOperation = here.done(&operation).await;
     assert_eq!(done.status, "CANCELLED");
     registry.stored().waits = false;
@@ -358,7 +414,9 @@ async fn an_image_goes_to_a_layout_and_to_an_archive_and_back() {
     let url = format!("docker-archive:{}:app:1", archive.display());
     here.push(&image, &url).await;
     assert_eq!(files(folder.path()), ["image.tar"]);
-    let copy = third.import_image(&format!("docker-archive:{}", archive.display())).await;
+    let copy = third
+        .import_image(&format!("docker-archive:{}", archive.display()))
+        .await;
     assert_eq!(third.content(&copy).await, wanted);
     let before = std::fs::read(&archive).unwrap();
     let error = here.failed_push(&image, &url).await;
@@ -374,21 +432,35 @@ async fn bad_requests_say_what_is_wrong() {
         (json!({"registry": {"url": ""}}), "`registry.url`"),
         (json!({"registry": {"url": "rootfs:/a"}}), "oci-layout:DIR"),
         (json!({"registry": {"url": "oci-layout:a"}}), "absolute"),
-        (json!({"registry": {"url": "u:hunter2@ghcr.io/a"}}), "credentials"),
-        (json!({"registry": {"url": "a"}, "compression": "xz"}), "gzip or zstd"),
+        (
+            json!({"registry": {"url": "u:hunter2@ghcr.io/a"}}),
+            "credentials",
+        ),
+        (
+            json!({"registry": {"url": "a"}, "compression": "xz"}),
+            "gzip or zstd",
+        ),
         (json!({"registry": {"url": "a"}, "timeout": 0}), "`timeout`"),
-        (json!({"registry": {"url": "a", "credentials": {"username": "u"}}}), "both"),
+        (
+            json!({"registry": {"url": "a", "credentials": {"username": "u"}}}),
+            "both",
+        ),
     ] {
         let answer = here.post(&format!("/x/images/{host}/push"), &body).await;
         assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.text.contains(word) && !answer.text.contains("hunter2"), "{answer:?}");
+        assert!(
+            answer.text.contains(word) && !answer.text.contains("hunter2"),
+            "{answer:?}"
+        );
     }
     let missing = "/x/images/00000000-0000-4000-8000-000000000000/push";
     let body = json!({"registry": {"url": "a"}});
     assert_eq!(here.post(missing, &body).await.status, 404);
     let closed = TestEngine::with_settings(|config| config.local_imports = false).await;
     let path = format!("/x/images/{}/push", closed.host().await);
-    let answer = closed.post(&path, &json!({"registry": {"url": "oci-layout:/tmp/x"}})).await;
+    let answer = closed
+        .post(&path, &json!({"registry": {"url": "oci-layout:/tmp/x"}}))
+        .await;
     assert_eq!(answer.status, 403, "{answer:?}");
     assert!(answer.text.contains("--allow-local-imports"), "{answer:?}");
 }
@@ -399,5 +471,8 @@ async fn a_registry_without_the_repository_or_the_rights_is_explained() {
     let host = here.host().await;
     let locked = Registry::start(Authentication::Basic).await;
     let error = here.failed_push(&host, &locked.url("1")).await;
-    assert!(error.contains("requires credentials") && error.contains("may push"), "{error}");
+    assert!(
+        error.contains("requires credentials") && error.contains("may push"),
+        "{error}"
+    );
 }

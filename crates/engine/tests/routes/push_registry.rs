@@ -27,7 +27,7 @@ pub(crate) struct PushRegistry {
     state: Arc<Mutex<Stored>>,
 }
 
-/// The contents of a registry, and what it was asked.
+/// The contents of a registry, and the numbers of its requests.
 #[derive(Default)]
 pub(crate) struct Stored {
     /// The blobs by repository and digest.
@@ -54,9 +54,7 @@ pub(crate) struct Stored {
 impl PushRegistry {
     pub(crate) async fn start() -> Self {
         let state = Arc::new(Mutex::new(Stored::default()));
-        let router = Router::new()
-            .fallback(serve)
-            .with_state(Arc::clone(&state));
+        let router = Router::new().fallback(serve).with_state(Arc::clone(&state));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -199,11 +197,7 @@ async fn continue_upload(
     let location = format!("/v2/{repository}/blobs/uploads/{upload}?_state=x");
     let answer = |status: StatusCode, length: usize| {
         let range = format!("0-{}", length.saturating_sub(1));
-        (
-            status,
-            [("location", location.clone()), ("range", range)],
-        )
-            .into_response()
+        (status, [("location", location.clone()), ("range", range)]).into_response()
     };
     let Some(mut bytes) = lock(state).uploads.get(&upload).cloned() else {
         return StatusCode::NOT_FOUND.into_response();

@@ -343,9 +343,8 @@ impl Repository<'_> {
         let Some(next) = location else {
             return Ok(None);
         };
-        let plain = next.scheme() == "http"
-            && is_loopback(&next)
-            && self.reference.host().is_loopback();
+        let plain =
+            next.scheme() == "http" && is_loopback(&next) && self.reference.host().is_loopback();
         if next.scheme() != "https" && !plain {
             return Err(self.protocol_error(
                 "redirects to an address that is not https, which is refused".to_owned(),

@@ -8,12 +8,11 @@ use serde_json::{Map, Value};
 
 use super::layer::PackedLayer;
 use crate::Digest;
+pub use crate::manifest::MANIFEST_TYPE;
 use crate::manifest::{SAVED_DIRECTORY_LABEL, this_platform};
 
 /// The media type of a configuration.
 pub const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-/// The media type of a manifest.
-pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An entry of the history of an image, for one layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -60,7 +59,13 @@ pub fn config(
         None => Map::new(),
     };
     // These describe the container in which a layer of the base was built.
-    for name in ["container", "container_config", "id", "parent", "docker_version"] {
+    for name in [
+        "container",
+        "container_config",
+        "id",
+        "parent",
+        "docker_version",
+    ] {
         file.remove(name);
     }
     let here = this_platform();

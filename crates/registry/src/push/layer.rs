@@ -250,8 +250,7 @@ mod tests {
             let read = compress(&mut Broken, &mut Vec::new(), compression).unwrap_err();
             assert_eq!(read.to_string(), "broken", "{compression:?}");
             let content = content();
-            let written =
-                compress(&mut content.as_slice(), &mut Broken, compression).unwrap_err();
+            let written = compress(&mut content.as_slice(), &mut Broken, compression).unwrap_err();
             assert_eq!(written.to_string(), "broken", "{compression:?}");
         }
     }

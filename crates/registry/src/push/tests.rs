@@ -73,11 +73,10 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Answer {
             .await
             .unwrap();
         let digest = Digest::of(&body).to_string();
-        lock(&shared).manifests.insert(name.to_owned(), body.to_vec());
-        return answer(
-            StatusCode::CREATED,
-            &[("docker-content-digest", digest)],
-        );
+        lock(&shared)
+            .manifests
+            .insert(name.to_owned(), body.to_vec());
+        return answer(StatusCode::CREATED, &[("docker-content-digest", digest)]);
     }
     if path.ends_with("/blobs/uploads/") {
         let mut registry = lock(&shared);
@@ -165,7 +164,10 @@ async fn serve_upload(
             registry.upload = Some(stored).filter(|_| !registry.forgets);
             drop(registry);
             // The connection ends in the middle of the request, like that of a killed server.
-            return answer(StatusCode::BAD_GATEWAY, &[("connection", "close".to_owned())]);
+            return answer(
+                StatusCode::BAD_GATEWAY,
+                &[("connection", "close".to_owned())],
+            );
         }
     }
     lock(shared).upload = Some(stored.clone());
@@ -176,7 +178,9 @@ async fn start(registry: Registry) -> (String, Shared) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let shared = Arc::new(Mutex::new(registry));
-    let router = Router::new().fallback(serve).with_state(Arc::clone(&shared));
+    let router = Router::new()
+        .fallback(serve)
+        .with_state(Arc::clone(&shared));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (address, shared)
 }
@@ -218,7 +222,12 @@ async fn push(registry: Registry) -> (Shared, Result<(), RegistryError>) {
 fn uploads(shared: &Shared) -> Vec<String> {
     let registry = lock(shared);
     let is_upload = |line: &&String| line.contains("/upload");
-    registry.requests.iter().filter(is_upload).cloned().collect()
+    registry
+        .requests
+        .iter()
+        .filter(is_upload)
+        .cloned()
+        .collect()
 }
 
 #[tokio::test]
@@ -227,7 +236,11 @@ async fn a_blob_is_one_request() {
     result.unwrap();
     assert_eq!(
         uploads(&shared),
-        ["POST /v2/app/blobs/uploads/", "PATCH /upload", "PUT /upload"]
+        [
+            "POST /v2/app/blobs/uploads/",
+            "PATCH /upload",
+            "PUT /upload"
+        ]
     );
 }
 
@@ -274,7 +287,10 @@ async fn a_registry_that_breaks_off_every_time_is_given_up() {
     })
     .await;
     let error = result.unwrap_err();
-    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    assert!(
+        matches!(error, RegistryError::Unreachable { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -359,5 +375,8 @@ async fn a_registry_that_wants_a_login_says_so() {
         .has_blob(&Digest::of(b""), 0)
         .await
         .unwrap_err();
-    assert!(matches!(error, RegistryError::LoginNeeded { .. }), "{error}");
+    assert!(
+        matches!(error, RegistryError::LoginNeeded { .. }),
+        "{error}"
+    );
 }

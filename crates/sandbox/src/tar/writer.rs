@@ -1,5 +1,6 @@
-//! Writes headers of tar archives in the pax interchange format (POSIX.1-2017, `pax`). A ustar header
-//! describes an entry. An extended header before it holds the values that do not fit into ustar.
+//! Writes headers of tar archives in the pax interchange format (POSIX.1-2017, `pax`). A ustar
+//! header describes an entry. An extended header before it holds the values that do not fit into
+//! ustar.
 
 /// The size of a tar block in bytes.
 pub const BLOCK_BYTES: usize = 512;
@@ -148,7 +149,11 @@ impl TarHeader<'_> {
             push_record(&mut records, "mtime", self.mtime.to_string().as_bytes());
         }
         for (name, value) in self.attributes {
-            push_record(&mut records, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
+            push_record(
+                &mut records,
+                &[b"SCHILY.xattr.", name.as_slice()].concat(),
+                value,
+            );
         }
         records
     }

@@ -16,7 +16,8 @@ use crate::api::report;
 use crate::api::request::secrets::mask_variables;
 use crate::api::types::{
     GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
-    OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary, PushResult,
+    OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary,
+    PushResult,
 };
 use crate::blocking::blocking;
 use crate::engine::Engine;

@@ -290,9 +290,7 @@ fn attributes(file: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let is_foreign = FOREIGN_ATTRIBUTES
             .iter()
             .any(|prefix| name.starts_with(prefix));
-        if name.is_empty()
-            || is_foreign
-            || (name.starts_with(OVERLAY_PREFIX) && escaped.is_none())
+        if name.is_empty() || is_foreign || (name.starts_with(OVERLAY_PREFIX) && escaped.is_none())
         {
             continue;
         }

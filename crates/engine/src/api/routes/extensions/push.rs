@@ -16,11 +16,7 @@ use crate::image::lookup;
 use crate::push;
 
 /// An answer with status, location and body.
-type CreatedResponse = (
-    StatusCode,
-    [(HeaderName, String); 1],
-    Answer<PushResponse>,
-);
+type CreatedResponse = (StatusCode, [(HeaderName, String); 1], Answer<PushResponse>);
 
 /// `POST /x/images/{imageUUID}/push`: checks the request, records the operation and starts it.
 pub(in crate::api::routes) async fn push(
