@@ -132,6 +132,9 @@ pub enum Error {
     /// The backend cannot do this, and the client cannot do it without the backend.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// A registry does not take an image.
+    #[error("{0}")]
+    Registry(#[source] Reason),
     /// The embedded engine could not be started.
     #[error("the embedded engine: {0}")]
     Engine(#[source] Reason),

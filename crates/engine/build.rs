@@ -59,6 +59,9 @@ fn settings() -> Settings {
         .with_type("EventDataCompletion.status", "OperationStatus")
         // A request that another release recorded may have a form that this one cannot read.
         .with_type("OperationResponse.metadata", "serde_json::Value")
+        // An operation may have a kind that only extensions have.
+        .with_type("OperationSummary.kind", "String")
+        .with_type("OperationResponse.kind", "String")
         // The order of these maps is part of the answer.
         .with_type(
             "WhoAmIResponse.permissions",

@@ -1,24 +1,20 @@
 //! Comparing two images.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use bytes::Bytes;
 use contree_diff::{
     Change, Content, Digest, MAX_CHANGES, MAX_PATCH_BYTES, MAX_TEXT_BYTES, Node, NodeKind, Side,
     Summary, needs_content, pair_renames, sha256, write_patch,
 };
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::archive_index::{ArchiveIndex, Record, SortedRecords};
+use super::archive_stream::{finished, unreadable};
 use super::errors::api;
 use crate::{Client, Error, types};
-
-/// Pieces of an archive that wait to be read.
-const WAITING_CHUNKS: usize = 16;
 
 /// The part of a comparison that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,42 +152,11 @@ impl Client {
         }
         let name = path.file_name().unwrap_or_default();
         let name = name.as_encoded_bytes().to_vec();
-        let ask = self.inspect_image_archive().image_uuid(image);
-        let answer = ask.path(path.to_string_lossy()).send().await?;
-        let mut archive = answer.into_inner();
-        let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
-        let reading = tokio::task::spawn_blocking(move || {
-            let reader = ChunkReader {
-                receiver,
-                chunk: Bytes::new(),
-            };
-            ArchiveIndex::read(reader, &name)
-        });
-        let mut broken = None;
-        while let Some(chunk) = archive.next().await {
-            let chunk = chunk.map_err(Error::from);
-            let failed = chunk.is_err();
-            let sent = match chunk {
-                Ok(chunk) => sender.send(Ok(chunk)).await,
-                Err(error) => {
-                    let sent = sender
-                        .send(Err(io::Error::other("the archive broke off")))
-                        .await;
-                    broken = Some(error);
-                    sent
-                }
-            };
-            // The reader has ended, at the end of the archive or with an error.
-            if failed || sent.is_err() {
-                break;
-            }
-        }
-        drop(sender);
-        let index = finished(reading.await)?;
-        match broken {
-            Some(error) => Err(error),
-            None => Ok(Some(index.map_err(unreadable)?)),
-        }
+        self.read_archive(image, path, move |archive| {
+            ArchiveIndex::read(archive, &name)
+        })
+        .await
+        .map(Some)
     }
 
     /// Finds out what is at a path, without following symbolic links.
@@ -398,39 +363,10 @@ fn compare(before: SortedRecords, after: SortedRecords) -> io::Result<Changes> {
     Ok((changes, digests))
 }
 
-/// Reads the pieces of an archive on a thread that may block.
-struct ChunkReader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
-    chunk: Bytes,
-}
-
-impl Read for ChunkReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(chunk) => self.chunk = chunk?,
-                None => return Ok(0),
-            }
-        }
-        let length = buffer.len().min(self.chunk.len());
-        buffer[..length].copy_from_slice(&self.chunk.split_to(length));
-        Ok(length)
-    }
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     finished(tokio::task::spawn_blocking(work).await)?.map_err(unreadable)
-}
-
-fn finished<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
-    result
-        .map_err(|error| Error::Protocol(format!("comparing the archives failed: {error}").into()))
-}
-
-fn unreadable(error: io::Error) -> Error {
-    Error::Protocol(format!("the archive of an image cannot be read: {error}").into())
 }
 
 fn unprocessable(message: String) -> Error {

@@ -4,6 +4,7 @@ pub mod events;
 
 mod answers;
 mod archive_index;
+mod archive_stream;
 mod background;
 mod bodies;
 mod cancel;
@@ -24,6 +25,9 @@ mod local;
 mod log;
 mod new_file;
 mod outcome;
+mod push;
+#[cfg(feature = "push")]
+mod push_archive;
 mod redirects;
 mod retry;
 mod runs;

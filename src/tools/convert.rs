@@ -76,6 +76,7 @@ impl Operation {
             status: text(operation.status).unwrap_or_default(),
             kind: text(operation.kind).unwrap_or_default(),
             error: operation.error,
+            push: operation.x_push.map(Into::into),
             created_at: operation.created_at.unwrap_or_default(),
             // A run's result image has its own field; only an import's result adds something, the
             // tag.

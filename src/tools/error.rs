@@ -253,6 +253,7 @@ impl From<Error> for ToolError {
             | Error::Protocol(_)
             | Error::Unconfirmed(_)
             | Error::Unsupported(_) => Self::BackendRefused,
+            Error::Registry(_) => Self::Registry,
             Error::Io { .. } | Error::FileChanged { .. } => Self::LocalFile,
             Error::InvalidArgument(_) => Self::InvalidArgument,
             Error::WaitTimedOut { .. } => Self::StillRunning,

@@ -14,6 +14,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::push_registry::PushRegistry;
+
 /// An engine, and a stand-in for a service before it that hides the extensions.
 struct Backends {
     engine: Client,
@@ -71,7 +73,8 @@ impl Backends {
             std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
         let data = tempfile::tempdir_in(parent).unwrap();
         let config = LocalConfig::new(data.path());
-        let serve = ServeConfig::new(Listen::Tcp("127.0.0.1:0".into()));
+        let mut serve = ServeConfig::new(Listen::Tcp("127.0.0.1:0".into()));
+        serve.local_imports = true;
         let server = Server::start(&config, &serve).await.unwrap();
         let address = server.address().trim_end_matches('/').to_owned();
         let (stop, stopped) = oneshot::channel();
@@ -208,5 +211,77 @@ async fn a_service_without_extensions_has_the_same_log_but_for_what_it_does_not_
     assert!(error.to_string().contains("set_tag"), "{error}");
     let deleted = backends.engine.delete_image_record(other, false).await;
     assert_eq!(deleted.unwrap().layers, 1);
+    let _ = backends.stop.send(());
+}
+
+/// Imports an image with the engine, and returns it.
+async fn import(client: &Client, url: &str) -> Uuid {
+    let request = contree::types::ImageImportRequest {
+        registry: contree::types::Registry {
+            url: url.to_owned(),
+            credentials: None,
+        },
+        tag: None,
+        timeout: None,
+    };
+    let started = client.import_image().body(request).send().await.unwrap();
+    let ended = client.wait(started.into_inner().uuid, None).await.unwrap();
+    assert_eq!(ended.error, None);
+    ended.result_image_uuid.unwrap()
+}
+
+fn push_to(url: &str) -> contree::types::PushRequest {
+    contree::types::PushRequest::builder()
+        .registry(contree::types::Registry {
+            url: url.to_owned(),
+            credentials: None,
+        })
+        .try_into()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_service_without_extensions_has_its_images_pushed_by_the_client() {
+    let backends = Backends::start().await;
+    let registry = PushRegistry::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let tarball = folder.path().join("root.tar");
+    let mut archive = tar::Builder::new(std::fs::File::create(&tarball).unwrap());
+    for (name, mode, content) in [("etc/motd", 0o644, "hello"), ("bin/tool", 0o4755, "x")] {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(mode);
+        header.set_mtime(1_000_000_000);
+        header.set_size(content.len() as u64);
+        archive
+            .append_data(&mut header, name, content.as_bytes())
+            .unwrap();
+    }
+    archive.into_inner().unwrap();
+    let image = import(&backends.engine, &format!("rootfs:{}", tarball.display())).await;
+    let url = registry.url("copy:1");
+    let pushed = backends.service.push(image, push_to(&url)).await.unwrap();
+    assert_eq!((pushed.blobs_sent, pushed.blobs_present), (2, 0));
+    let again = backends.service.push(image, push_to(&url)).await.unwrap();
+    assert_eq!((again.blobs_sent, again.blobs_present), (0, 2));
+    assert_eq!((again.digest, again.bytes_sent), (pushed.digest, 0));
+    let copy = import(&backends.engine, &url).await;
+    let request = DiffRequest {
+        base: Some(image),
+        ..DiffRequest::default()
+    };
+    assert_eq!(backends.engine.diff(copy, &request).await.unwrap().count, 0);
+    // The engine's own push gives the same files.
+    let own = registry.url("own:1");
+    backends.engine.push(image, push_to(&own)).await.unwrap();
+    let error = backends.service.push(image, push_to("oci-layout:/x")).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    assert!(error.to_string().contains("HOST/NAME:TAG"), "{error}");
+    let failed = backends
+        .engine
+        .push(image, push_to("127.0.0.1:1/a:1"))
+        .await;
+    let failed = failed.unwrap_err().to_string();
+    assert!(failed.contains("cannot reach 127.0.0.1:1"), "{failed}");
     let _ = backends.stop.send(());
 }

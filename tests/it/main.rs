@@ -25,6 +25,9 @@ mod openapi;
 #[cfg(target_os = "linux")]
 mod output_cut;
 mod prose;
+#[cfg(target_os = "linux")]
+#[path = "../../crates/engine/tests/routes/push_registry.rs"]
+mod push_registry;
 mod registry;
 mod rsync;
 #[cfg(target_os = "linux")]

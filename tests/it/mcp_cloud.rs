@@ -270,6 +270,17 @@ fn use_tool(tool: &str, session: &mut Session) {
             session.extend();
             vec![arguments]
         }
+        "push_image" => {
+            // Without the extension, the client reads the archive and pushes it itself.
+            let arguments = json!({"image": IMAGE, "registry_url": "127.0.0.1:1/a:1"});
+            let refused = session.raw.call_error("push_image", arguments.clone());
+            assert!(refused.contains("cannot reach 127.0.0.1:1"), "{refused}");
+            session.extend();
+            let started =
+                json!({"image": "tag:base", "registry_url": "127.0.0.1:1/a:1", "wait": false});
+            session.raw.call_ok("push_image", started);
+            vec![arguments]
+        }
         "delete_image" => {
             let refused = session
                 .raw
@@ -418,6 +429,10 @@ fn results_match_their_schemas() {
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("log", json!({"image": IMAGE})),
         ("diff", json!({"image": IMAGE, "patch": true})),
+        (
+            "push_image",
+            json!({"image": IMAGE, "registry_url": "127.0.0.1:1/a:1"}),
+        ),
         ("delete_image", json!({"image": IMAGE})),
         ("whoami", json!({})),
         ("get_guide", json!({"section": "async"})),

@@ -34,6 +34,7 @@ mod import;
 mod layer_note;
 mod limits;
 mod operation;
+mod push;
 mod reserve;
 mod rows;
 mod run;

@@ -1,6 +1,7 @@
 //! A client for container registries, after the OCI distribution specification and RFC 9110.
 //!
-//! It covers references, challenges, tokens, manifests and pulling. The crate stores nothing.
+//! It covers references, challenges, tokens, manifests, pulling and pushing. The crate
+//! stores nothing.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod login;
 pub mod manifest;
 mod named_server;
 pub mod pull;
+pub mod push;
 mod reference;
 mod tls;
 mod token_page;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use self::image_config::{ImageConfig, parse_config};
+pub use self::image_config::{ImageConfig, SAVED_DIRECTORY_LABEL, parse_config};
 use self::nullable::null_as_default;
 pub use self::platform::{Platform, this_platform};
 use self::platform::{standard_architecture, variant_rank};
@@ -17,6 +17,8 @@ use super::Digest;
 
 /// The largest manifest, index or configuration, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// The media type of an OCI manifest.
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The most layers of an image.
 pub const MAX_LAYERS: usize = 127;
 
@@ -233,6 +235,20 @@ fn check_layer(layer: &Descriptor) -> Result<(), ManifestError> {
         digest: layer.digest.clone(),
         kind: kind.to_owned(),
     })
+}
+
+/// The media type that a manifest states, or that of an OCI manifest if it states none.
+pub fn media_type(bytes: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Stated {
+        #[serde(rename = "mediaType", default)]
+        media_type: Option<String>,
+    }
+    serde_json::from_slice::<Stated>(bytes)
+        .ok()
+        .and_then(|stated| stated.media_type)
+        .filter(|stated| !stated.is_empty())
+        .unwrap_or_else(|| MANIFEST_TYPE.to_owned())
 }
 
 /// Chooses the manifest of an index that is for this machine.

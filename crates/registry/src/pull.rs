@@ -1,7 +1,7 @@
 //! Pulls manifests and blobs of one repository (OCI distribution specification, "Pull").
 
 mod download;
-mod request;
+pub(super) mod request;
 
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -23,45 +23,91 @@ const MAX_RETRIES: usize = 4;
 /// The wait before the first retry. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// How long a response may take to begin, or to continue.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most levels of nested indexes.
 const MAX_NESTING: usize = 3;
 
 /// The waits before retries, each twice as long as the one before.
-fn retry_waits(first: Duration) -> impl Iterator<Item = Duration> {
+pub(super) fn retry_waits(first: Duration) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(first)
         .with_max_times(MAX_RETRIES)
         .build()
 }
 
-/// A repository of a registry, with the credentials to read from it.
+/// The actions that a token for a repository allows (distribution specification, "Token Scope").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Pull,
+    Push,
+}
+
+impl Access {
+    /// The actions in the scope of a token.
+    fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        }
+    }
+}
+
+/// A repository of a registry, with the credentials to read from it or to write to it.
 pub struct Repository<'a> {
     http: &'a HttpClients,
-    reference: Reference,
+    pub(super) reference: Reference,
     login: Option<Login>,
+    access: Access,
+    /// Repositories of the same registry from which blobs may be mounted.
+    sources: Vec<String>,
     authorization: Mutex<Option<HeaderValue>>,
-    first_wait: Duration,
+    pub(super) first_wait: Duration,
     /// The registry's part of the network, once a redirect needs it.
     scope: OnceLock<AddressScope>,
 }
 
 /// An image in a registry that can run on this machine.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ResolvedImage {
     /// The digest of its manifest.
     pub digest: Digest,
+    /// The bytes of its manifest.
+    pub bytes: Vec<u8>,
     /// The manifest.
     pub manifest: Manifest,
 }
 
 impl<'a> Repository<'a> {
-    /// The repository of a reference.
+    /// The repository of a reference, to pull from.
     pub fn new(http: &'a HttpClients, reference: Reference, login: Option<Login>) -> Self {
+        Self::with_access(http, reference, login, Access::Pull, Vec::new())
+    }
+
+    /// The repository of a reference, to push to. Blobs may be mounted from `sources`, which are
+    /// repositories of the same registry.
+    pub fn for_push(
+        http: &'a HttpClients,
+        reference: Reference,
+        login: Option<Login>,
+        sources: Vec<String>,
+    ) -> Self {
+        Self::with_access(http, reference, login, Access::Push, sources)
+    }
+
+    fn with_access(
+        http: &'a HttpClients,
+        reference: Reference,
+        login: Option<Login>,
+        access: Access,
+        sources: Vec<String>,
+    ) -> Self {
         Self {
             http,
             reference,
             login,
+            access,
+            sources,
             authorization: Mutex::new(None),
             first_wait: FIRST_WAIT,
             scope: OnceLock::new(),
@@ -85,7 +131,13 @@ impl<'a> Repository<'a> {
                 .fetch_manifest(&tag_or_digest, expected.as_ref(), content)
                 .await?;
             match manifest::parse(&bytes).map_err(|error| self.image_error(error))? {
-                Document::Image(manifest) => return Ok(ResolvedImage { digest, manifest }),
+                Document::Image(manifest) => {
+                    return Ok(ResolvedImage {
+                        digest,
+                        bytes,
+                        manifest,
+                    });
+                }
                 Document::Index(index) => {
                     let chosen =
                         manifest::choose(&index).map_err(|error| self.image_error(error))?;
@@ -103,6 +155,14 @@ impl<'a> Repository<'a> {
     /// Fails if the configuration cannot be fetched, does not match its digest, or is for another
     /// kind of machine.
     pub async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, RegistryError> {
+        self.parse_config(&self.config_bytes(descriptor).await?)
+    }
+
+    /// Fetches the bytes of the configuration of an image.
+    ///
+    /// # Errors
+    /// Fails if the configuration cannot be fetched, or does not match its digest.
+    pub async fn config_bytes(&self, descriptor: &Descriptor) -> Result<Vec<u8>, RegistryError> {
         let part = RequestedContent::Part(ImagePart::Configuration, &descriptor.digest);
         let response = self
             .get_with_retries(&self.blob_path(&descriptor.digest), HeaderMap::new(), part)
@@ -114,7 +174,15 @@ impl<'a> Repository<'a> {
                 descriptor.digest
             )));
         }
-        manifest::parse_config(&bytes).map_err(|error| self.image_error(error))
+        Ok(bytes)
+    }
+
+    /// Parses the configuration of an image of this repository.
+    ///
+    /// # Errors
+    /// Fails if it cannot be used, or is for another kind of machine.
+    pub fn parse_config(&self, bytes: &[u8]) -> Result<ImageConfig, RegistryError> {
+        manifest::parse_config(bytes).map_err(|error| self.image_error(error))
     }
 
     /// Fetches a manifest and checks its digest.
@@ -152,7 +220,7 @@ impl<'a> Repository<'a> {
         Ok((digest, bytes))
     }
 
-    fn blob_path(&self, digest: &Digest) -> String {
+    pub(super) fn blob_path(&self, digest: &Digest) -> String {
         format!("/v2/{}/blobs/{digest}", self.reference.repository())
     }
 
@@ -177,14 +245,14 @@ impl<'a> Repository<'a> {
         }
     }
 
-    fn protocol_error(&self, why: String) -> RegistryError {
+    pub(super) fn protocol_error(&self, why: String) -> RegistryError {
         RegistryError::Protocol {
             registry: self.reference.host().clone(),
             why,
         }
     }
 
-    fn connection_error(&self, why: &str) -> RegistryError {
+    pub(super) fn connection_error(&self, why: &str) -> RegistryError {
         RegistryError::Unreachable {
             host: self.reference.host().to_string(),
             why: why.to_owned(),
@@ -193,7 +261,7 @@ impl<'a> Repository<'a> {
 }
 
 /// Returns whether a retry may help.
-fn is_transient(error: &RegistryError) -> bool {
+pub(super) fn is_transient(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Unreachable { .. })
 }
 

@@ -44,6 +44,11 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// The tag, if the reference states one.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
     /// The digest or tag to request from the registry: the digest if there is one, else the tag,
     /// else `latest`.
     pub fn tag_or_digest(&self) -> String {

@@ -62,7 +62,8 @@
 // - `protocol` defines the data that the engine and the init exchange.
 // - `ids`, `cgroup`, `host_root`, `store` and `init` each do one part. None of them starts an init.
 // - `launch` starts the init. `error` combines the errors of the modules above.
-// - `layers` joins `store` with `launch`. `sandbox`, `view`, `compare` and `unpack_task` use both.
+// - `layers` joins `store` with `launch`. `sandbox`, `view`, `compare`, `pack_task` and
+//   `unpack_task` use both.
 mod cgroup;
 mod compare;
 mod diagnose;
@@ -75,6 +76,7 @@ mod layer_error;
 mod layers;
 mod options;
 mod os;
+mod pack_task;
 mod protocol;
 mod sandbox;
 mod spec_check;
@@ -98,8 +100,10 @@ pub use options::StoreOptions;
 pub use os::error::OsError;
 pub use os::limits::{descriptor_limit, raise_descriptor_limit};
 pub use os::usage::Usage;
+pub use pack_task::PackTask;
 pub use protocol::compare::{ComparedSide, Difference};
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
+pub use protocol::pack::PackReport;
 pub use protocol::spec::{
     Command, Exit, FileCopy, LayerId, Limits, LineFormat, Network, NewDirectory, Process,
     SandboxOutcome, SandboxSpec, SideFile, SideFileContent, TemporaryLines,

@@ -1,10 +1,12 @@
 //! Handlers for images: listing, importing and tagging.
 
-use super::import;
+use super::{import, push};
 use crate::store::contents;
 use crate::tools::image::resolve;
 use crate::tools::paths::path_in_image;
-use crate::tools::results::{DeleteImage, Diff, GetImage, ImportImage, ListImages, Log, SetTag};
+use crate::tools::results::{
+    DeleteImage, Diff, GetImage, ImportImage, ListImages, Log, PushImage, SetTag,
+};
 use crate::tools::{Context, Handlers, ImagesTools, ToolError, lineage, params};
 use crate::{DiffRequest, ImageRef, LogRequest};
 
@@ -190,6 +192,14 @@ impl ImagesTools for Handlers {
             Ok::<_, ToolError>(Diff::new(diff, next))
         })
         .await
+    }
+
+    async fn push_image(
+        &self,
+        arguments: params::PushImage,
+        cx: &Context,
+    ) -> Result<PushImage, ToolError> {
+        push::push(arguments, cx).await
     }
 
     async fn delete_image(

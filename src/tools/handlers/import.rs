@@ -109,7 +109,7 @@ pub(super) async fn import(
 }
 
 /// Returns the path in a URL of a local file, such as `oci-layout:PATH`. `None` for registries.
-fn local_path_of(url: &str) -> Option<&str> {
+pub(super) fn local_path_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once(':')?;
     let is_local = matches!(
         scheme,

@@ -65,6 +65,17 @@ impl LocalAccess {
         self.check_startup(argument, path, &target)
     }
 
+    /// Returns the real path of a file or directory that another program will write. It may not
+    /// exist yet.
+    pub(in super::super) fn new_path(
+        &self,
+        argument: &str,
+        path: &Path,
+    ) -> Result<PathBuf, ToolError> {
+        self.check_destination(argument, path)?;
+        Ok(resolve_existing_part(remove_dots(path)))
+    }
+
     /// Prepares a file for writing: opens its directory, which is created if missing.
     ///
     /// Nothing is created before the file's place is judged.

@@ -24,7 +24,7 @@ pub use images::{GetImage, Image, Lineage, LineageData, ListImages, SetTag};
 pub use inspection::{FileEntry, Grep, GrepMatch, ListFiles, ReadFile};
 pub use operations::{
     CancelOperation, GetOperation, ImportImage, ListOperations, Operation, OperationResult,
-    OperationSummary, Run, WaitOperations,
+    OperationSummary, PushImage, PushedImage, Run, WaitOperations,
 };
 
 /// Reports whether a flag is unset, for `skip_serializing_if`.

@@ -182,6 +182,7 @@ impl Stub {
             .route("/x/images/{image}", delete(delete_image))
             .route("/x/images/{image}/log", get(image_log))
             .route("/x/images/{image}/diff", get(image_diff))
+            .route("/x/images/{image}/push", post(image_push))
             .route("/files", post(upload))
             .route("/files/{sha256}", get(file))
             .route("/instances", post(spawn))
@@ -235,7 +236,7 @@ async fn whoami(State(stub): State<Stub>) -> Json<Value> {
         "operations_stat": {"SUCCESS": 1},
     });
     if stub.lock().extended {
-        account["x-extensions"] = json!(["delete", "diff", "log"]);
+        account["x-extensions"] = json!(["delete", "diff", "log", "push"]);
     }
     Json(account)
 }
@@ -266,6 +267,15 @@ async fn image_log(Path(uuid): Path<String>) -> Json<Value> {
     let base =
         json!({"uuid": IMAGE, "kind": "image_import", "tags": [], "children": 1, "removed": true});
     Json(json!({"images": [image, base], "next": 2, "note": "a record is gone"}))
+}
+
+/// Starts a push, which has ended at once.
+async fn image_push(State(stub): State<Stub>, Path(_): Path<String>) -> Response {
+    let uuid = stub.add_operation(json!({
+        "kind": "image_push",
+        "x-push": {"digest": "sha256:0", "blobs_sent": 1, "blobs_present": 2, "bytes_sent": 3},
+    }));
+    (StatusCode::CREATED, Json(json!({"uuid": uuid}))).into_response()
 }
 
 async fn image_diff(Path(uuid): Path<String>) -> Json<Value> {

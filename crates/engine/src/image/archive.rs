@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 
+use contree_sandbox::tar::{END_OF_ARCHIVE, EntryType, TarHeader, padding};
 use contree_sandbox::{Entry, EntryKind, ViewError, Walk, WalkEntry};
 
-use crate::image::tar_writer::{END_OF_ARCHIVE, EntryType, TarHeader, padding};
 use crate::image::view_cache::AccountNames;
 
 /// Bytes that are read from a file at once.
@@ -168,6 +168,7 @@ impl<'a> ArchiveWriter<'a> {
             mtime: entry.mtime,
             user: self.names.user(entry.uid).unwrap_or_default(),
             group: self.names.group(entry.gid).unwrap_or_default(),
+            attributes: &[],
         }
         .write(&mut self.header);
         self.out.write_all(&self.header)

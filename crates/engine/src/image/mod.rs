@@ -7,7 +7,6 @@ pub(crate) mod lookup;
 pub(crate) mod search;
 pub(crate) mod squash;
 pub(crate) mod squash_queue;
-pub(crate) mod tar_writer;
 pub(crate) mod view_cache;
 
 /// The `PATH` of a command when neither its image nor its request sets one.

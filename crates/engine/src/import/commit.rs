@@ -6,13 +6,15 @@ use chrono::Utc;
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use super::plan::ImageDocument;
 use super::prepared::{PreparedImage, PreparedLayer, UnpackedSize};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
 use crate::layer_note::{self, LayerNote, NotedImage, NotedLayer, NotedTag};
 use crate::rows::operations::{self, OperationEnding, Status};
-use crate::rows::{images, imports, layers};
+use crate::rows::{images, imports, layers, pushes};
+use contree_registry::manifest::media_type;
 use contree_sqlite::DbError;
 
 /// The error of an import whose shared layers were removed before the commit. Held layers are not
@@ -35,11 +37,23 @@ pub(super) fn commit(
                 images::by_uuid(t, *image)?.filter(|image| !image.lost)
             }
             PreparedImage::New {
-                key, env, layers, ..
+                key,
+                env,
+                cwd,
+                document,
+                source,
+                layers,
+                ..
             } => match imports::find(t, key)? {
                 // Another engine has made the image first.
                 Some(image) => images::by_uuid(t, image)?,
-                None => make_image(t, operation, key, env, layers, &mut notes)?,
+                None => {
+                    let image = make_image(t, operation, key, (env, cwd), layers, &mut notes)?;
+                    if let Some(image) = &image {
+                        record_document(t, key, image, document.as_ref(), source, layers)?;
+                    }
+                    image
+                }
             },
         };
         // From here on, the image itself keeps its layers from being pruned.
@@ -76,6 +90,43 @@ pub(super) fn commit(
     committed.ok_or_else(|| ApiError::internal(LOST_LAYERS))
 }
 
+/// Records the manifest of an image and the archives of its layers, which a push then finds or
+/// mounts.
+fn record_document(
+    t: &Connection,
+    key: &str,
+    image: &images::Image,
+    document: Option<&ImageDocument>,
+    source: &Option<String>,
+    prepared: &[PreparedLayer],
+) -> Result<(), DbError> {
+    let layers = layers::ancestors(t, image.layer)?;
+    for (layer, prepared) in layers.iter().rev().zip(prepared) {
+        let Some(archive) = &prepared.archive else {
+            continue;
+        };
+        let archive = pushes::LayerArchive {
+            digest: archive.digest.to_string(),
+            size: archive.size,
+            media_type: archive.media_type.clone(),
+            diff_id: archive.diff_id.to_string(),
+            chain: prepared.chain.to_string(),
+            source: source.clone(),
+        };
+        pushes::add_archive(t, *layer, &archive)?;
+    }
+    if let Some(document) = document {
+        let imported = pushes::ImportedManifest {
+            layer: image.layer,
+            media_type: media_type(&document.manifest),
+            manifest: document.manifest.clone(),
+            config: document.config.clone(),
+        };
+        pushes::add_manifest(t, key, &imported)?;
+    }
+    Ok(())
+}
+
 /// Makes an image of these layers, the bottom first. A layer that another import has completed
 /// meanwhile replaces this import's copy. Returns `None` if a shared layer is gone. Adds to `notes`
 /// what the layers say about themselves.
@@ -83,7 +134,7 @@ fn make_image(
     t: &Connection,
     operation: Uuid,
     key: &str,
-    env: &BTreeMap<String, String>,
+    (env, cwd): (&BTreeMap<String, String>, &str),
     prepared: &[PreparedLayer],
     notes: &mut Vec<(u64, LayerNote)>,
 ) -> Result<Option<images::Image>, DbError> {
@@ -118,7 +169,7 @@ fn make_image(
         uuid: Uuid::new_v4(),
         layer,
         env,
-        cwd: String::new(),
+        cwd: cwd.to_owned(),
         operation: Some(operation),
         lost: false,
         created_at: Utc::now(),

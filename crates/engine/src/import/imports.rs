@@ -17,7 +17,7 @@ pub(crate) struct Imports {
     /// Running and waiting imports.
     pub(crate) queue: Arc<Queue>,
     pub(super) limits: UnpackLimits,
-    pub(super) http: HttpClients,
+    pub(crate) http: HttpClients,
     /// A lock for each image that is being imported, so that no image is unpacked twice at once.
     in_progress: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::local_file::{self, FileError};
-use super::plan::{ArchiveLocation, ImportPlan, PlanError};
+use super::plan::{ArchiveLocation, ImageDocument, ImportPlan, PlanError};
 use contree_registry::Digest;
 use contree_registry::manifest::{self, Descriptor, Document, Index, ManifestError};
 
@@ -62,16 +62,18 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, L
     if let (Document::Index(index), Some(name)) = (&document, name) {
         document = Document::Index(entries_named(index, name)?);
     }
+    let mut bytes = index;
     for _ in 0..=MAX_NESTING {
         match document {
             Document::Index(index) => {
                 let chosen = choose_image(&index)?;
-                document = manifest::parse(&read_blob(directory, chosen)?)
-                    .map_err(LayoutError::Manifest)?;
+                bytes = read_blob(directory, chosen)?;
+                document = manifest::parse(&bytes).map_err(LayoutError::Manifest)?;
             }
             Document::Image(image) => {
-                let config = manifest::parse_config(&read_blob(directory, &image.config)?)
-                    .map_err(LayoutError::Manifest)?;
+                let config_bytes = read_blob(directory, &image.config)?;
+                let config =
+                    manifest::parse_config(&config_bytes).map_err(LayoutError::Manifest)?;
                 let locations = image
                     .layers
                     .iter()
@@ -82,11 +84,12 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, L
                         digest: Some(layer.digest.clone()),
                     })
                     .collect();
-                return Ok(ImportPlan::from_config(
-                    &image.config.digest,
-                    config,
-                    locations,
-                )?);
+                let plan = ImportPlan::from_config(&image.config.digest, config, locations)?;
+                let document = ImageDocument {
+                    manifest: bytes,
+                    config: config_bytes,
+                };
+                return Ok(plan.with_document(document, &image.layers));
             }
         }
     }

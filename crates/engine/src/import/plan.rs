@@ -27,12 +27,33 @@ pub(super) struct ImportPlan {
     pub(super) key: Option<String>,
     /// The environment variables of the image.
     pub(super) env: BTreeMap<String, String>,
+    /// The saved working directory of an image that was pushed from here or from another engine.
+    pub(super) saved_directory: Option<String>,
+    /// The manifest and the configuration, as they are in a registry or layout.
+    pub(super) document: Option<ImageDocument>,
     pub(super) platform: Platform,
     /// The layers, the bottom first.
     pub(super) layers: Vec<LayerPlan>,
     /// The size of the file that holds all layers, if there is one. It may be compressed as a
     /// whole.
     pub(super) source_bytes: Option<u64>,
+}
+
+/// The manifest and the configuration of an image, byte for byte.
+#[derive(Clone, Debug)]
+pub(super) struct ImageDocument {
+    pub(super) manifest: Vec<u8>,
+    pub(super) config: Vec<u8>,
+}
+
+/// The archive of a layer where the image is imported from.
+#[derive(Clone, Debug)]
+pub(super) struct StoredArchive {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) media_type: String,
+    /// The digest of the decompressed archive.
+    pub(super) diff_id: Digest,
 }
 
 /// The plan for importing one layer.
@@ -44,6 +65,8 @@ pub(super) struct LayerPlan {
     /// config.md, "Layer ChainID").
     pub(super) chain_id: Option<Digest>,
     pub(super) location: ArchiveLocation,
+    /// The archive as it is stored, if it has a digest of its own.
+    pub(super) archive: Option<StoredArchive>,
 }
 
 /// The location of a layer's archive.
@@ -102,16 +125,33 @@ impl ImportPlan {
                     diff_id: Some(diff),
                     chain_id: Some(layer_chain),
                     location,
+                    archive: None,
                 }
             })
             .collect();
         Ok(Self {
             key: Some(key.to_string()),
             env: config.env,
+            saved_directory: config.saved_directory,
+            document: None,
             platform: config.platform,
             layers,
             source_bytes: None,
         })
+    }
+
+    /// Adds the manifest and the configuration, and the archives that the manifest lists.
+    pub(super) fn with_document(mut self, document: ImageDocument, layers: &[Descriptor]) -> Self {
+        for (layer, descriptor) in self.layers.iter_mut().zip(layers) {
+            layer.archive = layer.diff_id.clone().map(|diff_id| StoredArchive {
+                digest: descriptor.digest.clone(),
+                size: descriptor.size,
+                media_type: descriptor.media_type.clone(),
+                diff_id,
+            });
+        }
+        self.document = Some(document);
+        self
     }
 
     /// Plans the import of a root filesystem archive as a single layer.
@@ -119,11 +159,14 @@ impl ImportPlan {
         Self {
             key: None,
             env: BTreeMap::new(),
+            saved_directory: None,
+            document: None,
             platform: this_platform(),
             layers: vec![LayerPlan {
                 diff_id: None,
                 chain_id: None,
                 location,
+                archive: None,
             }],
             source_bytes: None,
         }
@@ -131,7 +174,7 @@ impl ImportPlan {
 }
 
 /// Computes the ChainID of a layer.
-pub(super) fn chain_id(below: Option<&Digest>, diff: &Digest) -> Digest {
+pub(crate) fn chain_id(below: Option<&Digest>, diff: &Digest) -> Digest {
     match below {
         None => diff.clone(),
         Some(below) => Digest::of(format!("{below} {diff}").as_bytes()),

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use contree_registry::{Digest, Reference};
+use contree_registry::Reference;
 use uuid::Uuid;
 
 use super::archive_size::ArchiveSize;
 use super::context::{ImportContext, total};
 use super::download::remote;
 use super::error::{FetchError, ImportError};
-use super::plan::{ArchiveLocation, ImportPlan, LayerPlan};
+use super::plan::{ArchiveLocation, ImageDocument, ImportPlan, LayerPlan};
 use super::prepared::{PreparedImage, PreparedLayer};
 use super::progress::format_size;
 use super::source::{ImageSource, LocalFormat, split_name};
@@ -68,7 +68,8 @@ impl ImportContext<'_> {
     async fn plan_remote(&self, reference: &Reference) -> Result<ImportPlan, FetchError> {
         let repository = self.repository(reference);
         let found = repository.find_image().await?;
-        let config = repository.config(&found.manifest.config).await?;
+        let config_bytes = repository.config_bytes(&found.manifest.config).await?;
+        let config = repository.parse_config(&config_bytes)?;
         let bytes = total(found.manifest.layers.iter().map(|layer| layer.size));
         self.progress.line(&format!(
             "{reference}: sha256:{} for {}, {} layers, {}",
@@ -78,13 +79,18 @@ impl ImportContext<'_> {
             format_size(bytes)
         ));
         let key = found.manifest.config.digest.clone();
-        let locations = found
-            .manifest
-            .layers
-            .into_iter()
+        let layers = found.manifest.layers;
+        let locations = layers
+            .iter()
+            .cloned()
             .map(ArchiveLocation::Remote)
             .collect();
-        Ok(ImportPlan::from_config(&key, config, locations)?)
+        let document = ImageDocument {
+            manifest: found.bytes,
+            config: config_bytes,
+        };
+        let plan = ImportPlan::from_config(&key, config, locations)?;
+        Ok(plan.with_document(document, &layers))
     }
 
     /// Plans the import of a local image.
@@ -206,6 +212,9 @@ impl ImportContext<'_> {
         Ok(PreparedImage::New {
             key: key.unwrap_or_default(),
             env: plan.env,
+            cwd: plan.saved_directory.unwrap_or_default(),
+            document: plan.document,
+            source: image_source.archive_source(),
             layers: prepared,
             held,
         })
@@ -235,20 +244,24 @@ impl ImportContext<'_> {
         &self,
         plan: &[LayerPlan],
     ) -> Result<(Vec<PreparedLayer>, Option<u64>), ApiError> {
-        let chains: Option<Vec<Digest>> = plan.iter().map(|layer| layer.chain_id.clone()).collect();
+        let chains: Option<Vec<_>> = plan
+            .iter()
+            .map(|layer| Some((layer.chain_id.clone()?, layer.archive.clone())))
+            .collect();
         let Some(chains) = chains else {
             return Ok((Vec::new(), None));
         };
         let (operation, boot) = (self.operation, self.engine.boot.clone());
         let found = self.engine.write(move |t| {
             let mut found: Vec<PreparedLayer> = Vec::new();
-            for chain in chains {
+            for (chain, archive) in chains {
                 let Some(id) = layers::by_chain(t, &chain.to_string())? else {
                     break;
                 };
                 found.push(PreparedLayer {
                     id,
                     chain,
+                    archive,
                     unpacked: None,
                 });
             }

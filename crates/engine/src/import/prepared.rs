@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use contree_registry::Digest;
 use uuid::Uuid;
 
+use super::plan::{ImageDocument, StoredArchive};
+
 /// An image that is ready to be committed.
 pub(super) enum PreparedImage {
     /// An image that exists already, and the reserved layer that holds it.
@@ -13,6 +15,11 @@ pub(super) enum PreparedImage {
     New {
         key: String,
         env: BTreeMap<String, String>,
+        /// The saved working directory. Empty if there is none.
+        cwd: String,
+        document: Option<ImageDocument>,
+        /// The registry's repository or the layout that has the archives of the layers.
+        source: Option<String>,
         layers: Vec<PreparedLayer>,
         /// The reserved layer that holds the layers shared with other images.
         held: Option<u64>,
@@ -43,6 +50,7 @@ pub(super) struct UnpackedSize {
 pub(super) struct PreparedLayer {
     pub(super) id: u64,
     pub(super) chain: Digest,
+    pub(super) archive: Option<StoredArchive>,
     /// The size of the layer, if this import unpacked it.
     pub(super) unpacked: Option<UnpackedSize>,
 }

@@ -17,7 +17,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes the progress of an import to its log.
 #[derive(Clone)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     running: Arc<RunningOperation>,
     download: Arc<DownloadCounters>,
 }
@@ -29,7 +29,7 @@ struct DownloadCounters {
 }
 
 impl Progress {
-    pub(super) fn new(running: Arc<RunningOperation>) -> Self {
+    pub(crate) fn new(running: Arc<RunningOperation>) -> Self {
         Self {
             running,
             download: Arc::new(DownloadCounters {
@@ -41,7 +41,7 @@ impl Progress {
     }
 
     /// Appends a line.
-    pub(super) fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         let text = format!("{text}\n");
         self.running
             .log
@@ -98,7 +98,7 @@ impl Progress {
 }
 
 /// Formats a number of bytes for people.
-pub(super) fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
     let mut shown = None;

@@ -10,6 +10,11 @@ pub(crate) enum SourceError {
     /// The path is not absolute.
     #[error("`{0}` needs an absolute path on this machine")]
     RelativePath(&'static str),
+    /// A push cannot write this form.
+    #[error(
+        "a push does not write `rootfs:`; give a registry's reference, `oci-layout:DIR` or `docker-archive:FILE`"
+    )]
+    NoPushTarget,
     /// It is not an image reference.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -76,6 +81,22 @@ impl ImageSource {
         match self {
             Self::Registry(_, url) => url.clone(),
             Self::Local(format, rest) => format!("{}{rest}", format.prefix()),
+        }
+    }
+
+    /// The place that has the archives of the layers, for later pushes: `docker://HOST/NAME` or
+    /// `oci-layout:DIR`. `None` if the archives are not stored one by one.
+    pub(super) fn archive_source(&self) -> Option<String> {
+        match self {
+            Self::Registry(reference, _) => Some(format!(
+                "docker://{}/{}",
+                reference.host(),
+                reference.repository()
+            )),
+            Self::Local(LocalFormat::Layout, text) => {
+                Some(format!("oci-layout:{}", split_name(text).0.display()))
+            }
+            Self::Local(..) => None,
         }
     }
 

@@ -99,6 +99,7 @@ impl ImportContext<'_> {
                 let prepared = PreparedLayer {
                     id,
                     chain: layer.chain_id.unwrap_or_else(|| verified.diff.clone()),
+                    archive: layer.archive,
                     unpacked: Some(UnpackedSize {
                         bytes: unpacked.bytes,
                         entries: unpacked.counted_entries(),

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
+use super::pushes;
 use contree_sqlite::DbError;
 
 /// One layer of a chain.
@@ -157,10 +158,15 @@ pub(crate) fn mark_imported_ready(
     Ok(())
 }
 
-/// Finds the imported layer with an OCI ChainID, which identifies a layer and all layers below it.
+/// Finds the imported or pushed layer with an OCI ChainID, which identifies a layer and all layers
+/// below it.
 pub(crate) fn by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DbError> {
     let mut statement = c.prepare_cached("SELECT id FROM layers WHERE chain = ?1 AND ready = 1")?;
-    Ok(statement.query_row([chain], |row| row.get(0)).optional()?)
+    let imported = statement.query_row([chain], |row| row.get(0)).optional()?;
+    match imported {
+        Some(layer) => Ok(Some(layer)),
+        None => pushes::layer_by_chain(c, chain),
+    }
 }
 
 /// Lists the uncommitted layers of a run, the newest first.
@@ -337,6 +343,13 @@ pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DbEr
              SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1
              UNION SELECT l.id FROM layers l JOIN gone ON l.parent = gone.id
          ) UPDATE layers SET chain = NULL WHERE chain IS NOT NULL AND id IN (SELECT id FROM gone)",
+        [boot],
+    )?;
+    c.execute(
+        "WITH RECURSIVE gone (id) AS (
+             SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1
+             UNION SELECT l.id FROM layers l JOIN gone ON l.parent = gone.id
+         ) DELETE FROM archives WHERE layer IN (SELECT id FROM gone)",
         [boot],
     )?;
     if lost > 0 {

@@ -248,7 +248,8 @@ fn layer_below(c: &Connection, layer: u64) -> Result<Option<u64>, DbError> {
     Ok(parent.flatten())
 }
 
-fn is_imported(c: &Connection, layer: u64) -> Result<bool, DbError> {
+/// Returns whether an import made a layer.
+pub(crate) fn is_imported(c: &Connection, layer: u64) -> Result<bool, DbError> {
     let mut statement = c.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM layers WHERE id = ?1 AND chain IS NOT NULL)",
     )?;

@@ -10,6 +10,7 @@ pub(super) mod imports;
 pub(super) mod layers;
 pub(super) mod log;
 pub(super) mod operations;
+pub(super) mod pushes;
 pub(super) mod upkeep;
 
 use std::fs::File;
@@ -27,7 +28,11 @@ use self::clock::{Ages, StoreClock};
 use contree_sqlite::{self as sqlite, DbError};
 
 /// The migrations of the schema. A release appends to them and never edits one.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("log.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("log.sql"),
+    include_str!("push.sql"),
+];
 
 /// A shared handle to the engine's database. One connection for each process is enough, because
 /// statements take microseconds.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{from_micros, to_micros};
@@ -10,6 +11,10 @@ use crate::api::types::InstanceResult;
 use contree_sqlite::DbError;
 
 pub(crate) use crate::api::types::OperationStatus as Status;
+
+/// The kind of an operation that pushes an image. Clients that know only the API's kinds do not see
+/// it, since a listing has it only on request.
+pub(crate) const PUSH: &str = "image_push";
 
 impl Status {
     /// Returns whether the operation is over.
@@ -22,7 +27,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Operation {
     pub(crate) uuid: Uuid,
-    /// `instance` or `image_import`.
+    /// `instance`, `image_import` or [`PUSH`].
     pub(crate) kind: String,
     pub(crate) status: Status,
     /// The reason of a failure or cancellation.
@@ -55,6 +60,18 @@ pub(crate) struct OperationEnding {
 }
 
 impl Operation {
+    /// The command of a run, with its arguments, or the reference of an import or a push.
+    pub(crate) fn requested(&self) -> Option<String> {
+        let reference = self.request.pointer("/registry/url");
+        if let Some(reference) = reference.and_then(Value::as_str) {
+            return Some(reference.to_owned());
+        }
+        let command = self.request["command"].as_str()?;
+        let arguments = self.request["args"].as_array().into_iter().flatten();
+        let words = std::iter::once(command).chain(arguments.filter_map(Value::as_str));
+        Some(words.collect::<Vec<_>>().join(" "))
+    }
+
     /// Adds an ending that is not recorded yet.
     pub(crate) fn end_with(&mut self, ending: &OperationEnding) {
         self.status = ending.status;
@@ -206,7 +223,7 @@ pub(crate) fn list(c: &Connection, filter: &OperationFilter) -> Result<Vec<Opera
     let columns = COLUMNS.replace("request", "'null'");
     let mut statement = c.prepare_cached(&format!(
         "SELECT {columns} FROM operations
-         WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR kind = ?2)
+         WHERE (?1 IS NULL OR status = ?1) AND (kind = ?2 OR (?2 IS NULL AND kind <> '{PUSH}'))
            AND (?3 IS NULL OR created_at >= ?3) AND (?4 IS NULL OR created_at <= ?4)
          ORDER BY created_at DESC, uuid LIMIT ?5 OFFSET ?6"
     ))?;

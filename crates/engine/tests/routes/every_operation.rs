@@ -468,7 +468,10 @@ async fn account_and_images(api: &mut Api) -> String {
 
 async fn extensions(api: &mut Api, host: &str, image: &str) {
     let who = api.call("whoAmI", &[], "", Body::None, 200).await;
-    assert_eq!(who.json["x-extensions"], json!(["delete", "diff", "log"]));
+    assert_eq!(
+        who.json["x-extensions"],
+        json!(["delete", "diff", "log", "push"])
+    );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
     assert_eq!(log.text("/images/1/uuid"), host);
     api.call("getImageLog", &[image], "?limit=0", Body::None, 400)
@@ -485,6 +488,24 @@ async fn extensions(api: &mut Api, host: &str, image: &str) {
     api.call("getImageDiff", &[UNKNOWN], "", Body::None, 404)
         .await;
     api.call("getImageDiff", &[host], "", Body::None, 422).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = format!("oci-layout:{}", folder.path().join("layout").display());
+    let push = json!({"registry": {"url": target}});
+    let pushed = api
+        .call("pushImage", &[image], "", Body::Json(push.clone()), 201)
+        .await
+        .text("/uuid")
+        .to_owned();
+    api.events(&pushed).await;
+    let record = api
+        .call("getOperationStatus", &[&pushed], "", Body::None, 200)
+        .await;
+    assert!(record.text("/x-push/digest").starts_with("sha256:"));
+    api.call("pushImage", &[UNKNOWN], "", Body::Json(push), 404)
+        .await;
+    let nowhere = json!({"registry": {"url": ""}});
+    api.call("pushImage", &[image], "", Body::Json(nowhere), 400)
+        .await;
     api.call("deleteImage", &[host], "", Body::None, 409).await;
     api.call("deleteImage", &[UNKNOWN], "", Body::None, 404)
         .await;

@@ -23,6 +23,8 @@ mod inspect;
 mod limits;
 mod lost_records;
 mod network;
+mod push;
+mod push_registry;
 mod queue;
 mod registry;
 mod runs;

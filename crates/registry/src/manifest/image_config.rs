@@ -8,6 +8,13 @@ use super::ManifestError;
 use super::platform::{Platform, standard_architecture, this_platform};
 use crate::Digest;
 
+/// The label of a configuration with the working directory that was saved in an image of ours. The
+/// working directories of other images are not saved ones.
+pub const SAVED_DIRECTORY_LABEL: &str = "dev.contree.cwd";
+
+/// The longest working directory in bytes (`PATH_MAX`).
+const MAX_DIRECTORY_BYTES: usize = 4095;
+
 /// The platform, layers and environment from an image's configuration.
 #[derive(Clone, Debug)]
 pub struct ImageConfig {
@@ -17,6 +24,8 @@ pub struct ImageConfig {
     pub diff_ids: Vec<Digest>,
     /// The environment variables of commands.
     pub env: BTreeMap<String, String>,
+    /// The saved working directory, if the image is one of ours and has one.
+    pub saved_directory: Option<String>,
 }
 
 /// Parses a configuration and checks that the image can run on this machine.
@@ -41,6 +50,8 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
     struct RuntimeSettings {
         #[serde(rename = "Env", default)]
         env: Option<Vec<String>>,
+        #[serde(rename = "Labels", default)]
+        labels: Option<BTreeMap<String, Option<String>>>,
     }
     let file: ConfigFile = serde_json::from_slice(bytes).map_err(ManifestError::Configuration)?;
     let (here, platform) = (this_platform(), &file.platform);
@@ -52,9 +63,16 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
             here: Box::new(here),
         });
     }
-    let env = file
-        .config
-        .and_then(|settings| settings.env)
+    let settings = file.config.unwrap_or_default();
+    let saved_directory = settings
+        .labels
+        .and_then(|mut labels| labels.remove(SAVED_DIRECTORY_LABEL))
+        .flatten()
+        .filter(|path| {
+            path.starts_with('/') && !path.contains('\0') && path.len() <= MAX_DIRECTORY_BYTES
+        });
+    let env = settings
+        .env
         .unwrap_or_default()
         .iter()
         .filter_map(|line| line.split_once('='))
@@ -65,6 +83,7 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
         platform: file.platform,
         diff_ids: file.rootfs.diff_ids,
         env,
+        saved_directory,
     })
 }
 

@@ -15,7 +15,7 @@ use rustix::thread::{
 };
 
 use super::error::InitError;
-use super::helper::{changed, compare, squash, unpack, view};
+use super::helper::{changed, compare, pack, squash, unpack, view};
 use super::inner_namespace;
 use super::limits::{self, CommandLimits};
 use super::pid1::{self, PassedFiles};
@@ -134,6 +134,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
         Boot::View { lowers, old_mount } => view::serve(socket, &store, &lowers, old_mount)?,
         Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,
         Boot::Compare(boot) => compare::serve(socket, &store, &boot)?,
+        Boot::Pack(boot) => pack::serve(socket, &store, &boot)?,
         Boot::Squash(boot) => {
             wire::send(socket, &Reply::Ready, &[])?;
             squash::squash(&store, &boot).at_step(Step::Squash)?;

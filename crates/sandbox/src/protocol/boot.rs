@@ -27,6 +27,8 @@ pub(crate) enum Boot {
     },
     Unpack(UnpackBoot),
     Squash(SquashBoot),
+    /// Writes layers as an archive.
+    Pack(PackBoot),
     /// Serves a comparison.
     Compare(CompareBoot),
     /// Makes only the user namespace and its map, to test whether that works.
@@ -62,6 +64,14 @@ pub(crate) struct SquashBoot {
     pub below: Vec<PathBuf>,
     /// The empty directory for the merged layer, relative to the store.
     pub target: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PackBoot {
+    /// The layers to merge into one archive, topmost first, relative to the store.
+    pub layers: Vec<PathBuf>,
+    /// The layers below them, topmost first, relative to the store.
+    pub below: Vec<PathBuf>,
 }
 
 /// The user id of this machine to which the kernel charges resources of a sandbox.

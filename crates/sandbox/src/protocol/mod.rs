@@ -4,6 +4,7 @@ pub(crate) mod boot;
 pub(crate) mod compare;
 pub(crate) mod entry;
 pub(crate) mod layer_limit;
+pub(crate) mod pack;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod spec;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, WalkEntry};
 use super::layer_limit::LayerExcess;
+use super::pack::PackReport;
 use super::spec::Exit;
 use super::step_failure::StepFailure;
 use super::unpack::UnpackReport;
@@ -54,6 +55,8 @@ pub(crate) enum Reply {
     Squashed,
     /// The archive is unpacked.
     Unpacked(UnpackReport),
+    /// The layers are packed.
+    Packed(PackReport),
     /// The archive cannot be unpacked.
     Refused { reason: String },
     /// A view's answer. An opened file comes with the message.

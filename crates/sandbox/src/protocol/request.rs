@@ -19,6 +19,8 @@ pub(crate) enum FirstStageRequest {
     Inspect,
     /// Passes the archive's stream to a helper that unpacks.
     Unpack,
+    /// Passes the archive's stream to a helper that packs.
+    Pack,
 }
 
 /// A request that the first stage receives after the end of pid 1, which shares its connection.

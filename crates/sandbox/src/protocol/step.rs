@@ -98,6 +98,8 @@ steps! {
     Watch => "measure the writable layer",
     /// Merging several layers.
     Squash => "make one layer of several",
+    /// Writing layers as an archive.
+    Pack => "write the layer as an archive",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",
     /// Exchanging messages with the engine.

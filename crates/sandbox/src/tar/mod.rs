@@ -1,16 +1,18 @@
 //! Reads tar archives from a stream, in constant memory: ustar, GNU (long names, sparse files) and
-//! pax (POSIX.1-2017, `pax`).
+//! pax (POSIX.1-2017, `pax`). [`TarHeader`] writes the headers of archives.
 //!
 //! The reader returns a member's data unchecked. The caller decides whether a path is safe to make.
 
 mod header;
 mod pax;
 mod sparse;
+mod writer;
 
 use std::io::{self, Read};
 
 use header::{BLOCK, HeaderBlock};
 pub use sparse::Sparse;
+pub use writer::{BLOCK_BYTES, END_OF_ARCHIVE, EntryType, TarHeader, padding};
 
 /// The longest extended header in bytes. It holds a path and extended attributes, which the kernel
 /// limits to 64 KiB each.

@@ -83,6 +83,9 @@ pub(crate) enum RequestError {
     /// The source of an import cannot be parsed.
     #[error("`registry.url`: {0}")]
     Registry(#[from] SourceError),
+    /// The compression of a push is unknown.
+    #[error("`compression` must be gzip or zstd, not `{}`", .0.escape_debug())]
+    Compression(String),
     /// A user name without a password, or the reverse.
     #[error("`registry.credentials` need both `username` and `password`")]
     HalfCredentials,

@@ -3,14 +3,15 @@
 use crate::api::request::{RequestError, check_tag};
 use crate::api::types::{
     ImageImportMetadata, ImageImportRequest, MaskedRegistry, MaskedRegistryCredentials,
+    RegistryCredentials,
 };
 use crate::import::source::ImageSource;
 use contree_registry::Login;
 
 /// The longest time-out of an import, in seconds.
-const TIMEOUT: u64 = 24 * 3600;
+pub(super) const TIMEOUT: u64 = 24 * 3600;
 /// The text that replaces secrets in answers.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// A checked request to import an image.
 pub(crate) struct CheckedImport {
@@ -36,24 +37,27 @@ impl ImageImportRequest {
             });
         }
         let origin = ImageSource::parse(&self.registry.url)?;
-        let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let credentials = self
-            .registry
-            .credentials
-            .map(|login| (non_empty(login.username), non_empty(login.password)));
-        let login = match credentials {
-            None | Some((None, None)) => None,
-            Some((Some(username), Some(password))) => Some(Login::password(username, password)),
-            Some(_) => {
-                return Err(RequestError::HalfCredentials);
-            }
-        };
+        let login = login(self.registry.credentials)?;
         Ok(CheckedImport {
             origin,
             login,
             tag,
             timeout: self.timeout,
         })
+    }
+}
+
+/// The login of a request. Empty texts count as none.
+pub(super) fn login(
+    credentials: Option<RegistryCredentials>,
+) -> Result<Option<Login>, RequestError> {
+    let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let credentials =
+        credentials.map(|login| (non_empty(login.username), non_empty(login.password)));
+    match credentials {
+        None | Some((None, None)) => Ok(None),
+        Some((Some(username), Some(password))) => Ok(Some(Login::password(username, password))),
+        Some(_) => Err(RequestError::HalfCredentials),
     }
 }
 

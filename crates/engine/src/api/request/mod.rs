@@ -4,6 +4,7 @@ mod check;
 mod error;
 mod image_selector;
 pub(crate) mod import;
+pub(crate) mod push;
 mod resolve;
 pub(crate) mod secrets;
 

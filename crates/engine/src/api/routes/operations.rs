@@ -17,6 +17,7 @@ use crate::api::request::secrets::mask_variables;
 use crate::api::types::{
     GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
     OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary,
+    PushResult,
 };
 use crate::blocking::blocking;
 use crate::engine::Engine;
@@ -25,6 +26,7 @@ use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;
 use crate::operation::recover;
 use crate::rows::operations::{self, Operation, OperationFilter, Status};
+use crate::rows::pushes;
 use crate::run::running_sandbox::MAIN;
 
 /// The reason that the engine records for an operation that a client cancelled.
@@ -56,7 +58,7 @@ fn summary(operation: &Operation, age: Option<Duration>) -> OperationSummary {
     .as_secs_f64();
     OperationSummary {
         uuid: Some(operation.uuid),
-        kind: operation.kind.parse().ok(),
+        kind: Some(operation.kind.clone()),
         status: Some(operation.status),
         error: operation.error.clone(),
         created_at: Some(timestamp(operation.created_at)),
@@ -123,6 +125,7 @@ pub(super) async fn list(
     }
     if let Some(kind) = &query.kind
         && kind.parse::<OperationKind>().is_err()
+        && kind != operations::PUSH
     {
         return Err(ApiError::bad(format!(
             "`kind` must be image_import or instance, not `{kind}`"
@@ -167,6 +170,7 @@ pub(super) async fn get(
     } else {
         None
     };
+    let x_push = push_result(&engine, &operation).await?;
     let OperationSummary {
         uuid,
         kind,
@@ -197,6 +201,7 @@ pub(super) async fn get(
         result_image_uuid,
         metadata: metadata(&operation, result),
         result: terminal.then(|| operation_result(&operation)),
+        x_push,
     };
     if terminal {
         return Ok(Answer(answer).into_response());
@@ -216,6 +221,23 @@ fn operation_result(operation: &Operation) -> OperationResult {
         image: operation.result_image,
         tag: tag.map(str::to_owned),
     }
+}
+
+/// The result of a push. `None` if it is not over, and for other operations.
+async fn push_result(
+    engine: &Arc<Engine>,
+    operation: &Operation,
+) -> Result<Option<PushResult>, ApiError> {
+    if operation.kind != operations::PUSH {
+        return Ok(None);
+    }
+    let uuid = operation.uuid;
+    let text = engine.read(move |c| pushes::result(c, uuid)).await?;
+    Ok(text.and_then(|text| {
+        serde_json::from_str(&text)
+            .inspect_err(|error| tracing::warn!(operation = %uuid, %error, "cannot read the result of a push"))
+            .ok()
+    }))
 }
 
 /// The result of a command. While it runs, the result so far.
@@ -349,8 +371,8 @@ mod tests {
         let request: Value = serde_json::from_str(REQUEST).unwrap();
         assert_eq!(metadata(&operation, None), Some(request.clone()));
         assert_eq!(
-            summary(&operation, None).kind,
-            Some(OperationKind::Instance)
+            summary(&operation, None).kind.as_deref(),
+            Some(OperationKind::Instance.as_str())
         );
         let result = InstanceResult {
             state: None,

@@ -49,20 +49,20 @@ pub(crate) fn squash(store: &OwnedFd, boot: &SquashBoot) -> io::Result<()> {
 }
 
 /// Opens a layer through its short link.
-fn open_layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open_layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(store, path, flags, Mode::empty())?)
 }
 
 /// The entry of a name in a directory of a layer.
-enum LayerEntry {
+pub(super) enum LayerEntry {
     Missing,
     Directory(OwnedFd),
     /// Any other file, including whiteouts.
     Other(Stat),
 }
 
-fn lookup_entry(directory: &OwnedFd, name: &CStr) -> io::Result<LayerEntry> {
+pub(super) fn lookup_entry(directory: &OwnedFd, name: &CStr) -> io::Result<LayerEntry> {
     let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(LayerEntry::Missing),
@@ -114,7 +114,7 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
 
 /// The directories that overlayfs merges with `top`, starting with `top`. The flag is true if they
 /// hide all lower directories of that name.
-fn merged_directories(
+pub(super) fn merged_directories(
     top: OwnedFd,
     lower: &[OwnedFd],
     name: &CStr,
@@ -138,7 +138,7 @@ fn merged_directories(
 }
 
 /// Finds the uppermost directory of that name, and the layers below it.
-fn first_directory<'a>(
+pub(super) fn first_directory<'a>(
     below: &'a [OwnedFd],
     name: &CStr,
 ) -> io::Result<Option<(OwnedFd, &'a [OwnedFd])>> {
@@ -153,7 +153,7 @@ fn first_directory<'a>(
 }
 
 /// Returns true if the name is visible in the layers below.
-fn is_visible(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
+pub(super) fn is_visible(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
     for directory in below {
         match lookup_entry(directory, name)? {
             LayerEntry::Missing => {}

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use contree_sandbox::LayerId;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::extract::{Path, Query, limit, offset};
@@ -56,7 +55,7 @@ fn to_entry(engine: &Engine, logged: LoggedImage) -> ImageLogEntry {
         None => logged.parent.map(|_| "instance".to_owned()),
     };
     let command = match operation {
-        Some(operation) => requested(&operation.request),
+        Some(operation) => operation.requested(),
         None => noted_command(engine, &logged),
     };
     let state = operation
@@ -85,18 +84,6 @@ fn to_entry(engine: &Engine, logged: LoggedImage) -> ImageLogEntry {
         children: logged.children,
         removed: logged.image.is_none(),
     }
-}
-
-/// The command of a run, with its arguments, or the reference of an import.
-fn requested(request: &Value) -> Option<String> {
-    let reference = request.pointer("/registry/url").and_then(Value::as_str);
-    if let Some(reference) = reference {
-        return Some(reference.to_owned());
-    }
-    let command = request["command"].as_str()?;
-    let arguments = request["args"].as_array().into_iter().flatten();
-    let words = std::iter::once(command).chain(arguments.filter_map(Value::as_str));
-    Some(words.collect::<Vec<_>>().join(" "))
 }
 
 /// The command that a layer's own note has, for an image whose operation is no longer recorded.

@@ -3,10 +3,12 @@
 mod delete;
 mod diff;
 mod log;
+mod push;
 
 pub(super) use delete::delete;
 pub(super) use diff::diff;
 pub(super) use log::log;
+pub(super) use push::push;
 
 /// The names of the extensions, as `whoami` lists them.
-pub(super) const NAMES: [&str; 3] = ["delete", "diff", "log"];
+pub(super) const NAMES: [&str; 4] = ["delete", "diff", "log", "push"];

@@ -1,8 +1,9 @@
-//! Headers of tar archives in the pax interchange format (POSIX.1-2017, `pax`). A ustar header
-//! describes an entry. An extended header before it holds the values that do not fit into ustar.
+//! Writes headers of tar archives in the pax interchange format (POSIX.1-2017, `pax`). A ustar
+//! header describes an entry. An extended header before it holds the values that do not fit into
+//! ustar.
 
 /// The size of a tar block in bytes.
-pub(crate) const BLOCK_BYTES: usize = 512;
+pub const BLOCK_BYTES: usize = 512;
 
 /// The largest value of an octal field with 8 bytes.
 const MAX_ID: u64 = 0o7_777_777;
@@ -11,48 +12,72 @@ const MAX_SIZE: u64 = 0o77_777_777_777;
 
 /// The type of an entry, with its type-specific values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EntryType<'a> {
+pub enum EntryType<'a> {
+    /// A regular file.
     File {
+        /// The size of its content in bytes.
         size: u64,
     },
     /// Another name of an earlier file in the archive.
     HardLink {
+        /// The name of the earlier file.
         target: &'a [u8],
     },
+    /// A symbolic link.
     Symlink {
+        /// The path to which it leads.
         target: &'a [u8],
     },
+    /// A directory.
     Directory,
+    /// A FIFO.
     Fifo,
+    /// A character device.
+    CharacterDevice {
+        /// Its major and minor number.
+        numbers: (u32, u32),
+    },
+    /// A block device.
+    BlockDevice {
+        /// Its major and minor number.
+        numbers: (u32, u32),
+    },
 }
 
 /// The header of an entry.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TarHeader<'a> {
+pub struct TarHeader<'a> {
     /// The path, without a slash at either end.
-    pub(crate) path: &'a [u8],
-    pub(crate) kind: EntryType<'a>,
+    pub path: &'a [u8],
+    /// The type.
+    pub kind: EntryType<'a>,
     /// The permission bits, including set-user-id, set-group-id and sticky.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
     /// The modification time in seconds since 1970.
-    pub(crate) mtime: i64,
+    pub mtime: i64,
     /// The name of the user, or an empty text if the id has no name.
-    pub(crate) user: &'a str,
+    pub user: &'a str,
     /// The name of the group, or an empty text if the id has no name.
-    pub(crate) group: &'a str,
+    pub group: &'a str,
+    /// The extended attributes with their full names, in order.
+    pub attributes: &'a [(Vec<u8>, Vec<u8>)],
 }
 
 impl TarHeader<'_> {
     /// Appends the header's blocks. The caller writes a file's content and its [`padding`] after
     /// them.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         let (letter, size, target): (u8, u64, &[u8]) = match self.kind {
             EntryType::File { size } => (b'0', size, b""),
             EntryType::HardLink { target } => (b'1', 0, target),
             EntryType::Symlink { target } => (b'2', 0, target),
             EntryType::Directory => (b'5', 0, b""),
+            EntryType::CharacterDevice { .. } => (b'3', 0, b""),
+            EntryType::BlockDevice { .. } => (b'4', 0, b""),
             EntryType::Fifo => (b'6', 0, b""),
         };
         let mut path = self.path.to_vec();
@@ -81,6 +106,12 @@ impl TarHeader<'_> {
         block.write_text(157, 100, target);
         block.write_text(265, 32, self.user.as_bytes());
         block.write_text(297, 32, self.group.as_bytes());
+        if let EntryType::CharacterDevice { numbers } | EntryType::BlockDevice { numbers } =
+            self.kind
+        {
+            block.write_octal(329, 8, u64::from(numbers.0).min(MAX_ID));
+            block.write_octal(337, 8, u64::from(numbers.1).min(MAX_ID));
+        }
         block.finish(out);
     }
 
@@ -117,15 +148,22 @@ impl TarHeader<'_> {
         if u64::try_from(self.mtime).map_or(true, |mtime| mtime > MAX_SIZE) {
             push_record(&mut records, "mtime", self.mtime.to_string().as_bytes());
         }
+        for (name, value) in self.attributes {
+            push_record(
+                &mut records,
+                &[b"SCHILY.xattr.", name.as_slice()].concat(),
+                value,
+            );
+        }
         records
     }
 }
 
 /// The two blocks of zeros that end an archive.
-pub(crate) const END_OF_ARCHIVE: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
+pub const END_OF_ARCHIVE: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 
 /// The number of zero bytes after content of this size.
-pub(crate) fn padding(size: u64) -> usize {
+pub fn padding(size: u64) -> usize {
     let remainder = usize::try_from(size % BLOCK_BYTES as u64).unwrap_or_default();
     if remainder == 0 {
         0
@@ -141,14 +179,17 @@ fn fits(text: &[u8], length: usize) -> bool {
 }
 
 /// Appends a record `LENGTH NAME=VALUE\n`. The length includes its own digits.
-fn push_record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
+fn push_record(records: &mut Vec<u8>, name: impl AsRef<[u8]>, value: &[u8]) {
+    let name = name.as_ref();
     // A space, an equals sign and a newline.
     let rest = 3 + name.len() + value.len();
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
         length = rest + length.to_string().len();
     }
-    records.extend_from_slice(format!("{length} {name}=").as_bytes());
+    records.extend_from_slice(format!("{length} ").as_bytes());
+    records.extend_from_slice(name);
+    records.push(b'=');
     records.extend_from_slice(value);
     records.push(b'\n');
 }
@@ -200,6 +241,7 @@ mod tests {
             mtime: 1_700_000_000,
             user: "root",
             group: "",
+            attributes: &[],
         }
     }
 

@@ -1,0 +1,314 @@
+//! Writes images to OCI layout directories (OCI image-spec, image-layout.md).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use contree_registry::Digest;
+use contree_registry::push::document::WrittenDescriptor;
+use rustix::fs::FlockOperation;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::error::PushError;
+
+/// The annotation that names an image in an index.
+const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
+/// The prefix of the names of unfinished files.
+const UNFINISHED: &str = ".contree-push-";
+/// How long a push waits for another program that writes to the layout.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time between attempts to lock the layout.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// The media type of an index.
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A layout directory that this push has locked.
+pub(super) struct Layout {
+    directory: PathBuf,
+    /// The number of unfinished files so far.
+    unfinished: AtomicU64,
+    /// The open directory. Closing it releases the lock.
+    _lock: File,
+}
+
+impl Layout {
+    /// Opens or makes the layout, and waits while another program has locked it.
+    pub(super) async fn open(directory: &Path) -> Result<Self, PushError> {
+        let failed = PushError::write(directory);
+        fs::create_dir_all(directory).map_err(&failed)?;
+        let lock = File::open(directory).map_err(&failed)?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if waited < LOCK_TIMEOUT => {
+                    tokio::time::sleep(LOCK_INTERVAL).await;
+                    waited += LOCK_INTERVAL;
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(PushError::Locked {
+                        path: directory.to_owned(),
+                        seconds: LOCK_TIMEOUT.as_secs(),
+                    });
+                }
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+        let layout = Self {
+            directory: directory.to_owned(),
+            unfinished: AtomicU64::new(0),
+            _lock: lock,
+        };
+        layout.check()?;
+        layout.remove_unfinished();
+        Ok(layout)
+    }
+
+    /// Checks that the directory is a layout, or empty. An empty one becomes a layout.
+    fn check(&self) -> Result<(), PushError> {
+        let not_a_layout = |why: &str| PushError::NotALayout {
+            path: self.directory.clone(),
+            why: why.to_owned(),
+        };
+        let marker = self.directory.join("oci-layout");
+        match fs::read(&marker) {
+            Ok(bytes) => {
+                let version = serde_json::from_slice::<Value>(&bytes)
+                    .ok()
+                    .and_then(|file| Some(file.get("imageLayoutVersion")?.as_str()?.to_owned()));
+                if version.is_none_or(|version| !version.starts_with("1.")) {
+                    return Err(not_a_layout("its file oci-layout has no version 1"));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut files = fs::read_dir(&self.directory)
+                    .map_err(PushError::write(&self.directory))?
+                    .filter_map(Result::ok)
+                    .map(|entry| entry.file_name());
+                // An earlier push may have been killed before it wrote the marker.
+                if files
+                    .any(|name| name != "blobs" && !name.to_string_lossy().starts_with(UNFINISHED))
+                {
+                    return Err(not_a_layout("it has other files, and no file oci-layout"));
+                }
+            }
+            Err(error) => return Err(PushError::write(&marker)(error)),
+        }
+        let blobs = self.directory.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(PushError::write(&blobs))?;
+        self.index().map(drop)?;
+        if !marker.exists() {
+            self.write(&marker, b"{\"imageLayoutVersion\":\"1.0.0\"}")?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed push left. This push has the lock, so no other one is running.
+    fn remove_unfinished(&self) {
+        for directory in [self.directory.clone(), self.directory.join("blobs/sha256")] {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+
+    /// The path of a blob.
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.directory.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Returns whether the layout has a blob of this digest and size.
+    pub(super) fn has_blob(&self, digest: &Digest, size: u64) -> bool {
+        fs::symlink_metadata(self.blob_path(digest))
+            .is_ok_and(|about| about.is_file() && about.len() == size)
+    }
+
+    /// Stores a file as a blob. The file may move. Blocks.
+    pub(super) fn store_file(&self, digest: &Digest, from: &Path) -> Result<(), PushError> {
+        let path = self.blob_path(digest);
+        let unfinished = self.unfinished(&path);
+        let store = || {
+            let mut source = File::open(from)?;
+            let mut target = File::create(&unfinished)?;
+            io::copy(&mut source, &mut target)?;
+            target.set_permissions(fs::Permissions::from_mode(0o644))?;
+            target.sync_all()?;
+            fs::rename(&unfinished, &path)
+        };
+        store().map_err(|error| {
+            let _ = fs::remove_file(&unfinished);
+            PushError::write(&path)(error)
+        })
+    }
+
+    /// Stores bytes as a blob, unless it is there. Returns whether it was written.
+    pub(super) fn store_bytes(&self, bytes: &[u8]) -> Result<bool, PushError> {
+        let digest = Digest::of(bytes);
+        if self.has_blob(&digest, bytes.len() as u64) {
+            return Ok(false);
+        }
+        self.write(&self.blob_path(&digest), bytes)?;
+        Ok(true)
+    }
+
+    /// Adds an image to the index. It replaces one of the same name.
+    pub(super) fn add_to_index(
+        &self,
+        manifest: &[u8],
+        media_type: &str,
+        name: Option<&str>,
+    ) -> Result<(), PushError> {
+        let mut index = self.index()?;
+        let mut descriptor = WrittenDescriptor::of(media_type, manifest);
+        let digest = descriptor.digest.to_string();
+        if let Some(name) = name {
+            descriptor.annotations =
+                BTreeMap::from([(NAME_ANNOTATION.to_owned(), name.to_owned())]);
+        }
+        let entries = index
+            .entry("manifests")
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(entries) = entries {
+            entries.retain(|entry| {
+                let entry_name = entry
+                    .get("annotations")
+                    .and_then(|annotations| annotations.get(NAME_ANNOTATION)?.as_str());
+                match name {
+                    Some(_) => entry_name != name,
+                    None => entry_name.is_some() || entry["digest"] != digest.as_str(),
+                }
+            });
+            entries.push(to_value(&descriptor)?);
+        }
+        let bytes = serde_json::to_vec(&index).map_err(PushError::Configuration)?;
+        self.write(&self.directory.join("index.json"), &bytes)?;
+        // The directory keeps the names of the renamed files.
+        let directory = File::open(&self.directory).and_then(|directory| directory.sync_all());
+        directory.map_err(PushError::write(&self.directory))
+    }
+
+    /// Reads the index. A new one has no images.
+    fn index(&self) -> Result<Map<String, Value>, PushError> {
+        #[derive(Serialize)]
+        struct NewIndex {
+            #[serde(rename = "schemaVersion")]
+            schema: u32,
+            #[serde(rename = "mediaType")]
+            media_type: &'static str,
+            manifests: [(); 0],
+        }
+        let path = self.directory.join("index.json");
+        let index = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice::<Value>(&bytes).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(to_value(&NewIndex {
+                schema: 2,
+                media_type: INDEX_TYPE,
+                manifests: [],
+            })?),
+            Err(error) => return Err(PushError::write(&path)(error)),
+        };
+        match index {
+            Some(Value::Object(index)) if index.get("manifests").is_none_or(Value::is_array) => {
+                Ok(index)
+            }
+            _ => Err(PushError::NotALayout {
+                path: self.directory.clone(),
+                why: "its index.json cannot be read".to_owned(),
+            }),
+        }
+    }
+
+    /// Replaces a file.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), PushError> {
+        let unfinished = self.unfinished(path);
+        let write = || {
+            let mut file = File::create(&unfinished)?;
+            file.write_all(bytes)?;
+            file.set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.sync_all()?;
+            fs::rename(&unfinished, path)
+        };
+        write().map_err(|error| {
+            let _ = fs::remove_file(&unfinished);
+            PushError::write(path)(error)
+        })
+    }
+
+    /// The path of a new unfinished file beside `path`. Two layers with the same content may be
+    /// written at once.
+    fn unfinished(&self, path: &Path) -> PathBuf {
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        path.with_file_name(format!("{UNFINISHED}{number}"))
+    }
+}
+
+fn to_value(value: &impl Serialize) -> Result<Value, PushError> {
+    serde_json::to_value(value).map_err(PushError::Configuration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_index_keeps_other_images_and_replaces_one_of_the_same_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("layout");
+        for (content, name) in [("a", Some("one")), ("b", Some("two")), ("c", Some("one"))] {
+            let layout = Layout::open(&path).await.unwrap();
+            assert!(layout.store_bytes(content.as_bytes()).unwrap());
+            assert!(!layout.store_bytes(content.as_bytes()).unwrap());
+            layout
+                .add_to_index(content.as_bytes(), "application/json", name)
+                .unwrap();
+        }
+        let index: Value =
+            serde_json::from_slice(&fs::read(path.join("index.json")).unwrap()).unwrap();
+        let digests: Vec<&str> = index["manifests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["digest"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            digests,
+            [Digest::of(b"b").to_string(), Digest::of(b"c").to_string()]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_directory_with_other_files_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("notes"), "mine").unwrap();
+        let error = Layout::open(folder.path()).await.err().unwrap().to_string();
+        assert!(error.contains("is not an OCI layout"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let broken = tempfile::tempdir().unwrap();
+        fs::write(
+            broken.path().join("oci-layout"),
+            "{\"imageLayoutVersion\":\"1.0.0\"}",
+        )
+        .unwrap();
+        fs::write(broken.path().join("index.json"), "{").unwrap();
+        assert!(Layout::open(broken.path()).await.is_err());
+        assert_eq!(fs::read(broken.path().join("index.json")).unwrap(), b"{");
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_push_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Layout::open(folder.path()).await.unwrap());
+        let rest = folder.path().join("blobs/sha256/.contree-push-abc");
+        fs::write(&rest, "half").unwrap();
+        let layout = Layout::open(folder.path()).await.unwrap();
+        assert!(!rest.exists());
+        drop(layout);
+    }
+}

@@ -1,0 +1,88 @@
+//! Reading the archive of an image while it arrives.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::{Client, Error};
+
+/// Pieces of an archive that wait to be read.
+const WAITING_CHUNKS: usize = 16;
+
+impl Client {
+    /// Reads the archive of a path of an image with `read`, on a thread that may block.
+    pub(super) async fn read_archive<T: Send + 'static>(
+        &self,
+        image: Uuid,
+        path: &Path,
+        read: impl FnOnce(ChunkReader) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let ask = self.inspect_image_archive().image_uuid(image);
+        let answer = ask.path(path.to_string_lossy()).send().await?;
+        let mut archive = answer.into_inner();
+        let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
+        let reading = tokio::task::spawn_blocking(move || {
+            read(ChunkReader {
+                receiver,
+                chunk: Bytes::new(),
+            })
+        });
+        let mut broken = None;
+        while let Some(chunk) = archive.next().await {
+            let chunk = chunk.map_err(Error::from);
+            let failed = chunk.is_err();
+            let sent = match chunk {
+                Ok(chunk) => sender.send(Ok(chunk)).await,
+                Err(error) => {
+                    let sent = sender
+                        .send(Err(io::Error::other("the archive broke off")))
+                        .await;
+                    broken = Some(error);
+                    sent
+                }
+            };
+            // The reader has ended, at the end of the archive or with an error.
+            if failed || sent.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        let result = finished(reading.await)?;
+        match broken {
+            Some(error) => Err(error),
+            None => result.map_err(unreadable),
+        }
+    }
+}
+
+/// The archive as it arrives.
+pub(super) struct ChunkReader {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: Bytes,
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.chunk = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.chunk.len());
+        buffer[..length].copy_from_slice(&self.chunk.split_to(length));
+        Ok(length)
+    }
+}
+
+pub(super) fn finished<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
+    result.map_err(|error| Error::Protocol(format!("reading the archives failed: {error}").into()))
+}
+
+pub(super) fn unreadable(error: io::Error) -> Error {
+    Error::Protocol(format!("the archive of an image cannot be read: {error}").into())
+}
