@@ -236,6 +236,8 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
                 gid: None,
                 mode: None,
                 uid: None,
+                x_kind: None,
+                x_target: None,
             },
         );
     }

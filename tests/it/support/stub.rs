@@ -235,7 +235,7 @@ async fn whoami(State(stub): State<Stub>) -> Json<Value> {
         "operations_stat": {"SUCCESS": 1},
     });
     if stub.lock().extended {
-        account["x-extensions"] = json!(["delete", "diff", "log"]);
+        account["x-extensions"] = json!(["delete", "diff", "files", "log"]);
     }
     Json(account)
 }
