@@ -104,6 +104,8 @@ mod domain;
 mod error;
 #[cfg(feature = "lineage")]
 mod lineage;
+#[cfg(all(feature = "sync", unix))]
+mod local_copy;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod mcp;
@@ -138,7 +140,11 @@ pub use domain::{
 pub use domain::{Lineage, Origin};
 #[cfg(feature = "sync")]
 pub use domain::{SkippedPath, Tree, Unpacked, UploadDir};
+#[cfg(all(feature = "sync", unix))]
+pub use domain::Apply;
 pub use error::{Error, Reason};
+#[cfg(all(feature = "sync", unix))]
+pub use local_copy::{Applied, Conflicts, PathReason};
 pub use output::{
     Captured, ExitStatus, NotUtf8, PartialOutput, Resources, RunOutput, Signal, UnknownSignal,
 };

@@ -11,6 +11,10 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
+#[cfg(unix)]
+use crate::local_copy::{Base, SentEntry, SentKind};
+#[cfg(unix)]
+use crate::sync::OtherKind;
 use crate::{
     Client, Error,
     sync::{Excludes, FoundOther, SyncHost, octal, sync},
@@ -114,6 +118,7 @@ impl UploadDir {
                 uuid,
                 size: u64::try_from(file.found.stamp.size).unwrap_or_default(),
                 mode: file.found.mode,
+                sha256: file.sha256,
             });
         }
         Ok(Tree {
@@ -168,6 +173,8 @@ struct TreeFile {
     uuid: Uuid,
     size: u64,
     mode: u32,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only `apply` compares with it"))]
+    sha256: String,
 }
 
 impl Tree {
@@ -204,6 +211,38 @@ impl Tree {
     /// Number of paths that were not sent.
     pub fn skipped_count(&self) -> u64 {
         self.skipped_count
+    }
+
+    /// What was sent, as the common base of an image and the directory.
+    #[cfg(unix)]
+    pub(super) fn to_base(&self) -> Base {
+        let files = self.files.iter().map(|file| SentEntry {
+            path: file.path.clone(),
+            kind: SentKind::File {
+                sha256: file.sha256.clone(),
+                upload: Some(file.uuid),
+            },
+            mode: file.mode,
+        });
+        let others = self.others.iter().map(|other| {
+            let (kind, mode) = match &other.kind {
+                OtherKind::Directory { mode, .. } => (SentKind::Directory, *mode),
+                OtherKind::Symlink { target } => {
+                    let target = target.clone();
+                    (SentKind::Symlink { target }, 0)
+                }
+            };
+            SentEntry {
+                path: other.relative.clone(),
+                kind,
+                mode,
+            }
+        });
+        Base::Sent {
+            entries: files.chain(others).collect(),
+            placed_on: None,
+            has_exact_modes: true,
+        }
     }
 
     /// The files as a request takes them. A single file goes to `path` itself, or below it if it

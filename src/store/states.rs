@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::now;
+use crate::sync::OtherKind;
 use contree_sqlite::DbError;
 
 /// Maximum number of bytes that all states may take together. Beyond it, the states unused for
@@ -38,6 +39,28 @@ pub(crate) struct StateFile {
     /// Path on this machine.
     #[serde(rename = "s")]
     pub(crate) source: String,
+}
+
+impl StateFile {
+    /// The permission bits in a sandbox.
+    pub(crate) fn placed_mode(&self) -> u32 {
+        let known = if self.executable { 0o755 } else { 0o644 };
+        self.mode.unwrap_or(known)
+    }
+
+    /// What is at the path; `None` for a file.
+    pub(crate) fn other(&self) -> Option<OtherKind> {
+        match &self.target {
+            Some(target) => Some(OtherKind::Symlink {
+                target: target.clone(),
+            }),
+            None if self.is_directory => Some(OtherKind::Directory {
+                mode: self.placed_mode(),
+                is_empty: true,
+            }),
+            None => None,
+        }
+    }
 }
 
 /// A stored directory state.

@@ -149,11 +149,8 @@ fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> 
         return Err(Errno::INVAL.into());
     }
     let (parent, name) = open_parent(root, &relative(&wanted.path))?;
-    // Remove any existing file without opening it: no symlink leads elsewhere and no FIFO blocks.
-    match unlinkat(&parent, &name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error.into()),
-    }
+    // Remove what exists without opening it: no symlink leads elsewhere and no FIFO blocks.
+    remove(&parent, &name, true)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?;
     let target = copy_content(source, target)?;
