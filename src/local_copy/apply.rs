@@ -7,8 +7,10 @@ use contree_diff::MAX_TEXT_BYTES;
 use uuid::Uuid;
 
 use super::base::{Base, BaseFiles, image_content};
+use super::blocking::blocking;
 use super::local_tree::{Local, LocalTree};
 use super::merge::merge;
+use super::outcome::{Applied, Conflicts, PathReason, text};
 use super::perform::{Done, perform, stage};
 use super::plan::{Action, ActionKind, Conflict, Plan, Sides};
 use super::rules::WriteRules;
@@ -16,50 +18,6 @@ use super::staging::Staging;
 use super::tree::{Tree, tree_of};
 use crate::client::image_path;
 use crate::{Client, Error};
-
-/// What happens to files that changed both in the image and in the local directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Conflicts {
-    /// If there are any, nothing at all is written.
-    #[default]
-    Stop,
-    /// They keep their local version.
-    Skip,
-    /// They get the version of the image.
-    Theirs,
-}
-
-/// A path below the local directory, with a reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PathReason {
-    /// The path.
-    pub path: String,
-    /// The reason.
-    pub why: String,
-}
-
-/// What applying an image did. Paths are below the local directory, and sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Applied {
-    /// Files, links and directories that were written, and those whose permissions were set.
-    pub written: Vec<String>,
-    /// The written files in which both versions were merged.
-    pub merged: Vec<String>,
-    /// Files, links and directories that were removed.
-    pub removed: Vec<String>,
-    /// Paths that the image changed, and that kept their local version because of a conflict or
-    /// because a directory has other files.
-    pub kept: Vec<String>,
-    /// Paths that changed on both sides, with both versions.
-    pub conflicts: Vec<PathReason>,
-    /// Paths that must not be written, with the reasons.
-    pub refused: Vec<PathReason>,
-    /// Whether this is what would be done.
-    pub dry_run: bool,
-}
 
 /// A request to apply an image.
 pub(crate) struct ApplyRequest {
@@ -87,16 +45,18 @@ pub(crate) async fn apply(client: &Client, request: ApplyRequest) -> Result<Appl
     rules.progress("reading the image");
     let index = client.index(request.image, &path).await?;
     let theirs = match index {
-        Some(index) => blocking(move || tree_of(index).map_err(Error::other)).await?,
-        None => Tree::new(),
+        Some(index) => Some(blocking(move || tree_of(index).map_err(Error::other)).await?),
+        None => None,
     };
-    if !theirs.get(&b""[..]).is_some_and(super::tree::Entry::is_directory) {
+    // Some archives have no entry of their root.
+    let is_file = |tree: &Tree| tree.get(&b""[..]).is_some_and(|root| !root.is_directory());
+    let Some(theirs) = theirs.filter(|tree| !is_file(tree)) else {
         return Err(Error::InvalidArgument(format!(
             "{} is no directory of the image {}; give the directory whose changes to apply",
             path.display(),
             request.image
         )));
-    }
+    };
     rules.progress("reading the base");
     let base = request.base.read(client, &path).await?;
     rules.progress("comparing");
@@ -273,10 +233,6 @@ fn would_do(actions: &[Action]) -> Done {
     done
 }
 
-pub(super) fn text(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
-}
-
 fn texts(paths: Vec<Vec<u8>>) -> Vec<String> {
     paths.iter().map(|path| text(path)).collect()
 }
@@ -287,12 +243,4 @@ fn reasons(paths: Vec<(Vec<u8>, String)>) -> Vec<PathReason> {
         why,
     };
     paths.into_iter().map(reason).collect()
-}
-
-/// Runs what may block on a thread of its own.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::other(error)))
 }

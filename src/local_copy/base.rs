@@ -106,7 +106,7 @@ async fn read_tree(client: &Client, image: Uuid, path: &Path) -> Result<Tree, Er
     let Some(index) = client.index(image, path).await? else {
         return Ok(Tree::new());
     };
-    super::apply::blocking(move || tree_of(index).map_err(Error::other)).await
+    super::blocking::blocking(move || tree_of(index).map_err(Error::other)).await
 }
 
 impl BaseFiles {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use tar::EntryType;
 use uuid::Uuid;
 
-use super::apply::{PathReason, blocking, text};
+use super::blocking::blocking;
 use super::link_target::leads_outside;
 use super::local_tree::{Local, LocalTree, permissions};
+use super::outcome::{PathReason, text};
 use super::rules::WriteRules;
 use super::staging::{Staging, is_staging};
 use crate::client::{image_path, relative};

@@ -7,11 +7,13 @@
 
 mod apply;
 mod base;
+mod blocking;
 #[cfg(feature = "mcp")]
 mod download;
 mod link_target;
 mod local_tree;
 mod merge;
+mod outcome;
 mod perform;
 mod plan;
 mod rules;
@@ -19,8 +21,8 @@ mod staging;
 mod tree;
 
 pub(crate) use apply::{ApplyRequest, apply};
-pub use apply::{Applied, Conflicts, PathReason};
 pub(crate) use base::{Base, SentEntry, SentKind};
 #[cfg(feature = "mcp")]
 pub(crate) use download::{CopiedDirectory, download_directory};
+pub use outcome::{Applied, Conflicts, PathReason};
 pub(crate) use rules::WriteRules;

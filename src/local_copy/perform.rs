@@ -9,7 +9,7 @@ use contree_diff::Digest;
 use tar::EntryType;
 use uuid::Uuid;
 
-use super::apply::blocking;
+use super::blocking::blocking;
 use super::local_tree::{Local, LocalTree, permissions};
 use super::plan::{Action, ActionKind};
 use super::rules::WriteRules;

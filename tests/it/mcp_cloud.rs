@@ -232,6 +232,18 @@ fn use_tool(tool: &str, session: &mut Session) {
             let saved = session.home.path().join("saved");
             vec![json!({"image": "tag:base", "path": "/text", "destination": saved})]
         }
+        "apply" => {
+            session.add_result();
+            let place = session.home.path().join("place");
+            std::fs::create_dir(&place).unwrap();
+            std::fs::write(place.join("b"), "one\n").unwrap();
+            let arguments = json!({
+                "image": RESULT, "path": "/", "destination": place, "base": "tag:base",
+            });
+            let applied = session.raw.call_ok("apply", arguments.clone());
+            assert_eq!(applied["written"], json!(["b"]), "{applied}");
+            vec![arguments]
+        }
         "list_files" => vec![json!({"image": "tag:base"})],
         "read_file" => vec![json!({"image": "tag:base", "path": "/text"})],
         "grep" => vec![json!({"image": "tag:base", "pattern": "t"})],
@@ -348,6 +360,8 @@ fn results_match_their_schemas() {
         .clone();
     let tree = session.home.path().join("tree");
     std::fs::create_dir_all(tree.join("empty")).unwrap();
+    let place = session.home.path().join("place");
+    std::fs::create_dir(&place).unwrap();
     std::fs::write(tree.join("file"), "x").unwrap();
     let registry = session.registry();
     let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
@@ -417,6 +431,10 @@ fn results_match_their_schemas() {
         ),
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("log", json!({"image": IMAGE})),
+        (
+            "apply",
+            json!({"image": IMAGE, "path": "/", "destination": place, "base": IMAGE, "dry_run": true}),
+        ),
         ("diff", json!({"image": IMAGE, "patch": true})),
         ("delete_image", json!({"image": IMAGE})),
         ("whoami", json!({})),
