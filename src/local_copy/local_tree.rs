@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use contree_diff::{NodeKind, sha256_of};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat, readlinkat, renameat,
+    AtFlags, Dir, FileType, Mode, OFlags, RawMode, fchmod, fstat, mkdirat, openat, readlinkat, renameat,
     statat, unlinkat,
 };
 use rustix::io::Errno;
@@ -47,10 +47,24 @@ pub(super) struct LocalTree {
 
 impl LocalTree {
     /// Opens a directory by its real path.
+    ///
+    /// # Errors
+    /// If the path leads elsewhere by now, such as through a link that was placed meanwhile.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty())?;
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd as _;
+            let opened = std::fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd()));
+            if opened.is_ok_and(|opened| opened != path) {
+                return Err(io::Error::other(
+                    "the directory was replaced while it was opened; try again",
+                ));
+            }
+        }
         Ok(Self {
-            root: rustix::fs::open(path, flags, Mode::empty())?,
+            root,
             path: path.to_owned(),
         })
     }
@@ -76,8 +90,7 @@ impl LocalTree {
             Err(Errno::NOENT) => return Ok(Local::Missing),
             Err(error) => return Err(error.into()),
         };
-        let mode = Mode::from_raw_mode(found.st_mode).as_raw_mode();
-        let mut entry = Entry::directory(Some(u32::from(mode) & MODE_BITS));
+        let mut entry = Entry::directory(Some(mode_bits(found.st_mode)));
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => {}
             FileType::RegularFile => {
@@ -295,6 +308,12 @@ fn remove_entry(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// The permission bits of a file's mode.
+#[allow(clippy::useless_conversion, reason = "the type differs between systems")]
+fn mode_bits(mode: RawMode) -> u32 {
+    u32::from(mode) & MODE_BITS
 }
 
 /// Permission bits as system calls take them. Some systems have 16 bits.

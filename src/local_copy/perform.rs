@@ -112,6 +112,7 @@ pub(super) async fn perform(
             staging,
             done: Done::default(),
             uses: HashMap::new(),
+            made: HashSet::new(),
         };
         performer.run(&actions, &rules)?;
         let Done {
@@ -139,6 +140,8 @@ struct Performer {
     done: Done,
     /// How often each content is still needed.
     uses: HashMap<Digest, usize>,
+    /// Directories that were made or kept, whose permissions are still to be set.
+    made: HashSet<Vec<u8>>,
 }
 
 impl Performer {
@@ -176,7 +179,7 @@ impl Performer {
                 ActionKind::MakeDirectory { mode: Some(mode) } => mode,
                 _ => continue,
             };
-            if self.done.written.contains(&action.path) {
+            if self.made.contains(&action.path) {
                 let shown = self.local.absolute(&action.path);
                 let set = self.local.set_mode(&action.path, mode);
                 set.map_err(Error::io(&shown))?;
@@ -202,6 +205,7 @@ impl Performer {
             },
             ActionKind::MakeDirectory { .. } => {
                 self.local.make_directory(path)?;
+                self.made.insert(path.clone());
                 self.done.written.push(path.clone());
             }
             ActionKind::SetMode(mode) => {

@@ -70,7 +70,8 @@ pub(super) async fn apply(arguments: params::Apply, cx: &Context) -> Result<Appl
         })
         .await?;
     let is_stop = conflicts == params::ApplyConflicts::Stop;
-    let stopped = is_stop && !applied.conflicts.is_empty() && applied.written.is_empty();
+    let has_done = !applied.written.is_empty() || !applied.removed.is_empty();
+    let stopped = is_stop && !applied.conflicts.is_empty() && !has_done;
     let mut answer = Apply {
         written: applied.written,
         merged: applied.merged,

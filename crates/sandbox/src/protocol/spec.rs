@@ -123,7 +123,8 @@ pub struct PathChange {
 /// What becomes of a path.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum PathChangeKind {
-    /// Nothing is there afterwards. A directory stays unless it is empty, and no link is followed.
+    /// Nothing is there afterwards. A directory stays unless it is empty. A link at the path itself
+    /// is removed, and not followed.
     Absent,
     /// A directory with these permission bits. It replaces a file, and keeps the content of a
     /// directory. A link to a directory stays as it is.
