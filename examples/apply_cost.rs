@@ -19,16 +19,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for n in 0..FILES {
         let directory = project.join((n / 100).to_string());
         std::fs::create_dir_all(&directory)?;
-        std::fs::write(directory.join(n.to_string()), format!("file {n}\n").repeat(200))?;
+        std::fs::write(
+            directory.join(n.to_string()),
+            format!("file {n}\n").repeat(200),
+        )?;
     }
     let tree = client.upload_dir(&project).await?;
     let base = client.image("tag:host").shell("touch /sent");
-    let base = base.tree("/src", &tree).timeout(Duration::from_secs(600)).await?;
+    let base = base
+        .tree("/src", &tree)
+        .timeout(Duration::from_secs(600))
+        .await?;
     let mut image = base.ok()?.image;
     for by in ["tree", "parent"] {
         let mut times = Vec::new();
         for round in 0..ROUNDS {
-            let change = format!("cd /src/7 && for i in 0 1 2 3 4 5 6 7 8 9; do echo {by}{round} >>70$i; done");
+            let change = format!(
+                "cd /src/7 && for i in 0 1 2 3 4 5 6 7 8 9; do echo {by}{round} >>70$i; done"
+            );
             image = image.shell(change).await?.ok()?.image;
             let fs = image.fs();
             let apply = fs.apply("/src", &project);
@@ -42,7 +50,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             assert_eq!(applied.written.len(), 10, "{applied:?}");
         }
         times.sort_unstable();
-        println!("10 changed files of {FILES}, base: {by}: {:?}", times[ROUNDS / 2]);
+        println!(
+            "10 changed files of {FILES}, base: {by}: {:?}",
+            times[ROUNDS / 2]
+        );
     }
     Ok(())
 }

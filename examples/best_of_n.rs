@@ -19,7 +19,12 @@ async fn main() -> Result<(), Error> {
     let client = Client::from_env().await?;
     let tree = client.upload_dir(&checkout).exclude([".git"]).await?;
     let host = client.image("tag:host");
-    let sent = host.shell("touch /sent").tree("/src", &tree).await?.ok()?.image;
+    let sent = host
+        .shell("touch /sent")
+        .tree("/src", &tree)
+        .await?
+        .ok()?
+        .image;
     let best = best_of(&sent, 0..50, 8, |image, seed| async move {
         let attempt = image.shell(ATTEMPT).cwd("/src").env("SEED", seed);
         let changed = attempt.await?.ok()?.image;
@@ -46,7 +51,10 @@ async fn main() -> Result<(), Error> {
 }
 
 fn git(directory: &Path, arguments: &[&str]) -> Result<(), Error> {
-    let git = Command::new("git").args(arguments).current_dir(directory).status();
+    let git = Command::new("git")
+        .args(arguments)
+        .current_dir(directory)
+        .status();
     match git.map_err(Error::other)?.success() {
         true => Ok(()),
         false => Err(Error::other(format!("git {arguments:?} failed"))),

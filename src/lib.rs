@@ -129,6 +129,8 @@ pub use client::{
     CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
     OutcomeBuilder, Run, events,
 };
+#[cfg(all(feature = "sync", unix))]
+pub use domain::Apply;
 pub use domain::{
     Attached, Best, Changes, ClientBuilder, Command, Content, Discard, Events, Exec, FileEntry,
     FileInfo, FileKind, FileReader, Files, Grep, Image, ImageFiles, ImageInfo, Images, Import,
@@ -140,8 +142,6 @@ pub use domain::{
 pub use domain::{Lineage, Origin};
 #[cfg(feature = "sync")]
 pub use domain::{SkippedPath, Tree, Unpacked, UploadDir};
-#[cfg(all(feature = "sync", unix))]
-pub use domain::Apply;
 pub use error::{Error, Reason};
 #[cfg(all(feature = "sync", unix))]
 pub use local_copy::{Applied, Conflicts, PathReason};

@@ -148,7 +148,11 @@ impl Client {
     }
 
     /// Reads the archive of a path of an image. `None` if the image has no such path.
-    pub(crate) async fn index(&self, image: Uuid, path: &Path) -> Result<Option<ArchiveIndex>, Error> {
+    pub(crate) async fn index(
+        &self,
+        image: Uuid,
+        path: &Path,
+    ) -> Result<Option<ArchiveIndex>, Error> {
         match self.find_without_links(image, path).await? {
             Place::Missing => return Ok(None),
             Place::Other(record) => return Ok(Some(ArchiveIndex::of(record))),

@@ -30,10 +30,10 @@ mod runs;
 mod runtime;
 mod sse;
 
-pub use cancel::CancelOnDrop;
-pub(crate) use connect::ClientState;
 #[cfg(all(feature = "sync", unix))]
 pub(crate) use archive_index::{ArchiveIndex, relative};
+pub use cancel::CancelOnDrop;
+pub(crate) use connect::ClientState;
 pub use diff::DiffRequest;
 #[cfg(all(feature = "sync", unix))]
 pub(crate) use diff::image_path;

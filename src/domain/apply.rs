@@ -6,12 +6,7 @@ use std::{
     pin::Pin,
 };
 
-use super::{
-    image::Image,
-    image_files::ImageFiles,
-    text::ToText,
-    tree::Tree,
-};
+use super::{image::Image, image_files::ImageFiles, text::ToText, tree::Tree};
 use crate::{
     Applied, Conflicts, Error,
     local_copy::{ApplyRequest, Base, WriteRules, apply},

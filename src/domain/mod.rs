@@ -9,8 +9,8 @@ mod connect;
 mod content;
 mod exec;
 mod grep;
-mod image;
 mod history;
+mod image;
 mod image_files;
 mod import;
 #[cfg(feature = "lineage")]

@@ -101,10 +101,12 @@ pub(crate) async fn apply(client: &Client, request: ApplyRequest) -> Result<Appl
         let mut left = Vec::new();
         for conflict in conflicts {
             match merging.merge(&conflict).await? {
-                Some(merged) => {
+                Some(Some(merged)) => {
                     applied.merged.push(text(&conflict.path));
-                    actions.extend(merged);
+                    actions.push(merged);
                 }
+                // The merged text is there already.
+                Some(None) => {}
                 None => left.push(conflict),
             }
         }

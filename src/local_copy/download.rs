@@ -281,7 +281,8 @@ fn publish(
     paths.sort_unstable();
     let mut blocked: Vec<Vec<u8>> = Vec::new();
     for path in paths {
-        let is_below = |above: &Vec<u8>| path.starts_with(above) && path[above.len()..].starts_with(b"/");
+        let is_below =
+            |above: &Vec<u8>| path.starts_with(above) && path[above.len()..].starts_with(b"/");
         if blocked.iter().any(is_below) {
             continue;
         }

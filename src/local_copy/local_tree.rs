@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use contree_diff::{NodeKind, sha256_of};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RawMode, fchmod, fstat, mkdirat, openat, readlinkat, renameat,
-    statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RawMode, fchmod, fstat, mkdirat, openat, readlinkat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -311,13 +311,19 @@ fn remove_entry(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
 }
 
 /// The permission bits of a file's mode.
-#[allow(clippy::useless_conversion, reason = "the type differs between systems")]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the type differs between systems"
+)]
 fn mode_bits(mode: RawMode) -> u32 {
     u32::from(mode) & MODE_BITS
 }
 
 /// Permission bits as system calls take them. Some systems have 16 bits.
-#[allow(clippy::useless_conversion, reason = "the type differs between systems")]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the type differs between systems"
+)]
 pub(super) fn permissions(mode: u32) -> Mode {
     Mode::from_raw_mode((mode & MODE_BITS).try_into().unwrap_or_default())
 }

@@ -58,7 +58,9 @@ pub(super) async fn stage(
         extract(archive, root, &theirs, &mut wanted, &staging)?;
         match wanted.is_empty() {
             true => Ok(staging),
-            false => Err(io::Error::other("the image lacks a file that it had before")),
+            false => Err(io::Error::other(
+                "the image lacks a file that it had before",
+            )),
         }
     });
     read.await?.map_err(Error::io(&shown))

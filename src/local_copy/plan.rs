@@ -174,7 +174,12 @@ impl Sides<'_> {
     }
 
     /// Decides about one path. `None` if nothing is to be done.
-    fn decide(&self, base: Option<&Entry>, theirs: Option<&Entry>, ours: &Local) -> Option<Decision> {
+    fn decide(
+        &self,
+        base: Option<&Entry>,
+        theirs: Option<&Entry>,
+        ours: &Local,
+    ) -> Option<Decision> {
         let conflict = |why: String, theirs| Some(Decision::Conflict { why, theirs });
         let local = match ours {
             Local::Blocked => {
@@ -198,7 +203,10 @@ impl Sides<'_> {
                     (true, true) => Some(Decision::Act(removal)),
                     _ if ours.has_content_of(base) => Some(Decision::Act(removal)),
                     (_, is_directory) => conflict(
-                        format!("changed here to {}, and removed in the image", ours.describe()),
+                        format!(
+                            "changed here to {}, and removed in the image",
+                            ours.describe()
+                        ),
                         (!is_directory).then_some(removal),
                     ),
                 }
@@ -211,7 +219,10 @@ impl Sides<'_> {
                     return take.map(Decision::Act);
                 }
                 conflict(
-                    format!("removed here, and changed in the image to {}", theirs.describe()),
+                    format!(
+                        "removed here, and changed in the image to {}",
+                        theirs.describe()
+                    ),
                     take,
                 )
             }
@@ -240,7 +251,9 @@ impl Sides<'_> {
         let ours_changed_mode = !self.has_mode_of_base(ours, base);
         if theirs.has_content_of(base) || ours.has_content_of(theirs) {
             // Only the permissions remain to be set.
-            let mode = theirs.mode.filter(|_| mode_changed && !ours.has_mode_of(theirs))?;
+            let mode = theirs
+                .mode
+                .filter(|_| mode_changed && !ours.has_mode_of(theirs))?;
             if ours.kind != theirs.kind {
                 return None;
             }
@@ -354,7 +367,10 @@ fn write(entry: &Entry, mode: Option<u32>) -> Option<ActionKind> {
         NodeKind::File => entry
             .digest
             .map(|digest| ActionKind::WriteFile { digest, mode }),
-        NodeKind::Symlink => entry.target.clone().map(|target| ActionKind::WriteLink { target }),
+        NodeKind::Symlink => entry
+            .target
+            .clone()
+            .map(|target| ActionKind::WriteLink { target }),
         // It is refused, and this is never performed.
         NodeKind::Fifo => Some(ActionKind::Remove),
     }

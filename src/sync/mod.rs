@@ -36,8 +36,8 @@ pub(crate) use stamp::FileStamp;
 use stamp::stamp;
 #[cfg(feature = "mcp")]
 pub(crate) use walk::executable;
-pub(crate) use walk::{FoundOther, OtherKind, octal};
 use walk::{FoundFile, FoundFiles};
+pub(crate) use walk::{FoundOther, OtherKind, octal};
 
 /// The extension of a backend that takes more than the content of files.
 pub(crate) const EXTENSION: &str = "files";

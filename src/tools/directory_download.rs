@@ -21,9 +21,18 @@ impl DirectoryDownload {
         cx.unless_cancelled(async {
             let image = image::resolve(client, &self.image).await?;
             let listed = client.inspect_image_file().image_uuid(image);
-            match listed.path(&self.path).send().await.map_err(crate::Error::from) {
+            match listed
+                .path(&self.path)
+                .send()
+                .await
+                .map_err(crate::Error::from)
+            {
                 Ok(_) => Ok(true),
-                Err(error) if error.status().is_some_and(|status| status.is_client_error()) => {
+                Err(error)
+                    if error
+                        .status()
+                        .is_some_and(|status| status.is_client_error()) =>
+                {
                     Ok(false)
                 }
                 Err(error) => Err(ToolError::from(error)),
@@ -44,14 +53,8 @@ impl DirectoryDownload {
         let (image, copied) = cx
             .unless_cancelled(async {
                 let image = image::resolve(client, &self.image).await?;
-                let copied = download_directory(
-                    client,
-                    image,
-                    &self.path,
-                    &place,
-                    self.overwrite,
-                    rules,
-                );
+                let copied =
+                    download_directory(client, image, &self.path, &place, self.overwrite, rules);
                 Ok::<_, ToolError>((image, copied.await?))
             })
             .await?;

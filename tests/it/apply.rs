@@ -64,7 +64,12 @@ impl Project {
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
-        .args(["-c", "core.hooksPath=/dev/null", "-c", "init.defaultBranch=main"])
+        .args([
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "init.defaultBranch=main",
+        ])
         .args(arguments)
         .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -118,8 +123,12 @@ fn work_comes_home() {
         (&json!(1), &json!(1)),
         "{state}"
     );
-    assert_eq!(state["skipped_counts"]["excluded by .gitignore"], 1, "{state}");
-    let test = "./tool.sh && test -L link && cat link && test -d empty && test ! -e .env && touch /tested";
+    assert_eq!(
+        state["skipped_counts"]["excluded by .gitignore"], 1,
+        "{state}"
+    );
+    let test =
+        "./tool.sh && test -L link && cat link && test -d empty && test ! -e .env && touch /tested";
     let base = project.run(&json!("tag:host"), test, Some(&state));
     let edit = "sed -i 's/^line 5$/LINE 5/' src/lines.txt && mkdir new && mv old/name.txt new/name.txt && rmdir old \
         && rm gone.txt && chmod +x src/shared.txt && ln -sfn tool.sh link && echo new > new/file";
@@ -128,12 +137,18 @@ fn work_comes_home() {
 
     let log = project.raw.call_ok("log", json!({"image": first}));
     let images = paths(&log["images"], "uuid");
-    assert_eq!(images[..2], [first.as_str().unwrap(), base.as_str().unwrap()]);
+    assert_eq!(
+        images[..2],
+        [first.as_str().unwrap(), base.as_str().unwrap()]
+    );
     let diff = |project: &mut Project, image: &Value| {
         let arguments = json!({"image": image, "path": "/work", "patch": true});
         project.raw.call_ok("diff", arguments)
     };
-    let patch = diff(&mut project, &first)["patch"].as_str().unwrap().to_owned();
+    let patch = diff(&mut project, &first)["patch"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let changes = diff(&mut project, &second);
     assert_eq!(paths(&changes["changes"], "path"), ["/work/src/shared.txt"]);
 
@@ -150,7 +165,14 @@ fn work_comes_home() {
         json!(["gone.txt", "old", "old/name.txt"]),
         "{applied}"
     );
-    let written = ["link", "new", "new/file", "new/name.txt", "src/lines.txt", "src/shared.txt"];
+    let written = [
+        "link",
+        "new",
+        "new/file",
+        "new/name.txt",
+        "src/lines.txt",
+        "src/shared.txt",
+    ];
     assert_eq!(applied["written"], json!(written), "{applied}");
     git(&root, &["add", "-A"]);
     let mut status: Vec<String> = git(&root, &["status", "--porcelain"])
@@ -178,7 +200,10 @@ fn work_comes_home() {
 
     // A second call has nothing to do.
     let again = project.apply(&first, json!({}));
-    assert_eq!((&again["written"], &again["removed"]), (&json!([]), &json!([])));
+    assert_eq!(
+        (&again["written"], &again["removed"]),
+        (&json!([]), &json!([]))
+    );
 
     // A conflict, and a change of the same image that is none.
     project.write("src/shared.txt", "ours\n");
@@ -214,7 +239,9 @@ fn texts_merge_unless_changes_overlap() {
     let merged = project.apply(&image, json!({"merge": true, "conflicts": "skip"}));
     assert_eq!(merged["merged"], json!(["far"]), "{merged}");
     assert_eq!(paths(&merged["conflicts"], "path"), ["near"]);
-    let expected = lines.replace("line 3\n", "OURS\n").replace("line 30\n", "THEIRS\n");
+    let expected = lines
+        .replace("line 3\n", "OURS\n")
+        .replace("line 30\n", "THEIRS\n");
     assert_eq!(project.read("far"), expected);
     assert!(!project.read("near").contains("THEIRS"));
     let again = project.apply(&image, json!({"merge": true, "conflicts": "skip"}));
@@ -233,7 +260,15 @@ fn texts_merge_unless_changes_overlap() {
 #[test]
 fn each_kind_of_conflict_is_found_and_loses_nothing() {
     let mut project = Project::new();
-    for path in ["both", "removed-here", "removed-there", "to-directory", "d/inside", "mode", "same"] {
+    for path in [
+        "both",
+        "removed-here",
+        "removed-there",
+        "to-directory",
+        "d/inside",
+        "mode",
+        "same",
+    ] {
         project.write(path, "base\n");
     }
     let state = project.send();
@@ -252,12 +287,24 @@ fn each_kind_of_conflict_is_found_and_loses_nothing() {
     let stopped = project.apply(&image, json!({}));
     assert_eq!(
         paths(&stopped["conflicts"], "path"),
-        ["added", "both", "d", "mode", "removed-here", "removed-there", "to-directory", "to-directory/x"],
+        [
+            "added",
+            "both",
+            "d",
+            "mode",
+            "removed-here",
+            "removed-there",
+            "to-directory",
+            "to-directory/x"
+        ],
         "{stopped:#}"
     );
     let refused = paths(&stopped["refused"], "path");
     assert!(refused.contains(&"leads-out".to_owned()), "{refused:?}");
-    assert!(refused.contains(&".git/hooks/pre-commit".to_owned()), "{refused:?}");
+    assert!(
+        refused.contains(&".git/hooks/pre-commit".to_owned()),
+        "{refused:?}"
+    );
     assert!(!project.path.join("inside").is_symlink());
     let taken = project.apply(&image, json!({"conflicts": "theirs"}));
     assert_eq!(project.read("both"), "theirs\n");
@@ -277,7 +324,11 @@ fn nothing_is_written_through_a_link() {
     let mut project = Project::new();
     project.write("d/file", "base\n");
     let state = project.send();
-    let image = project.run(&json!("tag:host"), "echo theirs > d/file; echo n > d/new", Some(&state));
+    let image = project.run(
+        &json!("tag:host"),
+        "echo theirs > d/file; echo n > d/new",
+        Some(&state),
+    );
     let outside = project.home.path().join("outside");
     fs::rename(project.path.join("d"), &outside).unwrap();
     symlink(&outside, project.path.join("d")).unwrap();
@@ -296,7 +347,11 @@ fn a_sync_carries_links_modes_empty_directories_and_removals() {
     project.write("a/gone", "x");
     project.write("private", "x");
     project.write("left-out", "x");
-    fs::set_permissions(project.path.join("private"), PermissionsExt::from_mode(0o640)).unwrap();
+    fs::set_permissions(
+        project.path.join("private"),
+        PermissionsExt::from_mode(0o640),
+    )
+    .unwrap();
     fs::create_dir_all(project.path.join("deep/empty")).unwrap();
     fs::set_permissions(project.path.join("deep"), PermissionsExt::from_mode(0o750)).unwrap();
     symlink("missing/target", project.path.join("dangling")).unwrap();
@@ -330,14 +385,28 @@ fn a_sync_carries_links_modes_empty_directories_and_removals() {
     let second = project.raw.call_ok("rsync", arguments);
     assert_eq!(second["removed"], 4, "{second}");
     let text = shown(&mut project, &image, &second);
-    let names: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     assert_eq!(
         names,
-        ["./dangling", "./dangling/now-a-directory", "./deep", "./left-out", "./made", "./private"],
+        [
+            "./dangling",
+            "./dangling/now-a-directory",
+            "./deep",
+            "./left-out",
+            "./made",
+            "./private"
+        ],
         "{text}"
     );
     // Nothing is removed from an image that no state of this destination is in.
-    let other = project.run(&json!("tag:host"), "mkdir -p a; touch a/gone", Some(&second));
+    let other = project.run(
+        &json!("tag:host"),
+        "mkdir -p a; touch a/gone",
+        Some(&second),
+    );
     let text = shown(&mut project, &other, &second);
     assert!(text.contains("./a/gone"), "{text}");
 }
@@ -394,12 +463,18 @@ fn a_killed_apply_leaves_whole_files_and_a_repeat_finishes() {
     let image = project.run(&json!("tag:host"), &edit, Some(&state));
     let new = "new\n".repeat(20_000);
     let source = project.path.clone();
-    let is_new = |root: &Path, n: usize| fs::read(root.join(format!("f{n}"))).is_ok_and(|c| c == new.as_bytes());
+    let is_new = |root: &Path, n: usize| {
+        fs::read(root.join(format!("f{n}"))).is_ok_and(|c| c == new.as_bytes())
+    };
     let mut kills = 0;
     // Steps: staging, the first and the last removal, and several writes.
     for step in 0..7 {
         let root = project.home.path().join(format!("copy{step}"));
-        let copied = Command::new("cp").arg("-a").arg(&source).arg(&root).status();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(&source)
+            .arg(&root)
+            .status();
         assert!(copied.unwrap().success());
         let arguments = [
             "apply".to_owned(),
@@ -420,12 +495,18 @@ fn a_killed_apply_leaves_whole_files_and_a_repeat_finishes() {
         kills += usize::from(killed);
         for n in 0..FILES {
             let content = fs::read(root.join(format!("f{n}"))).unwrap();
-            assert!(content == old.as_bytes() || content == new.as_bytes(), "{step}: f{n}");
+            assert!(
+                content == old.as_bytes() || content == new.as_bytes(),
+                "{step}: f{n}"
+            );
         }
         let mut repeated = call(&project.home, &arguments);
         assert!(repeated.wait().unwrap().success(), "{step}");
         assert!((0..FILES).all(|n| is_new(&root, n)), "{step}");
-        assert!((0..FILES).all(|n| root.join(format!("new/l{n}")).is_symlink()), "{step}");
+        assert!(
+            (0..FILES).all(|n| root.join(format!("new/l{n}")).is_symlink()),
+            "{step}"
+        );
         assert!(!root.join("gone").exists(), "{step}");
         assert!(!has_staging(&root), "{step}");
     }

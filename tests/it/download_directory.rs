@@ -85,10 +85,20 @@ fn an_existing_directory_is_overwritten_only_if_asked() {
     assert_eq!(fs::read_to_string(place.join("a")).unwrap(), "one\n");
     assert_eq!(fs::read_to_string(place.join("mine")).unwrap(), "kept");
     assert_eq!(fs::read_to_string(place.join("d/b")).unwrap(), "two\n");
-    assert_eq!(fs::read_to_string(place.join("link/with/files")).unwrap(), "kept");
-    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "nothing goes through a link");
+    assert_eq!(
+        fs::read_to_string(place.join("link/with/files")).unwrap(),
+        "kept"
+    );
+    assert_eq!(
+        fs::read_dir(&outside).unwrap().count(),
+        0,
+        "nothing goes through a link"
+    );
     let skipped = saved["skipped"].to_string();
-    assert!(skipped.contains("a directory with files is there"), "{saved}");
+    assert!(
+        skipped.contains("a directory with files is there"),
+        "{saved}"
+    );
 }
 
 fn call(home: &Home, arguments: &[String]) -> Child {
@@ -105,9 +115,12 @@ fn call(home: &Home, arguments: &[String]) -> Child {
 /// Number of files in the staging directory in a directory; `None` if there is none.
 fn staged(parent: &Path) -> Option<usize> {
     let entries = fs::read_dir(parent).unwrap().flatten();
-    let staging = entries
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(".contree-part-"))?;
+    let staging = entries.map(|entry| entry.path()).find(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with(".contree-part-")
+    })?;
     Some(fs::read_dir(staging.join("content")).map_or(0, Iterator::count))
 }
 
@@ -159,15 +172,22 @@ fn a_killed_download_of_a_directory_leaves_nothing_half_and_a_repeat_finishes() 
             for entry in fs::read_dir(&place).unwrap().flatten() {
                 let (path, name) = (entry.path(), entry.file_name());
                 let is_staging = name.to_string_lossy().starts_with(".contree-part-");
-                let is_old = name == "f0" && fs::read_to_string(&path).is_ok_and(|text| text == "old");
+                let is_old =
+                    name == "f0" && fs::read_to_string(&path).is_ok_and(|text| text == "old");
                 assert!(is_staging || is_old || is_whole(&path), "{step}: {name:?}");
             }
         } else if place.exists() {
-            assert!((0..300).all(|n| is_whole(&place.join(format!("f{n}")))), "{step}");
+            assert!(
+                (0..300).all(|n| is_whole(&place.join(format!("f{n}")))),
+                "{step}"
+            );
             fs::remove_dir_all(&place).unwrap();
         }
         assert!(call(&home, &arguments).wait().unwrap().success(), "{step}");
-        assert!((0..300).all(|n| is_whole(&place.join(format!("f{n}")))), "{step}");
+        assert!(
+            (0..300).all(|n| is_whole(&place.join(format!("f{n}")))),
+            "{step}"
+        );
         assert_eq!((staged(&parent), staged(&place)), (None, None), "{step}");
         assert_eq!(fs::read_dir(&place).unwrap().count(), 300, "{step}");
     }

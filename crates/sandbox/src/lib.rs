@@ -103,8 +103,8 @@ pub use protocol::compare::{ComparedSide, Difference};
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{
     Command, Exit, FileCopy, LayerId, Limits, LineFormat, Network, NewDirectory, PathChange,
-    PathChangeKind, Process,
-    SandboxOutcome, SandboxSpec, SideFile, SideFileContent, TemporaryLines,
+    PathChangeKind, Process, SandboxOutcome, SandboxSpec, SideFile, SideFileContent,
+    TemporaryLines,
 };
 pub use protocol::step::Step;
 pub use protocol::unpack::{UnpackLimits, UnpackReport};

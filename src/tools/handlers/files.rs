@@ -9,6 +9,7 @@ use crate::Client;
 use crate::client::NewFileMode;
 use crate::store::uploads;
 use crate::sync;
+use crate::tools::directory_download::DirectoryDownload;
 use crate::tools::image_cache::ImageSearch;
 use crate::tools::output::boundary;
 use crate::tools::paths::{local_path, names_directory, path_in_image};
@@ -16,10 +17,8 @@ use crate::tools::results::{
     Apply, Download, DownloadSource, FileEntry, Grep, GrepMatch, ListFiles, ReadFile, Rsync, Upload,
 };
 use crate::tools::rsync::ToolHost;
-use crate::tools::directory_download::DirectoryDownload;
 use crate::tools::{
-    Context, FilesTools, Handlers, ToolError, apply, image, image_cache, params, rsync,
-    saved_file,
+    Context, FilesTools, Handlers, ToolError, apply, image, image_cache, params, rsync, saved_file,
 };
 use crate::types::{FileItem, FileResponse, GrepResult};
 

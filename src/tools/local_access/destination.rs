@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{AccessRefusal, LocalAccess};
 use super::real_paths::{
     create_directories, link_chain, open_nonblocking, path_by_descriptor, permissions, remove_dots,
     resolve_existing_part, split_missing,
 };
+use super::{AccessRefusal, LocalAccess};
 use crate::sync::real_path_of;
 use crate::tools::ToolError;
 use crate::tools::error_details::ErrorDetails;

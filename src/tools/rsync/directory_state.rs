@@ -159,9 +159,8 @@ impl DirectoryState {
     ) -> Result<Option<Vec<StateFile>>, ToolError> {
         let store = cx.session().store();
         let (backend, wanted) = (client.backend().identity(), destination.to_owned());
-        let placed = store.read_durably(move |c| {
-            placements::of_destination(c, &backend, Some(&wanted))
-        });
+        let placed =
+            store.read_durably(move |c| placements::of_destination(c, &backend, Some(&wanted)));
         let placed = placed.await.map_err(ToolError::from)?;
         if placed.is_empty() || !client.has_extension(EXTENSION).await? {
             return Ok(None);

@@ -99,7 +99,14 @@ mod tests {
         let gone = removals(&before, &after, "/app", source.path());
         assert_eq!(
             gone,
-            ["/app/d", "/app/d/e", "/app/d/e/gone", "/app/empty", "/app/file", "/app/gone"]
+            [
+                "/app/d",
+                "/app/d/e",
+                "/app/d/e/gone",
+                "/app/empty",
+                "/app/file",
+                "/app/gone"
+            ]
         );
         let at_root = removals(&[file("/a/b")], &[], "", source.path());
         assert_eq!(at_root, ["/a", "/a/b"]);

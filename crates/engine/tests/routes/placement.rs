@@ -41,24 +41,42 @@ async fn removals_come_first_and_links_and_directories_before_files() {
 async fn nothing_is_placed_or_removed_outside_of_the_image() {
     let local = TestEngine::shared().await;
     let done = local
-        .run("ln -s ../../../.. /up; mkdir /d; touch /d/x; ln -s /d /l", json!({"disposable": false}))
+        .run(
+            "ln -s ../../../.. /up; mkdir /d; touch /d/x; ln -s /d /l",
+            json!({"disposable": false}),
+        )
         .await;
     let files = json!({
         "/up/in-root": {"x-kind": "directory"},
         "/l/x": {"x-kind": "absent"},
     });
     let shown = local
-        .run("test -d /in-root && ls /d", json!({"image": done.result, "files": files}))
+        .run(
+            "test -d /in-root && ls /d",
+            json!({"image": done.result, "files": files}),
+        )
         .await;
-    assert_eq!((shown.exit_code, shown.stdout.as_str()), (0, ""), "{shown:?}");
+    assert_eq!(
+        (shown.exit_code, shown.stdout.as_str()),
+        (0, ""),
+        "{shown:?}"
+    );
     // A directory with content is in the way of a file or a link.
     for entry in [
         json!({"x-kind": "symlink", "x-target": "x"}),
         json!({"uuid": local.upload(b"x").await["uuid"]}),
     ] {
-        let failed = local.run("true", json!({"image": done.result, "files": {"/d": entry}})).await;
+        let failed = local
+            .run(
+                "true",
+                json!({"image": done.result, "files": {"/d": entry}}),
+            )
+            .await;
         assert_eq!(failed.status, "FAILED", "{failed:?}");
-        assert!(failed.error.contains("a directory is already there"), "{failed:?}");
+        assert!(
+            failed.error.contains("a directory is already there"),
+            "{failed:?}"
+        );
     }
 }
 
@@ -70,11 +88,26 @@ async fn fields_that_do_not_belong_together_are_refused() {
         (json!({}), "has no `uuid`"),
         (json!({"x-kind": "file"}), "has no `uuid`"),
         (json!({"x-kind": "symlink"}), "needs a target"),
-        (json!({"x-kind": "symlink", "x-target": ""}), "needs a target"),
-        (json!({"x-kind": "symlink", "x-target": "a\0b"}), "needs a target"),
-        (json!({"x-kind": "symlink", "x-target": "x".repeat(5000)}), "needs a target"),
-        (json!({"x-kind": "directory", "uuid": uuid}), "do not belong together"),
-        (json!({"uuid": uuid, "x-target": "x"}), "do not belong together"),
+        (
+            json!({"x-kind": "symlink", "x-target": ""}),
+            "needs a target",
+        ),
+        (
+            json!({"x-kind": "symlink", "x-target": "a\0b"}),
+            "needs a target",
+        ),
+        (
+            json!({"x-kind": "symlink", "x-target": "x".repeat(5000)}),
+            "needs a target",
+        ),
+        (
+            json!({"x-kind": "directory", "uuid": uuid}),
+            "do not belong together",
+        ),
+        (
+            json!({"uuid": uuid, "x-target": "x"}),
+            "do not belong together",
+        ),
         (json!({"x-kind": "directory", "mode": "9"}), "octal"),
         (json!({"x-kind": "device"}), "x-kind"),
     ] {

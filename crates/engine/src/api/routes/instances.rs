@@ -182,9 +182,7 @@ fn paths_to_change(request: &SpawnRequest) -> Result<Vec<PathChange>, ApiError> 
         let kind = match file.kind() {
             FileKind::File => continue,
             FileKind::Absent => PathChangeKind::Absent,
-            FileKind::Directory => PathChangeKind::Directory {
-                mode: file.mode()?,
-            },
+            FileKind::Directory => PathChangeKind::Directory { mode: file.mode()? },
             FileKind::Symlink => PathChangeKind::Symlink {
                 target: file.x_target.clone().unwrap_or_default().into(),
             },
