@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+/// Returns why a path must not be written.
+type Refuse = Arc<dyn Fn(&Path) -> Option<String> + Send + Sync>;
+
 /// Rules for writing local files, and a receiver of progress messages.
 #[derive(Clone)]
 pub(crate) struct WriteRules {
-    refuse: Arc<dyn Fn(&Path) -> Option<String> + Send + Sync>,
+    refuse: Refuse,
     progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
