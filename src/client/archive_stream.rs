@@ -14,29 +14,34 @@ use crate::{Client, Error};
 const WAITING_CHUNKS: usize = 16;
 
 impl Client {
-    /// Reads the archive of a path of an image with `read`, on a thread that may block.
-    pub(super) async fn read_archive<T: Send + 'static>(
+    /// Reads the archive of a path of an image with a function that may block. It gets the archive
+    /// and the name that the entries begin with.
+    pub(crate) async fn read_archive<T: Send + 'static>(
         &self,
         image: Uuid,
         path: &Path,
-        read: impl FnOnce(ChunkReader) -> io::Result<T> + Send + 'static,
+        read: impl FnOnce(ChunkReader, &[u8]) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        let name = path.file_name().unwrap_or_default();
+        let name = name.as_encoded_bytes().to_vec();
         let ask = self.inspect_image_archive().image_uuid(image);
         let answer = ask.path(path.to_string_lossy()).send().await?;
         let mut archive = answer.into_inner();
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
         let reading = tokio::task::spawn_blocking(move || {
-            read(ChunkReader {
+            let reader = ChunkReader {
                 receiver,
                 chunk: Bytes::new(),
-            })
+                has_ended: false,
+            };
+            read(reader, &name)
         });
         let mut broken = None;
         while let Some(chunk) = archive.next().await {
             let chunk = chunk.map_err(Error::from);
             let failed = chunk.is_err();
             let sent = match chunk {
-                Ok(chunk) => sender.send(Ok(chunk)).await,
+                Ok(chunk) => sender.send(Ok(Some(chunk))).await,
                 Err(error) => {
                     let sent = sender
                         .send(Err(io::Error::other("the archive broke off")))
@@ -50,27 +55,39 @@ impl Client {
                 break;
             }
         }
+        if broken.is_none() {
+            let _ = sender.send(Ok(None)).await;
+        }
         drop(sender);
-        let result = finished(reading.await)?;
+        let read = finished(reading.await)?;
         match broken {
             Some(error) => Err(error),
-            None => result.map_err(unreadable),
+            None => Ok(read),
         }
     }
 }
 
-/// The archive as it arrives.
-pub(super) struct ChunkReader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
+/// Reads the pieces of an archive on a thread that may block.
+pub(crate) struct ChunkReader {
+    /// Chunks, and `None` at the end. A channel that closes before has lost its sender.
+    receiver: mpsc::Receiver<io::Result<Option<Bytes>>>,
     chunk: Bytes,
+    has_ended: bool,
 }
 
 impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() {
             match self.receiver.blocking_recv() {
-                Some(chunk) => self.chunk = chunk?,
-                None => return Ok(0),
+                Some(chunk) => match chunk? {
+                    Some(chunk) => self.chunk = chunk,
+                    None => {
+                        self.receiver.close();
+                        self.has_ended = true;
+                    }
+                },
+                None if self.has_ended => return Ok(0),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let length = buffer.len().min(self.chunk.len());

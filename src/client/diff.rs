@@ -144,19 +144,18 @@ impl Client {
     }
 
     /// Reads the archive of a path of an image. `None` if the image has no such path.
-    async fn index(&self, image: Uuid, path: &Path) -> Result<Option<ArchiveIndex>, Error> {
+    pub(crate) async fn index(
+        &self,
+        image: Uuid,
+        path: &Path,
+    ) -> Result<Option<ArchiveIndex>, Error> {
         match self.find_without_links(image, path).await? {
             Place::Missing => return Ok(None),
             Place::Other(record) => return Ok(Some(ArchiveIndex::of(record))),
             Place::Archived => {}
         }
-        let name = path.file_name().unwrap_or_default();
-        let name = name.as_encoded_bytes().to_vec();
-        self.read_archive(image, path, move |archive| {
-            ArchiveIndex::read(archive, &name)
-        })
-        .await
-        .map(Some)
+        let index = self.read_archive(image, path, ArchiveIndex::read).await?;
+        Ok(Some(index.map_err(unreadable)?))
     }
 
     /// Finds out what is at a path, without following symbolic links.
@@ -312,7 +311,7 @@ fn item_record(item: &types::FileItem, kind: NodeKind) -> Record {
 }
 
 /// Converts a text to an absolute path without `.` and `..`.
-fn image_path(text: &str) -> Result<PathBuf, Error> {
+pub(crate) fn image_path(text: &str) -> Result<PathBuf, Error> {
     if text.split('/').any(|name| name == "..") || text.contains('\0') {
         return Err(Error::InvalidArgument(format!(
             "`path` cannot contain `..` or a NUL byte, as in `{}`; give the path without it",

@@ -12,6 +12,8 @@ use contree_registry::push::layer::{LayerCompression, PackedLayer, compress};
 use contree_registry::{Digest, HttpClients, Login, Reference, RegistryError};
 use uuid::Uuid;
 
+use super::archive_stream::unreadable;
+
 use crate::{Client, Error, types};
 
 /// The targets that only a backend can write.
@@ -52,14 +54,15 @@ impl Client {
         let path = folder.path().join("layer");
         let target = path.clone();
         let layer = self
-            .read_archive(image, Path::new("/"), move |mut archive| {
+            .read_archive(image, Path::new("/"), move |mut archive, _| {
                 let mut file = File::create_new(&target)?;
                 let layer = compress(&mut archive, &mut file, compression)?;
                 // The rest, if the archive has more than a reader of tar needs.
                 io::copy(&mut archive, &mut io::sink())?;
-                Ok(layer)
+                io::Result::Ok(layer)
             })
-            .await?;
+            .await?
+            .map_err(unreadable)?;
         let created = record.created_at.map(|at| at.to_string());
         let properties = ImageProperties {
             created: created.clone(),

@@ -81,6 +81,11 @@ impl Stub {
         std::mem::take(&mut self.lock().requests)
     }
 
+    /// Replaces the list of requests.
+    pub fn restore_requests(&self, requests: Vec<(String, String)>) {
+        self.lock().requests = requests;
+    }
+
     /// Returns the bodies of requests for runs and imports so far.
     pub fn spawned(&self) -> Vec<Value> {
         self.lock().spawned.clone()
@@ -236,7 +241,7 @@ async fn whoami(State(stub): State<Stub>) -> Json<Value> {
         "operations_stat": {"SUCCESS": 1},
     });
     if stub.lock().extended {
-        account["x-extensions"] = json!(["delete", "diff", "log", "push"]);
+        account["x-extensions"] = json!(["delete", "diff", "files", "log", "push"]);
     }
     Json(account)
 }

@@ -470,7 +470,7 @@ async fn extensions(api: &mut Api, host: &str, image: &str) {
     let who = api.call("whoAmI", &[], "", Body::None, 200).await;
     assert_eq!(
         who.json["x-extensions"],
-        json!(["delete", "diff", "log", "push"])
+        json!(["delete", "diff", "files", "log", "push"])
     );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
     assert_eq!(log.text("/images/1/uuid"), host);

@@ -11,4 +11,6 @@ pub(super) use log::log;
 pub(super) use push::push;
 
 /// The names of the extensions, as `whoami` lists them.
-pub(super) const NAMES: [&str; 4] = ["delete", "diff", "log", "push"];
+///
+/// `files` has no route: it is the fields of `files` in a run's request that begin with `x-`.
+pub(super) const NAMES: [&str; 5] = ["delete", "diff", "files", "log", "push"];
