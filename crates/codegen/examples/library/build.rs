@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         manifest: "tools.yaml",
         templates: "templates",
         api: API,
+        extensions: None,
         handlers: "src/tools",
         scheme: "library",
         version: &version,
