@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use super::{HostTargets, call_refused, holds, refused};
 
@@ -32,6 +33,14 @@ const SETTINGS: &[&str] = &[
     "/sys/fs/cgroup/memory/release_agent",
     "/sys/power/state",
     "/sys/class/net",
+    "/sys/devices/system/cpu/online",
+    "/sys/kernel/mm/transparent_hugepage/enabled",
+];
+/// The parts of the machine that /sys describes to a sandbox.
+const DESCRIBED: &[&str] = &[
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/sys/kernel/mm/transparent_hugepage",
 ];
 const SECRETS: &[&str] = &[
     "/proc/kcore",
@@ -113,8 +122,11 @@ fn paths(outside: &HostTargets) {
             empty || File::open(path).is_err(),
         );
     }
-    let sys = fs::read_dir("/sys").map(Iterator::count).unwrap_or(0);
-    holds("/sys is empty", sys == 0);
+    let others = undescribed(Path::new("/sys"));
+    holds(
+        &format!("/sys describes processors and memory alone {others:?}"),
+        others.is_empty(),
+    );
     refused("write into /sys", fs::create_dir("/sys/x"));
     let environment = fs::read("/proc/self/environ").unwrap_or_default();
     holds(
@@ -122,6 +134,24 @@ fn paths(outside: &HostTargets) {
         environment.starts_with(b"PATH=")
             && environment.iter().filter(|&&byte| byte == 0).count() == 1,
     );
+}
+
+/// The paths below a directory of /sys that a sandbox must not have.
+fn undescribed(directory: &Path) -> Vec<PathBuf> {
+    let mut others = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_described = DESCRIBED.iter().any(|part| path.starts_with(part));
+        let leads_there = DESCRIBED
+            .iter()
+            .any(|part| Path::new(part).starts_with(&path));
+        if path.ends_with("vulnerabilities") || !(is_described || leads_there) {
+            others.push(path);
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            others.extend(undescribed(&path));
+        }
+    }
+    others
 }
 
 /// Tries the known way out of a plain chroot.
