@@ -202,7 +202,10 @@ mod tests {
             let mut params = complete.clone();
             params["capabilities"] = wrong;
             let message = invalid_initialize(Some(&params)).unwrap().message;
-            assert!(message.contains("`capabilities`: invalid type"), "{message}");
+            assert!(
+                message.contains("`capabilities`: invalid type"),
+                "{message}"
+            );
             assert!(message.contains("expected an object"), "{message}");
             assert!(!message.contains("struct"), "{message}");
         }

@@ -217,7 +217,10 @@ mod tests {
         let denied = "/bin/sh: 1: ping: Operation not permitted";
         assert_eq!(of_exit(Some(126), None, denied), [FILE_CAPABILITY]);
         // A script goes on after such a command.
-        for line in [denied, "bash: line 12: /usr/bin/ping: Operation not permitted"] {
+        for line in [
+            denied,
+            "bash: line 12: /usr/bin/ping: Operation not permitted",
+        ] {
             for code in [0, 1] {
                 let output = format!("before\n{line}\nafter\n");
                 assert_eq!(of_exit(Some(code), None, &output), [FILE_CAPABILITY]);
