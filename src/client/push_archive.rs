@@ -13,7 +13,6 @@ use contree_registry::{Digest, HttpClients, Login, Reference, RegistryError};
 use uuid::Uuid;
 
 use super::archive_stream::unreadable;
-
 use crate::{Client, Error, types};
 
 /// The targets that only a backend can write.
