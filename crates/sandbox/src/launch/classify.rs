@@ -82,6 +82,11 @@ fn unavailable(
     }
     match failure.step {
         Step::Proc if refused => Some(Unavailable::ProcMasked),
+        // A container's system call filter allows namespaces to its root alone, or refuses what
+        // only a namespace's root may do.
+        Step::Hostname if refused && host.container => {
+            Some(namespaces_unavailable(errno, host))
+        }
         Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace if errno == Errno::INVAL => {
             Some(Unavailable::Kernel {
                 lacks: format!("cannot {}", failure.step),
@@ -135,6 +140,10 @@ fn unsuitable_data_directory(host: &HostInfo, options: &StoreOptions) -> Unavail
     }
 }
 
+/// The instruction to start a container in which an ordinary user can run sandboxes.
+const OPEN_CONTAINER: &str = "start it as an ordinary user with `--security-opt seccomp=unconfined` and \
+    `--security-opt systempaths=unconfined` (podman: `--security-opt unmask=ALL`)";
+
 /// The reason why this machine makes no user namespace, or makes it without capabilities.
 fn namespaces_unavailable(errno: Errno, host: &HostInfo) -> Unavailable {
     let (why, remedy) = if host.max_user_namespaces == Some(0)
@@ -161,8 +170,8 @@ fn namespaces_unavailable(errno: Errno, host: &HostInfo) -> Unavailable {
         return Unavailable::AppArmor;
     } else if host.container {
         (
-            "this is a container whose runtime refuses them".into(),
-            "start it with `--security-opt seccomp=unconfined` and `--security-opt systempaths=unconfined` (podman: `--security-opt unmask=ALL`), or run outside of it".to_owned(),
+            "this is a container whose runtime refuses them, or what belongs to them".into(),
+            format!("{OPEN_CONTAINER}, or run outside of it"),
         )
     } else {
         (
@@ -183,6 +192,13 @@ fn map_unavailable(
 ) -> Unavailable {
     if host.apparmor && !host.root && map.kind() == MapKind::Single {
         return Unavailable::AppArmor;
+    }
+    // Sandboxes of root have an owner without a user, so only this capability can map their ids.
+    if matches!(error, MapError::Refused { .. }) && host.root && !host.can_administrate {
+        return Unavailable::IdMap {
+            why: "root has no capability CAP_SYS_ADMIN here, as in a container, so it cannot map the ids of a sandbox".into(),
+            remedy: format!("{OPEN_CONTAINER}, or add `--cap-add SYS_ADMIN`"),
+        };
     }
     let remedy = match error {
         MapError::Helper { .. } => remedy::instruction_to_restore_range(options),
@@ -393,6 +409,37 @@ mod tests {
             plain_error(failure).to_string(),
             "set up the sandbox: measure the writable layer: the cause in words"
         );
+    }
+
+    #[test]
+    fn a_container_whose_filter_refuses_a_host_name() {
+        let host = HostInfo {
+            container: true,
+            ..host()
+        };
+        let message = message_of(Step::Hostname, Errno::PERM, &host);
+        assert!(message.contains("seccomp=unconfined"), "{message}");
+        assert_eq!(message_of(Step::Hostname, Errno::PERM, &self::host()), "");
+    }
+
+    #[test]
+    fn root_of_a_container_without_its_capability() {
+        let error = MapError::Refused {
+            file: "/proc/1/uid_map".into(),
+            error: "Operation not permitted".into(),
+        };
+        let map = IdMap::single(0, 0);
+        let message = |can_administrate| {
+            let host = HostInfo {
+                root: true,
+                can_administrate,
+                ..host()
+            };
+            map_unavailable(&map, &error, &host, &options()).to_string()
+        };
+        assert!(message(false).contains("CAP_SYS_ADMIN"), "{}", message(false));
+        assert!(message(false).contains("as an ordinary user"), "{}", message(false));
+        assert!(!message(true).contains("CAP_SYS_ADMIN"), "{}", message(true));
     }
 
     #[test]
