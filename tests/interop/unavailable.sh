@@ -83,6 +83,7 @@ if [ "${2-}" = reports ]; then
     status=0
     "$program" call run image=tag:host command=true >"$logs/out" 2>"$logs/err" </dev/null || status=$?
     [ "$status" = 1 ] || { printf '  %s: run ended with %s\n' "$name" "$status"; exit 1; }
+    grep -qE 'CONTREE_DATA_DIR|free some' "$logs/err" || { printf '  %s: run has no remedy: %s\n' "$name" "$(cat "$logs/err")"; exit 1; }
     printf '  %s: %s\n' "$name" "$(cat "$logs/err")"
     exit
 fi

@@ -428,7 +428,7 @@ mod tests {
             file: "/proc/1/uid_map".into(),
             error: "Operation not permitted".into(),
         };
-        let map = IdMap::single(0, 0);
+        let map = IdMap::map_with_single_id("a test".into());
         let message = |can_administrate| {
             let host = HostInfo {
                 root: true,
