@@ -25,14 +25,18 @@ debootstrap --variant=minbase --include=uidmap bookworm "$root" http://deb.debia
 cp "$package" "$root/package.deb"
 
 # inside COMMAND...: runs a command in the Debian, in namespaces of its own, so that nothing stays.
+# The Debian becomes the root, since a process in a chroot may make no user namespace.
 inside() {
-    unshare --mount --pid --fork --kill-child --propagation private bash -c '
+    unshare --mount --pid --fork --kill-child --propagation private bash -euc '
         root=$1; shift
         mount --bind "$root" "$root"
-        mount -t proc proc "$root/proc"
-        mount --rbind /dev "$root/dev"
         cd "$root"
-        exec chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"' inside "$root" "$@"
+        mount -t proc proc proc
+        mount --rbind /dev dev
+        mkdir -p outside
+        pivot_root . outside
+        exec chroot . env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+            sh -ec "umount -l /outside && exec \"\$@\"" sh "$@"' inside "$root" "$@"
 }
 
 inside bash -euc '

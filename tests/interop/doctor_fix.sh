@@ -76,8 +76,18 @@ fi
 
 [ "$(id -u)" = 0 ] || { echo "doctor_fix.sh needs root" >&2; exit 1; }
 printf 'doctor --fix\n'
-unshare --user --map-root-user --mount --propagation private bash "$self" "$program" inside \
-    'no user namespaces' user.max_user_namespaces 0 15000
+# A user namespace with all ids. Its process waits until they are mapped, and starts again, since a
+# program that starts without a mapped id has no rights.
+pipes=$(mktemp -d)
+mkfifo "$pipes/ready" "$pipes/go"
+unshare --user --mount --propagation private sh -c '
+    echo ready >"$1/ready" && read -r _ <"$1/go" && shift && exec bash "$@"' sh "$pipes" \
+    "$self" "$program" inside 'no user namespaces' user.max_user_namespaces 0 15000 &
+read -r _ <"$pipes/ready"
+for map in uid_map gid_map; do echo '0 0 4294967295' >"/proc/$!/$map"; done
+echo go >"$pipes/go"
+wait $!
+rm -r "$pipes"
 if [ -e /proc/sys/vm/memfd_noexec ]; then
     unshare --mount --pid --fork --kill-child --mount-proc bash "$self" "$program" inside \
         'no programs in memory' vm.memfd_noexec 2 1

@@ -120,18 +120,20 @@ fn every_client_is_set_up_and_given_back_byte_for_byte() {
         assert!(shown.contains("\n+"), "{client}: {shown}");
         let installed = read(&file);
         assert!(installed.contains("contree-mcp"), "{installed}");
-        // Every line of the first text is there, with its comment and its line end.
-        let mut rest = installed.split_inclusive('\n');
-        for line in text.split_inclusive('\n') {
-            let bare = line.trim_end().trim_end_matches([',', '}']);
-            assert!(
-                rest.any(|other| other.contains(bare)),
-                "{client}: `{bare}` is missing in {installed}"
-            );
+        // Every line of the first text is there in order, with its comment.
+        let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+        let everything = squeezed(&installed);
+        let mut rest = everything.as_str();
+        for line in text.lines() {
+            let line = squeezed(line);
+            let bare = line.trim_end_matches([',', '}']);
+            let at = rest.find(bare);
+            assert!(at.is_some(), "{client}: `{line}` is missing in {installed}");
+            rest = &rest[at.unwrap_or_default()..];
         }
         assert_eq!(
-            installed.matches("\r\n").count() > 0,
-            text.contains("\r\n"),
+            installed.matches("\r\n").count(),
+            if text.contains("\r\n") { installed.matches('\n').count() } else { 0 },
             "{client}"
         );
 
@@ -203,6 +205,24 @@ fn edits_since_the_installation_stay() {
         out(&home, &["install", client, "--uninstall"]);
         assert_eq!(read(&file), edit(text), "{client}");
     }
+}
+
+#[test]
+fn a_second_installation_over_an_edited_file_is_taken_back_too() {
+    let home = Home::new();
+    let file = home.path().join(".cursor/mcp.json");
+    write(&file, "{\"a\": 1}\n");
+    out(&home, &["install", "cursor"]);
+    let moved = read(&file)
+        .replace(env!("CARGO_BIN_EXE_contree-mcp"), "/old/contree-mcp")
+        .replace("\"a\": 1", "\"a\": 2");
+    fs::write(&file, moved).unwrap();
+    out(&home, &["install", "cursor"]);
+    assert!(read(&file).contains(env!("CARGO_BIN_EXE_contree-mcp")));
+    out(&home, &["install", "cursor", "--uninstall"]);
+    let value: Value = serde_json::from_str(&read(&file)).unwrap();
+    assert_eq!(value["a"], 2);
+    assert!(!read(&file).contains("contree"), "{value}");
 }
 
 #[test]

@@ -63,7 +63,11 @@ fn proxy(environment: &Environment) -> DoctorCheck {
     };
     let host = |text: &str| {
         let url = Url::parse(text).ok().filter(Url::has_host);
-        let url = url.or_else(|| Url::parse(&format!("http://{text}")).ok())?;
+        let with_scheme = || match text.contains("://") {
+            true => None,
+            false => Url::parse(&format!("http://{text}")).ok(),
+        };
+        let url = url.or_else(with_scheme)?;
         let port = url.port().map(|port| format!(":{port}"));
         Some(format!("{}{}", url.host_str()?, port.unwrap_or_default()))
     };

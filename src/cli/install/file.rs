@@ -52,14 +52,11 @@ impl TextFile {
         })
     }
 
-    /// Replaces the file in one step. It keeps its mode and owner. Returns the directories that
-    /// were made.
+    /// Replaces the file in one step. It keeps its mode and owner.
     ///
     /// # Errors
-    /// If the file is read-only, has further names, was changed since it was read, or cannot be
-    /// written.
-    pub(super) fn replace(&self, text: &str, shared: bool) -> Result<Vec<PathBuf>, InstallError> {
-        let made = self.prepare()?;
+    /// If the file was changed since it was read, or cannot be written.
+    pub(super) fn replace(&self, text: &str, shared: bool) -> Result<(), InstallError> {
         let directory = self.target.parent().unwrap_or(Path::new("/"));
         let failed = |source| InstallError::file("write", &self.path, source);
         let mut builder = tempfile::Builder::new();
@@ -83,7 +80,7 @@ impl TextFile {
         self.check_unchanged()?;
         file.persist(&self.target)
             .map_err(|error| failed(error.error))?;
-        Ok(made)
+        Ok(())
     }
 
     /// Removes the file.
@@ -97,7 +94,10 @@ impl TextFile {
     }
 
     /// Makes missing directories, and returns them, outermost first.
-    fn prepare(&self) -> Result<Vec<PathBuf>, InstallError> {
+    ///
+    /// # Errors
+    /// If the file is read-only or has further names, or a directory cannot be made.
+    pub(super) fn prepare(&self) -> Result<Vec<PathBuf>, InstallError> {
         if let Some(metadata) = &self.metadata {
             if metadata.permissions().readonly() {
                 return Err(InstallError::ReadOnly(self.path.clone()));

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     file: TextFile,
     new: Option<String>,
     uninstalls: bool,
+    /// The text that a later uninstallation gives back.
+    first: Option<String>,
     /// A file that others read too, such as one of a project.
     shared: bool,
 }
@@ -56,10 +58,18 @@ impl Plan {
                 text.to_owned()
             }
         };
+        let record = records.load(path);
+        let first = match (&file.text, &record) {
+            // An earlier installation is taken back too.
+            (Some(old), Some(_)) => uninstalled(path, old, content, record.as_ref())
+                .unwrap_or_else(|_| Some(old.clone())),
+            _ => file.text.clone(),
+        };
         Ok(Self {
             file,
             new: Some(new),
             uninstalls: false,
+            first,
             shared: project.is_some(),
         })
     }
@@ -84,6 +94,7 @@ impl Plan {
             file,
             new,
             uninstalls: true,
+            first: None,
             shared: project.is_some(),
         })
     }
@@ -126,20 +137,12 @@ impl Plan {
         let Some(new) = &self.new else {
             return Ok(());
         };
-        let old = self.file.text.as_deref();
         let earlier = records.load(path);
-        let first = match (old, &earlier) {
-            (Some(old), Some(record)) if record.is_of(old) => {
-                record.existed.then(|| record.first(old)).flatten()
-            }
-            _ => old.map(str::to_owned),
-        };
-        let mut directories = match (old, earlier) {
-            (Some(_), Some(record)) => record.directories,
-            _ => Vec::new(),
-        };
-        directories.extend(self.file.replace(new, self.shared)?);
-        records.store(&Record::new(path, first.as_deref(), new, directories))
+        let mut directories = earlier.map(|record| record.directories).unwrap_or_default();
+        directories.extend(self.file.prepare()?);
+        // A record that fits no file is harmless; a change without a record is not.
+        records.store(&Record::new(path, self.first.as_deref(), new, directories))?;
+        self.file.replace(new, self.shared)
     }
 
     fn apply_uninstall(&self, records: &Records) -> Result<(), InstallError> {
@@ -157,6 +160,7 @@ impl Plan {
                 }
             }
             (Some(old), Some(new)) if old != new => {
+                self.file.prepare()?;
                 self.file.replace(new, self.shared)?;
             }
             _ => {}

@@ -412,6 +412,14 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_overlayfs() {
+        for errno in [Errno::NODEV, Errno::NOSYS] {
+            let message = message_of(Step::Overlay, errno, &host());
+            assert!(message.starts_with("this kernel has no overlayfs; use Linux"), "{message}");
+        }
+    }
+
+    #[test]
     fn a_container_whose_filter_refuses_a_host_name() {
         let host = HostInfo {
             container: true,
