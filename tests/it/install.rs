@@ -113,7 +113,10 @@ fn every_client_is_set_up_and_given_back_byte_for_byte() {
         write(&file, text);
 
         let shown = out(&home, &["install", client, "--dry-run"]);
-        assert!(shown.contains("+++ ") && shown.contains("contree-mcp"), "{shown}");
+        assert!(
+            shown.contains("+++ ") && shown.contains("contree-mcp"),
+            "{shown}"
+        );
         assert_eq!(read(&file), *text, "{client}: a dry run wrote");
 
         let shown = out(&home, &["install", client]);
@@ -133,13 +136,21 @@ fn every_client_is_set_up_and_given_back_byte_for_byte() {
         }
         assert_eq!(
             installed.matches("\r\n").count(),
-            if text.contains("\r\n") { installed.matches('\n').count() } else { 0 },
+            if text.contains("\r\n") {
+                installed.matches('\n').count()
+            } else {
+                0
+            },
             "{client}"
         );
 
         let again = out(&home, &["install", client]);
         assert!(again.contains("set up already"), "{again}");
-        assert_eq!(read(&file), installed, "{client}: the second time changed it");
+        assert_eq!(
+            read(&file),
+            installed,
+            "{client}: the second time changed it"
+        );
         assert!(out(&home, &["install"]).contains("set up "));
 
         out(&home, &["install", client, "--uninstall"]);
@@ -154,18 +165,37 @@ fn every_client_is_set_up_and_given_back_byte_for_byte() {
 fn entries_have_the_form_that_each_client_reads() {
     let home = Home::new();
     for (client, path, pointer, expected) in [
-        ("claude-code", ".claude.json", "/mcpServers/contree/type", "stdio"),
-        ("vscode", ".config/Code/User/mcp.json", "/servers/contree/type", "stdio"),
-        ("zed", ".config/zed/settings.json", "/context_servers/contree/source", "custom"),
-        ("opencode", ".config/opencode/opencode.json", "/mcp/contree/type", "local"),
+        (
+            "claude-code",
+            ".claude.json",
+            "/mcpServers/contree/type",
+            "stdio",
+        ),
+        (
+            "vscode",
+            ".config/Code/User/mcp.json",
+            "/servers/contree/type",
+            "stdio",
+        ),
+        (
+            "zed",
+            ".config/zed/settings.json",
+            "/context_servers/contree/source",
+            "custom",
+        ),
+        (
+            "opencode",
+            ".config/opencode/opencode.json",
+            "/mcp/contree/type",
+            "local",
+        ),
     ] {
         out(&home, &["install", client]);
         let value: Value = serde_json::from_str(&read(&home.path().join(path))).unwrap();
         assert_eq!(value.pointer(pointer).unwrap(), expected, "{client}");
-        let command = value.pointer(pointer).and(value.pointer(&pointer.replace(
-            pointer.rsplit('/').next().unwrap(),
-            "command",
-        )));
+        let command = value
+            .pointer(pointer)
+            .and(value.pointer(&pointer.replace(pointer.rsplit('/').next().unwrap(), "command")));
         let command = command.unwrap();
         let command = command.as_str().or_else(|| command[0].as_str()).unwrap();
         assert_eq!(command, env!("CARGO_BIN_EXE_contree-mcp"), "{client}");
@@ -236,7 +266,13 @@ fn without_the_record_the_entry_goes_and_everything_else_stays() {
         out(&home, &["install", client, "--uninstall"]);
         let left = read(&file);
         assert!(!left.contains("contree"), "{client}: {left}");
-        for part in ["// mine", "// off for now", "/* day */", "# trusted", "a-token"] {
+        for part in [
+            "// mine",
+            "// off for now",
+            "/* day */",
+            "# trusted",
+            "a-token",
+        ] {
             assert_eq!(left.contains(part), text.contains(part), "{client}: {left}");
         }
     }
@@ -275,7 +311,10 @@ fn what_cannot_be_edited_is_left_alone_with_a_reason() {
         write(&cursor, text);
         for arguments in [&["install", "cursor"][..], &["install", "codex", "cursor"]] {
             let said = error(&home, arguments);
-            assert!(said.contains(reason) && said.contains("mcp.json"), "{text}: {said}");
+            assert!(
+                said.contains(reason) && said.contains("mcp.json"),
+                "{text}: {said}"
+            );
             assert_eq!(read(&cursor), text);
             // The other client was not changed either.
             assert!(!home.path().join(".codex").exists());
@@ -327,12 +366,18 @@ fn a_project_gets_the_name_of_the_program_and_no_path_of_this_machine() {
         };
         assert!(run(&[]).success(), "{client}");
         let text = read(&project.join(path));
-        assert!(text.contains("\"contree-mcp\"") && !text.contains("/contree-mcp"), "{text}");
+        assert!(
+            text.contains("\"contree-mcp\"") && !text.contains("/contree-mcp"),
+            "{text}"
+        );
         assert!(run(&["--uninstall"]).success(), "{client}");
         assert_eq!(tree(&project), [], "{client}");
     }
     let said = error(&home, &["install", "windsurf", "--project"]);
-    assert!(said.contains("Windsurf") && said.contains("--project"), "{said}");
+    assert!(
+        said.contains("Windsurf") && said.contains("--project"),
+        "{said}"
+    );
 }
 
 #[cfg(unix)]
@@ -392,7 +437,11 @@ mod unix {
             &["skill", "install", "claude-code", "--project"],
         ] {
             let mut command = home.command();
-            let output = command.current_dir(&project).args(arguments).output().unwrap();
+            let output = command
+                .current_dir(&project)
+                .args(arguments)
+                .output()
+                .unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(said.contains("leads out of the project"), "{said}");
         }
@@ -410,7 +459,10 @@ fn the_skill_goes_where_agents_look_and_away_again() {
     for path in [".claude/skills", ".agents/skills", ".gemini/skills"] {
         let text = read(&home.path().join(path).join("contree/SKILL.md"));
         assert!(text.starts_with("---\nname: contree\n"), "{text}");
-        assert!(text.contains("`run`") && text.contains("get_guide"), "{text}");
+        assert!(
+            text.contains("`run`") && text.contains("get_guide"),
+            "{text}"
+        );
     }
     assert!(out(&home, &["skill", "install"]).contains("set up already"));
     let edited = home.path().join(".gemini/skills/contree/SKILL.md");

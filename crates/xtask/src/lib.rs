@@ -1,8 +1,8 @@
 //! Tasks of the repository.
 //!
-//! [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/` and the API
-//! document. The tests of the manifest compiler call the same code. [`sbom`] lists the components of
-//! the program.
+//! [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/` and the
+//! API document. The tests of the manifest compiler call the same code. [`sbom`] lists the
+//! components of the program.
 
 #![forbid(unsafe_code)]
 

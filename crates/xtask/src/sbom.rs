@@ -101,7 +101,12 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 
 /// The package URL, which also identifies the component.
 fn reference(package: &Value) -> String {
-    let text = |key: &str| package[key].as_str().unwrap_or_default().replace('+', "%2B");
+    let text = |key: &str| {
+        package[key]
+            .as_str()
+            .unwrap_or_default()
+            .replace('+', "%2B")
+    };
     format!("pkg:cargo/{}@{}", text("name"), text("version"))
 }
 

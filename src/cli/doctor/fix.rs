@@ -71,12 +71,23 @@ fn mend(commands: &[&str]) -> Vec<Fix> {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words.as_slice() {
             ["sysctl", "-w", setting] => fixes.extend(sysctl(setting)),
-            ["apt-get", "install", package] => install = Some(format!("apt-get install -y {package}")),
+            ["apt-get", "install", package] => {
+                install = Some(format!("apt-get install -y {package}"))
+            }
             ["dnf", "install", package] => install = Some(format!("dnf install -y {package}")),
             ["pacman", "-S", package] => install = Some(format!("pacman -S --noconfirm {package}")),
-            ["zypper", "install", package] => install = Some(format!("zypper -n install {package}")),
+            ["zypper", "install", package] => {
+                install = Some(format!("zypper -n install {package}"))
+            }
             ["apk", "add", _] => install = Some((*command).to_owned()),
-            ["usermod", "--add-subuids", uids, "--add-subgids", gids, user] => {
+            [
+                "usermod",
+                "--add-subuids",
+                uids,
+                "--add-subgids",
+                gids,
+                user,
+            ] => {
                 let first = install.take().map(|line| format!("{line}\n"));
                 fixes.push(Fix {
                     what: format!("give {user} a range of subordinate ids, so that a sandbox has users other than root"),
@@ -275,8 +286,16 @@ mod tests {
         ];
         let fixes = plan(&checks, &facts(Path::new("/none")));
         assert_eq!(fixes.len(), 1, "{fixes:?}");
-        assert!(fixes[0].commands.contains("echo 15000 > /proc/sys/user/max_user_namespaces"));
-        assert!(fixes[0].commands.contains("[ -e /etc/sysctl.d/60-contree-max-user-namespaces.conf ] ||"));
+        assert!(
+            fixes[0]
+                .commands
+                .contains("echo 15000 > /proc/sys/user/max_user_namespaces")
+        );
+        assert!(
+            fixes[0]
+                .commands
+                .contains("[ -e /etc/sysctl.d/60-contree-max-user-namespaces.conf ] ||")
+        );
     }
 
     #[test]
@@ -298,16 +317,28 @@ mod tests {
     #[test]
     fn an_existing_profile_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        let checks = [check("AppArmor", CheckState::Missing, "run `sysctl -w x.y=0` as root")];
+        let checks = [check(
+            "AppArmor",
+            CheckState::Missing,
+            "run `sysctl -w x.y=0` as root",
+        )];
         let facts = facts(folder.path());
         assert_eq!(plan(&checks, &facts), [], "the parser knows no `userns`");
         std::fs::create_dir(folder.path().join("abi")).unwrap();
         std::fs::write(folder.path().join("abi/4.0"), "").unwrap();
         let fixes = plan(&checks, &facts);
-        assert!(fixes[0].commands.contains("profile contree-mcp \"/opt/my programs/contree-mcp\""));
+        assert!(
+            fixes[0]
+                .commands
+                .contains("profile contree-mcp \"/opt/my programs/contree-mcp\"")
+        );
         assert!(!fixes[0].commands.contains("sysctl"));
 
-        std::fs::write(folder.path().join("contree-mcp"), "profile contree-mcp /usr/bin/contree-mcp {}\n").unwrap();
+        std::fs::write(
+            folder.path().join("contree-mcp"),
+            "profile contree-mcp /usr/bin/contree-mcp {}\n",
+        )
+        .unwrap();
         let fixes = plan(&checks, &facts);
         assert!(fixes[0].commands.contains("/contree-mcp-2 <<"), "{fixes:?}");
     }

@@ -17,7 +17,12 @@ const SHOWN_VARIABLES: [&str; 5] = [
 /// The text of the report.
 pub(super) fn report(setup: &Setup, checks: &[DoctorCheck], can_run: bool) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "system: {} {}", std::env::consts::OS, std::env::consts::ARCH);
+    let _ = writeln!(
+        text,
+        "system: {} {}",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
     #[cfg(unix)]
     {
         let name = rustix::system::uname();
@@ -50,7 +55,7 @@ pub(super) fn report(setup: &Setup, checks: &[DoctorCheck], can_run: bool) -> St
     redact(&text, &secrets(setup))
 }
 
-/// What may not be in a report, with its replacement.
+/// The texts that may not be in a report, each with its replacement.
 fn secrets(setup: &Setup) -> Vec<(String, String)> {
     let mut secrets = Vec::new();
     for (name, value) in std::env::vars_os() {
@@ -79,7 +84,11 @@ fn secrets(setup: &Setup) -> Vec<(String, String)> {
         }
     }
     for name in ["USER", "LOGNAME"] {
-        if let Some(user) = setup.environment.get(name).filter(|user| user.len() > 2 && *user != "root") {
+        if let Some(user) = setup
+            .environment
+            .get(name)
+            .filter(|user| user.len() > 2 && *user != "root")
+        {
             secrets.push((user.to_owned(), "<user>".to_owned()));
         }
     }

@@ -72,14 +72,18 @@ fn proxy(environment: &Environment) -> DoctorCheck {
         Some(format!("{}{}", url.host_str()?, port.unwrap_or_default()))
     };
     match host(value) {
-        Some(host) => DoctorCheck::new(AREA, NAME, CheckState::Fine, format!("{name} names {host}")),
+        Some(host) => {
+            DoctorCheck::new(AREA, NAME, CheckState::Fine, format!("{name} names {host}"))
+        }
         None => DoctorCheck::new(
             AREA,
             NAME,
             CheckState::Degraded,
             format!("{name} is not the URL of a proxy"),
         )
-        .remedy(format!("set {name} to a URL such as http://proxy.example:3128, or unset it")),
+        .remedy(format!(
+            "set {name} to a URL such as http://proxy.example:3128, or unset it"
+        )),
     }
 }
 
@@ -92,7 +96,10 @@ mod tests {
         let built = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let day = Duration::from_secs(24 * 60 * 60);
         assert_eq!(clock(built - day / 2, Some(built)).state, CheckState::Fine);
-        assert_eq!(clock(built + day * 900, Some(built)).state, CheckState::Fine);
+        assert_eq!(
+            clock(built + day * 900, Some(built)).state,
+            CheckState::Fine
+        );
         assert_eq!(clock(built, None).state, CheckState::Fine);
         let check = clock(built - day * 30, Some(built));
         assert_eq!(check.state, CheckState::Degraded);
@@ -102,9 +109,16 @@ mod tests {
     #[test]
     fn a_proxy_is_named_without_its_password() {
         let of = |value: &str| proxy(&[("https_proxy", value)].into_iter().collect());
-        for value in ["http://me:secret@proxy.example:3128/", "me:secret@proxy.example:3128"] {
+        for value in [
+            "http://me:secret@proxy.example:3128/",
+            "me:secret@proxy.example:3128",
+        ] {
             let check = of(value);
-            assert!(check.detail.ends_with("names proxy.example:3128"), "{}", check.detail);
+            assert!(
+                check.detail.ends_with("names proxy.example:3128"),
+                "{}",
+                check.detail
+            );
         }
         assert_eq!(of("http://").state, CheckState::Degraded);
         assert_eq!(proxy(&Environment::default()).state, CheckState::Fine);

@@ -81,7 +81,11 @@ fn original_offset(original: &str, offset: usize) -> usize {
     let bytes = original.as_bytes();
     let (mut at, mut seen) = (0, 0);
     while seen < offset && at < bytes.len() {
-        at += if bytes[at..].starts_with(b"\r\n") { 2 } else { 1 };
+        at += if bytes[at..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
         seen += 1;
     }
     at

@@ -96,10 +96,7 @@ fn updated(form: Form, existing: &Value, command: &str) -> Option<Value> {
     match form {
         Form::JsonArray { .. } => {
             let old = existing.get("command")?.as_array()?;
-            let is_own = old
-                .first()
-                .and_then(Value::as_str)
-                .is_some_and(is_ours);
+            let is_own = old.first().and_then(Value::as_str).is_some_and(is_ours);
             let rest = old.iter().skip(1).filter(|_| is_own).cloned();
             let all: Vec<Value> = std::iter::once(Value::from(command)).chain(rest).collect();
             Some(json!({ "command": all }))

@@ -12,7 +12,9 @@ pub(in crate::cli) enum EditError {
     Toml(#[source] toml_edit::TomlError),
     #[error("its {0} is not an object; correct it first")]
     NotAnObject(String),
-    #[error("it has {0} twice, and programs do not agree on which counts; remove one of them first")]
+    #[error(
+        "it has {0} twice, and programs do not agree on which counts; remove one of them first"
+    )]
     Twice(String),
     #[error(
         "its entry {0} starts no program of this machine, so it is not replaced; remove or rename that entry first"
@@ -31,9 +33,7 @@ pub(in crate::cli) enum InstallError {
     NoHome,
     #[error("{0} has no configuration of its own for a project: leave out --project")]
     NoProject(&'static str),
-    #[error(
-        "{0} reads no skills from a directory: use its own settings, or name another client"
-    )]
+    #[error("{0} reads no skills from a directory: use its own settings, or name another client")]
     NoSkills(&'static str),
     #[error("no client was found here: name one, such as `claude-code`")]
     NothingFound,

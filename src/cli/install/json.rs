@@ -182,8 +182,7 @@ pub(super) fn remove(text: &str, path: &[&str], name: &str) -> Result<String, Ed
 /// Whether a text lacks the entry and has everything else of `value`.
 pub(super) fn is_without(text: &str, path: &[&str], name: &str, value: Value) -> bool {
     read(text, path, name).is_ok_and(|after| {
-        after.entry.is_none()
-            && without(after.value, path, name) == without(value, path, name)
+        after.entry.is_none() && without(after.value, path, name) == without(value, path, name)
     })
 }
 
@@ -239,19 +238,32 @@ mod tests {
     const PATH: &[&str] = &["mcpServers"];
 
     fn set_ours(text: &str) -> Result<String, EditError> {
-        set(text, PATH, "contree", &json!({"command": "/bin/x", "args": []}))
+        set(
+            text,
+            PATH,
+            "contree",
+            &json!({"command": "/bin/x", "args": []}),
+        )
     }
 
     #[test]
     fn comments_and_other_entries_stay() {
         let text = "// top\n{\n  \"theme\": \"dark\", // why\n  \"mcpServers\": {\n    /* one */\n    \"git\": {\"command\": \"uvx\"},\n  },\n}\n";
         let changed = set_ours(text).unwrap();
-        for part in ["// top", "// why", "/* one */", "\"git\": {\"command\": \"uvx\"}"] {
+        for part in [
+            "// top",
+            "// why",
+            "/* one */",
+            "\"git\": {\"command\": \"uvx\"}",
+        ] {
             assert!(changed.contains(part), "{changed}");
         }
         assert_eq!(set_ours(&changed).unwrap(), changed);
         let removed = remove(&changed, PATH, "contree").unwrap();
-        assert!(removed.contains("// why") && !removed.contains("contree"), "{removed}");
+        assert!(
+            removed.contains("// why") && !removed.contains("contree"),
+            "{removed}"
+        );
     }
 
     #[test]
@@ -259,7 +271,10 @@ mod tests {
         for text in ["", "{}", "{\"a\":1}", "{\n\t\"mcpServers\": {}\n}", " \n"] {
             let changed = set_ours(text).unwrap();
             let value: Value = serde_json::from_str(&changed).unwrap();
-            assert_eq!(value["mcpServers"]["contree"]["command"], "/bin/x", "{changed}");
+            assert_eq!(
+                value["mcpServers"]["contree"]["command"], "/bin/x",
+                "{changed}"
+            );
         }
     }
 

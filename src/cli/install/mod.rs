@@ -100,7 +100,11 @@ fn carry_out(
     for (title, plan) in plans {
         let path = plan.path().display();
         if plan.changes_nothing() {
-            let state = if uninstall { "not set up" } else { "set up already" };
+            let state = if uninstall {
+                "not set up"
+            } else {
+                "set up already"
+            };
             print(&format!("{title}: {state} in {path}\n"))?;
             if uninstall && !dry_run {
                 records.forget(plan.path());
@@ -184,11 +188,9 @@ fn state(client: Client, path: &Path, project: Option<&Path>) -> Result<bool, In
     let file = file::TextFile::read(path, project)?;
     match &file.text {
         None => Ok(false),
-        Some(text) => {
-            edit::has_entry(client.form(), text).map_err(|source| InstallError::Edit {
-                path: path.to_owned(),
-                source,
-            })
-        }
+        Some(text) => edit::has_entry(client.form(), text).map_err(|source| InstallError::Edit {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }

@@ -1,5 +1,5 @@
-//! The records of what `install` changed, in the state directory. With them, `--uninstall` gives
-//! back the first bytes of a file.
+//! The records of the changes that `install` made, in the state directory. With them, `--uninstall`
+//! gives back the first bytes of a file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::change::TextChange;
 use super::error::InstallError;
 
-/// What `install` changed in one file.
+/// The change that `install` made in one file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     path: PathBuf,

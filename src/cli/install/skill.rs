@@ -106,7 +106,10 @@ mod tests {
         let head: Vec<&str> = text().split("---\n").nth(1).unwrap().lines().collect();
         assert_eq!(head[0], "name: contree");
         let description = head[1].strip_prefix("description: ").unwrap();
-        assert!(description.len() > 40 && description.len() < 1024, "{description}");
+        assert!(
+            description.len() > 40 && description.len() < 1024,
+            "{description}"
+        );
         assert_eq!(head.len(), 2);
     }
 }

@@ -17,10 +17,7 @@ fn parse(text: &str) -> Result<DocumentMut, EditError> {
     text.parse().map_err(EditError::Toml)
 }
 
-fn table<'a>(
-    parent: &'a dyn TableLike,
-    key: &str,
-) -> Result<Option<&'a dyn TableLike>, EditError> {
+fn table<'a>(parent: &'a dyn TableLike, key: &str) -> Result<Option<&'a dyn TableLike>, EditError> {
     match parent.get(key) {
         None => Ok(None),
         Some(item) => item
@@ -92,13 +89,7 @@ fn array(args: &[String]) -> Array {
     args.iter().map(String::as_str).collect()
 }
 
-fn appended(
-    text: &str,
-    key: &str,
-    name: &str,
-    command: &str,
-    args: Option<&[String]>,
-) -> String {
+fn appended(text: &str, key: &str, name: &str, command: &str, args: Option<&[String]>) -> String {
     let gap = match text {
         "" => "",
         text if text.ends_with("\n\n") => "",
@@ -309,7 +300,10 @@ mod tests {
     fn comments_around_a_removed_table_stay() {
         let text = "a = 1\n\n# before\n[mcp_servers.contree]\ncommand = \"x\"\n\n[mcp_servers.contree.env]\nB = \"c\"\n\n# after\n[z]\n";
         let changed = remove(text, "mcp_servers", "contree").unwrap();
-        assert!(changed.contains("# before") && changed.contains("# after"), "{changed}");
+        assert!(
+            changed.contains("# before") && changed.contains("# after"),
+            "{changed}"
+        );
         assert!(!changed.contains("contree"), "{changed}");
     }
 

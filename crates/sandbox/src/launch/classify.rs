@@ -84,9 +84,7 @@ fn unavailable(
         Step::Proc if refused => Some(Unavailable::ProcMasked),
         // A container's system call filter allows namespaces to its root alone, or refuses what
         // only a namespace's root may do.
-        Step::Hostname if refused && host.container => {
-            Some(namespaces_unavailable(errno, host))
-        }
+        Step::Hostname if refused && host.container => Some(namespaces_unavailable(errno, host)),
         Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace if errno == Errno::INVAL => {
             Some(Unavailable::Kernel {
                 lacks: format!("cannot {}", failure.step),
@@ -146,40 +144,39 @@ const OPEN_CONTAINER: &str = "start it as an ordinary user with `--security-opt 
 
 /// The reason why this machine makes no user namespace, or makes it without capabilities.
 fn namespaces_unavailable(errno: Errno, host: &HostInfo) -> Unavailable {
-    let (why, remedy) = if host.max_user_namespaces == Some(0)
-        || matches!(errno, Errno::NOSPC | Errno::USERS)
-    {
-        let cause = match host.max_user_namespaces {
-            Some(limit) => format!("user.max_user_namespaces is {limit}"),
-            None => "the limit on user namespaces is reached".into(),
-        };
-        (
-            cause,
-            "run `sysctl -w user.max_user_namespaces=15000` as root".into(),
-        )
-    } else if errno == Errno::INVAL || errno == Errno::NOSYS {
-        return Unavailable::Kernel {
-            lacks: "has no user namespaces".into(),
-        };
-    } else if host.unprivileged_clone == Some(0) && !host.root {
-        (
-            "kernel.unprivileged_userns_clone is 0".into(),
-            "run `sysctl -w kernel.unprivileged_userns_clone=1` as root".into(),
-        )
-    } else if host.apparmor && !host.root {
-        return Unavailable::AppArmor;
-    } else if host.container {
-        (
-            "this is a container whose runtime refuses them, or what belongs to them".into(),
-            format!("{OPEN_CONTAINER}, or run outside of it"),
-        )
-    } else {
-        (
+    let (why, remedy) =
+        if host.max_user_namespaces == Some(0) || matches!(errno, Errno::NOSPC | Errno::USERS) {
+            let cause = match host.max_user_namespaces {
+                Some(limit) => format!("user.max_user_namespaces is {limit}"),
+                None => "the limit on user namespaces is reached".into(),
+            };
+            (
+                cause,
+                "run `sysctl -w user.max_user_namespaces=15000` as root".into(),
+            )
+        } else if errno == Errno::INVAL || errno == Errno::NOSYS {
+            return Unavailable::Kernel {
+                lacks: "has no user namespaces".into(),
+            };
+        } else if host.unprivileged_clone == Some(0) && !host.root {
+            (
+                "kernel.unprivileged_userns_clone is 0".into(),
+                "run `sysctl -w kernel.unprivileged_userns_clone=1` as root".into(),
+            )
+        } else if host.apparmor && !host.root {
+            return Unavailable::AppArmor;
+        } else if host.container {
+            (
+                "this is a container whose runtime refuses them, or what belongs to them".into(),
+                format!("{OPEN_CONTAINER}, or run outside of it"),
+            )
+        } else {
+            (
             format!("the kernel answers {}", std::io::Error::from(errno)),
             "look for a security policy (seccomp, SELinux, AppArmor, a chroot) that refuses them"
                 .to_owned(),
         )
-    };
+        };
     Unavailable::NamespacesForbidden { why, remedy }
 }
 
@@ -415,7 +412,10 @@ mod tests {
     fn a_kernel_without_overlayfs() {
         for errno in [Errno::NODEV, Errno::NOSYS] {
             let message = message_of(Step::Overlay, errno, &host());
-            assert!(message.starts_with("this kernel has no overlayfs; use Linux"), "{message}");
+            assert!(
+                message.starts_with("this kernel has no overlayfs; use Linux"),
+                "{message}"
+            );
         }
     }
 
@@ -445,9 +445,21 @@ mod tests {
             };
             map_unavailable(&map, &error, &host, &options()).to_string()
         };
-        assert!(message(false).contains("CAP_SYS_ADMIN"), "{}", message(false));
-        assert!(message(false).contains("as an ordinary user"), "{}", message(false));
-        assert!(!message(true).contains("CAP_SYS_ADMIN"), "{}", message(true));
+        assert!(
+            message(false).contains("CAP_SYS_ADMIN"),
+            "{}",
+            message(false)
+        );
+        assert!(
+            message(false).contains("as an ordinary user"),
+            "{}",
+            message(false)
+        );
+        assert!(
+            !message(true).contains("CAP_SYS_ADMIN"),
+            "{}",
+            message(true)
+        );
     }
 
     #[test]

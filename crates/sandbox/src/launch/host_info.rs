@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn capabilities_are_read_from_the_status() {
         assert!(has_sys_admin("Name:\tx\nCapEff:\t000001ffffffffff\n"));
-        // What a container's root usually has.
+        // The usual capabilities of a container's root.
         assert!(!has_sys_admin("CapEff:\t00000000a80425fb\n"));
         assert!(!has_sys_admin(""));
     }
