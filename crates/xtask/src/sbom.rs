@@ -14,8 +14,11 @@ use crate::error::TaskError;
 /// If `cargo metadata` fails, or the workspace has no such package.
 pub fn components(root: &Path, package: &str) -> Result<String, TaskError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // The packages have programs for Linux alone.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--locked"])
+        .args(["--filter-platform", &platform])
         .current_dir(root)
         .output()
         .map_err(|error| TaskError::Metadata(error.to_string()))?;

@@ -165,12 +165,24 @@ fn app_armor(facts: &Facts) -> Option<Fix> {
 
 /// Whether a profile is for the program.
 fn has_profile_of(file: &Path, program: &str) -> bool {
+    let names_program = |word: &str| {
+        let word = word.trim_matches('"');
+        match (word.find('{'), word.find('}')) {
+            (Some(start), Some(end)) if start < end => {
+                let (before, after) = (&word[..start], &word[end + 1..]);
+                word[start + 1..end]
+                    .split(',')
+                    .any(|one| format!("{before}{one}{after}") == program)
+            }
+            _ => word == program,
+        }
+    };
     std::fs::read_to_string(file).is_ok_and(|text| {
         text.lines()
             .filter(|line| line.trim_start().starts_with("profile "))
             .any(|line| {
-                line.split_whitespace()
-                    .any(|word| word.trim_matches('"') == program)
+                line.contains(&format!("\"{program}\""))
+                    || line.split_whitespace().any(names_program)
             })
     })
 }
@@ -341,6 +353,30 @@ mod tests {
         .unwrap();
         let fixes = plan(&checks, &facts);
         assert!(fixes[0].commands.contains("/contree-mcp-2 <<"), "{fixes:?}");
+    }
+
+    #[test]
+    fn a_profile_that_is_there_is_only_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("abi")).unwrap();
+        std::fs::write(folder.path().join("abi/4.0"), "").unwrap();
+        let checks = [check("AppArmor", CheckState::Missing, "")];
+        for (program, attachment) in [
+            ("/usr/bin/contree-mcp", "/usr/bin/{contree,contree-mcp}"),
+            (
+                "/opt/my programs/contree-mcp",
+                "\"/opt/my programs/contree-mcp\"",
+            ),
+        ] {
+            let file = folder.path().join("contree-mcp");
+            std::fs::write(&file, format!("profile contree-mcp {attachment} {{\n}}\n")).unwrap();
+            let facts = Facts {
+                profiles: folder.path().to_owned(),
+                program: program.into(),
+            };
+            let expected = format!("apparmor_parser --replace {}", file.display());
+            assert_eq!(plan(&checks, &facts)[0].commands, expected);
+        }
     }
 
     #[test]
