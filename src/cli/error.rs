@@ -1,5 +1,6 @@
 //! Errors of the commands.
 
+use super::install::InstallError;
 use super::network::NetworkError;
 use super::process::ProcessError;
 use super::sandbox::SandboxOptionError;
@@ -40,6 +41,8 @@ pub(super) enum CommandError {
     /// A path of `--allow-path` cannot be used.
     #[error(transparent)]
     AllowedPath(#[from] AllowedPathError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
     #[cfg(all(feature = "engine", target_os = "linux"))]
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),

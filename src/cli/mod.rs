@@ -8,6 +8,7 @@ mod error;
 mod flag;
 mod home_path;
 mod http;
+mod install;
 mod network;
 mod options;
 mod output;
@@ -51,6 +52,8 @@ enum Command {
     Tools(tools::Tools),
     Doctor(doctor::Doctor),
     Engine(engine::Engine),
+    Install(install::Install),
+    Skill(install::Skill),
 }
 
 /// Runs the program and returns its exit status.
@@ -86,5 +89,7 @@ fn run(line: CommandLine) -> Result<u8, CommandError> {
         Some(Command::Tools(tools)) => tools.run(&setup),
         Some(Command::Doctor(doctor)) => doctor.run(setup),
         Some(Command::Engine(engine)) => engine.run(setup),
+        Some(Command::Install(install)) => install.run(&setup),
+        Some(Command::Skill(skill)) => skill.run(&setup),
     }
 }

@@ -67,6 +67,27 @@ if [ "${2-}" = inside ]; then
     exit
 fi
 
+# reports NAME WANTED: doctor names cause and remedy, and the first sentence of a run names the cause
+# too. Neither hangs or crashes.
+if [ "${2-}" = reports ]; then
+    name=$3 wanted=$4
+    export CONTREE_DATA_DIR=$HOME/data CONTREE_STATE_DIR=$HOME/state
+    logs=$(mktemp -d)
+    trap 'rm -rf "$logs"' EXIT
+    if "$program" doctor >"$logs/doctor" 2>&1 </dev/null; then
+        printf '  %s: doctor says that all is well: %s\n' "$name" "$(cat "$logs/doctor")"
+        exit 1
+    fi
+    grep -A1 -F missing "$logs/doctor" | grep -qF -- "$wanted" || { printf '  %s: doctor: %s\n' "$name" "$(cat "$logs/doctor")"; exit 1; }
+    grep -A1 -F missing "$logs/doctor" | grep -qF -- 'CONTREE_DATA_DIR' || { printf '  %s: no remedy: %s\n' "$name" "$(cat "$logs/doctor")"; exit 1; }
+    status=0
+    "$program" call run image=tag:host command=true >"$logs/out" 2>"$logs/err" </dev/null || status=$?
+    [ "$status" = 1 ] || { printf '  %s: run ended with %s\n' "$name" "$status"; exit 1; }
+    grep -qE 'CONTREE_DATA_DIR|free some' "$logs/err" || { printf '  %s: run has no remedy: %s\n' "$name" "$(cat "$logs/err")"; exit 1; }
+    printf '  %s: %s\n' "$name" "$(cat "$logs/err")"
+    exit
+fi
+
 [ "$(id -u)" = 0 ] || { echo "unavailable.sh needs root" >&2; exit 1; }
 failures=0
 
@@ -95,6 +116,28 @@ place 'data directory on overlayfs' yes 'cannot hold the writable layer' \
         base=$(mktemp -d /var/tmp/contree-overlay.XXXXXX) && trap "umount \"$base/merged\"; rm -rf \"$base\"" EXIT
         mkdir "$base/lower" "$base/upper" "$base/work" "$base/merged"
         mount -t overlay overlay -o "lowerdir=$base/lower,upperdir=$base/upper,workdir=$base/work" "$base/merged" && bash "$@" "$base/merged"' sh
+
+# In these, nothing can be stored, so only the reports are compared.
+report() {
+    local name=$1 wanted=$2
+    shift 2
+    "$@" "$self" "$program" reports "$name" "$wanted" || failures=$((failures + 1))
+}
+
+report 'read-only home' 'Read-only file system' \
+    unshare --mount --propagation private sh -c '
+        base=$(mktemp -d /var/tmp/contree-home.XXXXXX) && trap "umount \"$base/home\"; rm -rf \"$base\"" EXIT
+        mkdir "$base/home" && mount -t tmpfs -o ro none "$base/home" && HOME=$base/home bash "$@"' sh
+
+report 'full disk' 'free' \
+    unshare --mount --propagation private sh -c '
+        base=$(mktemp -d /var/tmp/contree-home.XXXXXX) && trap "umount \"$base/home\"; rm -rf \"$base\"" EXIT
+        mkdir "$base/home" && mount -t tmpfs -o size=1m none "$base/home" && { head -c 2000000 /dev/zero >"$base/home/filler" 2>/dev/null || true; } && HOME=$base/home bash "$@"' sh
+
+report 'no inodes' 'inodes' \
+    unshare --mount --propagation private sh -c '
+        base=$(mktemp -d /var/tmp/contree-home.XXXXXX) && trap "umount \"$base/home\"; rm -rf \"$base\"" EXIT
+        mkdir "$base/home" && mount -t tmpfs -o size=900m,nr_inodes=60 none "$base/home" && HOME=$base/home bash "$@"' sh
 
 if [ "$failures" != 0 ]; then
     printf '%d environments failed\n' "$failures"

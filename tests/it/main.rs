@@ -16,6 +16,7 @@ mod engine;
 mod extensions;
 mod guides;
 mod hostile;
+mod install;
 #[cfg(target_os = "linux")]
 mod lineage;
 mod local_files;

@@ -31,7 +31,7 @@ pub enum EngineError {
         path: PathBuf,
     },
     /// A directory or file could not be created or used.
-    #[error("{action} {path}: {source}")]
+    #[error("{action} {path}: {source}{}", remedy(action, source))]
     Io {
         /// The action that failed.
         action: &'static str,
@@ -338,6 +338,21 @@ impl From<StorageError> for ApiError {
     }
 }
 
+/// The remedy for a data directory that cannot be written.
+fn remedy(action: &str, source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    let writes = ["create the data directory", "write"];
+    let refused = matches!(
+        source.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+    );
+    if refused && writes.iter().any(|end| action.ends_with(end)) {
+        "; make it writable, or set CONTREE_DATA_DIR to a directory on a writable disk"
+    } else {
+        ""
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +364,24 @@ mod tests {
         assert!(error.message().contains("CONTREE_DATA_DIR"), "{error}");
         let again = ApiError::internal(error.message());
         assert_eq!(again.message(), error.message());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_has_a_remedy() {
+        let error = |kind: std::io::ErrorKind| EngineError::Io {
+            action: "cannot create the data directory",
+            path: "/data".into(),
+            source: kind.into(),
+        };
+        for kind in [
+            std::io::ErrorKind::PermissionDenied,
+            std::io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            let message = error(kind).to_string();
+            assert!(message.contains("set CONTREE_DATA_DIR"), "{message}");
+        }
+        let message = error(std::io::ErrorKind::NotFound).to_string();
+        assert!(!message.contains("CONTREE_DATA_DIR"), "{message}");
     }
 
     #[test]

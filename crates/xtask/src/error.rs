@@ -21,6 +21,15 @@ pub enum TaskError {
         /// The reason.
         source: io::Error,
     },
+    /// `cargo metadata` cannot be run, or failed.
+    #[error("cargo metadata failed: {0}")]
+    Metadata(String),
+    /// The answer of `cargo metadata` cannot be read.
+    #[error("cannot read the answer of cargo metadata: {0}")]
+    MetadataAnswer(#[from] serde_json::Error),
+    /// The workspace has no such package.
+    #[error("the workspace has no package {0}")]
+    NoPackage(String),
     /// A manifest has mistakes.
     #[error("{}", join_problems(.0))]
     Manifest(Vec<Problem>),

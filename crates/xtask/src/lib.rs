@@ -1,8 +1,8 @@
 //! Tasks of the repository.
 //!
-//! The only task so far is [`generate`]: it writes or checks every file that is made from
-//! `tools.yaml`, `templates/` and the API document. The tests of the manifest compiler call the
-//! same code.
+//! [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/` and the
+//! API document. The tests of the manifest compiler call the same code. [`sbom`] lists the
+//! components of the program.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod error;
 pub mod fixture;
 pub mod generated;
 pub mod mistakes;
+pub mod sbom;
 pub mod sync;
 pub mod yaml_only;
 

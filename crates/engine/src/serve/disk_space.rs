@@ -14,6 +14,10 @@ pub(crate) fn check(root: &Path) -> Check {
         return unknown(format!("{} cannot be created", root.display()));
     };
     let free = match rustix::fs::statvfs(existing) {
+        // A file system that makes inodes as needed reports 0 of 0.
+        Ok(disk) if disk.f_files > 0 && disk.f_favail < WORKING_INODES => {
+            return few_inodes(root, disk.f_favail);
+        }
         Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
         Err(error) => return unknown(format!("cannot read the size of the disk: {error}")),
     };
@@ -29,6 +33,24 @@ pub(crate) fn check(root: &Path) -> Check {
 }
 
 const NAME: &str = "disk space";
+
+/// The inodes for the directories and logs of a few commands.
+const WORKING_INODES: u64 = 256;
+
+fn few_inodes(root: &Path, free: u64) -> Check {
+    Check::new(
+        NAME,
+        CheckState::Missing,
+        format!(
+            "{free} inodes are free on the disk of {}, and {WORKING_INODES} are needed",
+            root.display()
+        ),
+        Some(
+            "delete many small files there, or set CONTREE_DATA_DIR to a directory on another disk"
+                .to_owned(),
+        ),
+    )
+}
 
 fn unknown(detail: String) -> Check {
     Check::new(NAME, CheckState::Degraded, detail, None)
@@ -67,6 +89,14 @@ mod tests {
         assert!(check.detail.contains("20 MiB") && check.detail.contains("120 MiB"));
         assert!(check.remedy.unwrap().contains("CONTREE_DATA_DIR"));
         assert_eq!(check_free(root, 1 << 30, 120 << 20).state, CheckState::Fine);
+    }
+
+    #[test]
+    fn a_disk_without_inodes_is_reported_with_a_remedy() {
+        let check = few_inodes(Path::new("/small"), 3);
+        assert_eq!(check.state, CheckState::Missing);
+        assert!(check.detail.contains("3 inodes") && check.detail.contains("/small"));
+        assert!(check.remedy.unwrap().contains("CONTREE_DATA_DIR"));
     }
 
     #[test]

@@ -82,6 +82,9 @@ fn unavailable(
     }
     match failure.step {
         Step::Proc if refused => Some(Unavailable::ProcMasked),
+        // A container's system call filter allows namespaces to its root alone, or refuses what
+        // only a namespace's root may do.
+        Step::Hostname if refused && host.container => Some(namespaces_unavailable(errno, host)),
         Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace if errno == Errno::INVAL => {
             Some(Unavailable::Kernel {
                 lacks: format!("cannot {}", failure.step),
@@ -135,42 +138,45 @@ fn unsuitable_data_directory(host: &HostInfo, options: &StoreOptions) -> Unavail
     }
 }
 
+/// The instruction to start a container in which an ordinary user can run sandboxes.
+const OPEN_CONTAINER: &str = "start it as an ordinary user with `--security-opt seccomp=unconfined` and \
+    `--security-opt systempaths=unconfined` (podman: `--security-opt unmask=ALL`)";
+
 /// The reason why this machine makes no user namespace, or makes it without capabilities.
 fn namespaces_unavailable(errno: Errno, host: &HostInfo) -> Unavailable {
-    let (why, remedy) = if host.max_user_namespaces == Some(0)
-        || matches!(errno, Errno::NOSPC | Errno::USERS)
-    {
-        let cause = match host.max_user_namespaces {
-            Some(limit) => format!("user.max_user_namespaces is {limit}"),
-            None => "the limit on user namespaces is reached".into(),
-        };
-        (
-            cause,
-            "run `sysctl -w user.max_user_namespaces=15000` as root".into(),
-        )
-    } else if errno == Errno::INVAL || errno == Errno::NOSYS {
-        return Unavailable::Kernel {
-            lacks: "has no user namespaces".into(),
-        };
-    } else if host.unprivileged_clone == Some(0) && !host.root {
-        (
-            "kernel.unprivileged_userns_clone is 0".into(),
-            "run `sysctl -w kernel.unprivileged_userns_clone=1` as root".into(),
-        )
-    } else if host.apparmor && !host.root {
-        return Unavailable::AppArmor;
-    } else if host.container {
-        (
-            "this is a container whose runtime refuses them".into(),
-            "start it with `--security-opt seccomp=unconfined` and `--security-opt systempaths=unconfined` (podman: `--security-opt unmask=ALL`), or run outside of it".to_owned(),
-        )
-    } else {
-        (
+    let (why, remedy) =
+        if host.max_user_namespaces == Some(0) || matches!(errno, Errno::NOSPC | Errno::USERS) {
+            let cause = match host.max_user_namespaces {
+                Some(limit) => format!("user.max_user_namespaces is {limit}"),
+                None => "the limit on user namespaces is reached".into(),
+            };
+            (
+                cause,
+                "run `sysctl -w user.max_user_namespaces=15000` as root".into(),
+            )
+        } else if errno == Errno::INVAL || errno == Errno::NOSYS {
+            return Unavailable::Kernel {
+                lacks: "has no user namespaces".into(),
+            };
+        } else if host.unprivileged_clone == Some(0) && !host.root {
+            (
+                "kernel.unprivileged_userns_clone is 0".into(),
+                "run `sysctl -w kernel.unprivileged_userns_clone=1` as root".into(),
+            )
+        } else if host.apparmor && !host.root {
+            return Unavailable::AppArmor;
+        } else if host.container {
+            (
+                "this is a container whose runtime refuses them, or what belongs to them".into(),
+                format!("{OPEN_CONTAINER}, or run outside of it"),
+            )
+        } else {
+            (
             format!("the kernel answers {}", std::io::Error::from(errno)),
             "look for a security policy (seccomp, SELinux, AppArmor, a chroot) that refuses them"
                 .to_owned(),
         )
-    };
+        };
     Unavailable::NamespacesForbidden { why, remedy }
 }
 
@@ -183,6 +189,13 @@ fn map_unavailable(
 ) -> Unavailable {
     if host.apparmor && !host.root && map.kind() == MapKind::Single {
         return Unavailable::AppArmor;
+    }
+    // Sandboxes of root have an owner without a user, so only this capability can map their ids.
+    if matches!(error, MapError::Refused { .. }) && host.root && !host.can_administrate {
+        return Unavailable::IdMap {
+            why: "root has no capability CAP_SYS_ADMIN here, as in a container, so it cannot map the ids of a sandbox".into(),
+            remedy: format!("{OPEN_CONTAINER}, or add `--cap-add SYS_ADMIN`"),
+        };
     }
     let remedy = match error {
         MapError::Helper { .. } => remedy::instruction_to_restore_range(options),
@@ -392,6 +405,60 @@ mod tests {
         assert_eq!(
             plain_error(failure).to_string(),
             "set up the sandbox: measure the writable layer: the cause in words"
+        );
+    }
+
+    #[test]
+    fn a_kernel_without_overlayfs() {
+        for errno in [Errno::NODEV, Errno::NOSYS] {
+            let message = message_of(Step::Overlay, errno, &host());
+            assert!(
+                message.starts_with("this kernel has no overlayfs; use Linux"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_container_whose_filter_refuses_a_host_name() {
+        let host = HostInfo {
+            container: true,
+            ..host()
+        };
+        let message = message_of(Step::Hostname, Errno::PERM, &host);
+        assert!(message.contains("seccomp=unconfined"), "{message}");
+        assert_eq!(message_of(Step::Hostname, Errno::PERM, &self::host()), "");
+    }
+
+    #[test]
+    fn root_of_a_container_without_its_capability() {
+        let error = MapError::Refused {
+            file: "/proc/1/uid_map".into(),
+            error: "Operation not permitted".into(),
+        };
+        let map = IdMap::map_with_single_id("a test".into());
+        let message = |can_administrate| {
+            let host = HostInfo {
+                root: true,
+                can_administrate,
+                ..host()
+            };
+            map_unavailable(&map, &error, &host, &options()).to_string()
+        };
+        assert!(
+            message(false).contains("CAP_SYS_ADMIN"),
+            "{}",
+            message(false)
+        );
+        assert!(
+            message(false).contains("as an ordinary user"),
+            "{}",
+            message(false)
+        );
+        assert!(
+            !message(true).contains("CAP_SYS_ADMIN"),
+            "{}",
+            message(true)
         );
     }
 

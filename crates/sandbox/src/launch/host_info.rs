@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HostInfo {
     pub root: bool,
+    /// Whether this process has the capability CAP_SYS_ADMIN.
+    pub can_administrate: bool,
     /// The sysctl kernel.apparmor_restrict_unprivileged_userns.
     pub apparmor: bool,
     /// The sysctl user.max_user_namespaces.
@@ -27,6 +29,8 @@ impl HostInfo {
         let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
         Self {
             root: rustix::process::geteuid().is_root(),
+            can_administrate: fs::read_to_string("/proc/self/status")
+                .is_ok_and(|status| has_sys_admin(&status)),
             apparmor: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
                 == Some(1_u64),
             max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
@@ -55,6 +59,16 @@ const MIN_FREE_INODES: u64 = 4;
 
 /// The fewest free blocks with which a sandbox can be set up.
 const MIN_FREE_BLOCKS: u64 = 4;
+
+/// Whether the effective capabilities of a status file include CAP_SYS_ADMIN.
+fn has_sys_admin(status: &str) -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & CAP_SYS_ADMIN != 0)
+}
 
 fn in_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"]
@@ -90,4 +104,17 @@ pub(crate) fn filesystem(path: &Path) -> String {
         other => return format!("a file system of type {other:#x}"),
     };
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_the_status() {
+        assert!(has_sys_admin("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        // The usual capabilities of a container's root.
+        assert!(!has_sys_admin("CapEff:\t00000000a80425fb\n"));
+        assert!(!has_sys_admin(""));
+    }
 }

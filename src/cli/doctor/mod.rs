@@ -1,5 +1,9 @@
 //! `contree-mcp doctor`: checks the configuration and this machine, and suggests fixes.
 
+mod fix;
+mod report;
+mod surroundings;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +29,15 @@ pub(super) struct Doctor {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Offer to mend what a command can mend, and check again
+    #[arg(long, conflicts_with_all = ["json", "report"])]
+    fix: bool,
+    /// Mend without asking
+    #[arg(long, requires = "fix")]
+    yes: bool,
+    /// Print a text for a bug report, without secrets
+    #[arg(long, conflicts_with = "json")]
+    report: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,19 +84,16 @@ impl DoctorCheck {
 
 impl Doctor {
     pub(super) fn run(&self, setup: Setup) -> Result<u8, CommandError> {
-        let local = matches!(setup.backend_selection.backend, Ok(SelectedBackend::Local));
-        let mut checks = credentials(&setup);
-        if matches!(
-            setup.backend_selection.backend,
-            Ok(SelectedBackend::Cloud(_))
-        ) {
-            checks.push(service(&setup)?);
+        let (mut checks, mut can_run) = check(&setup)?;
+        if self.fix {
+            print(&report_text(&setup, &checks, can_run))?;
+            let fixes = fix::plan(&checks, &fix::Facts::read());
+            if fix::offer(&fixes, self.yes)? == fix::FixState::Nothing {
+                return Ok(u8::from(!can_run));
+            }
+            print("\nChecking again.\n\n")?;
+            (checks, can_run) = check(&setup)?;
         }
-        checks.extend(directories(&setup));
-        checks.extend(sandbox(&setup));
-        let can_run = checks
-            .iter()
-            .all(|check| check.state != CheckState::Missing || (check.area == "sandbox" && !local));
         if self.json {
             let report = json!({
                 "version": env!("CARGO_PKG_VERSION"),
@@ -93,11 +103,32 @@ impl Doctor {
                 "checks": checks,
             });
             print_json(&format!("{report:#}\n"))?;
+        } else if self.report {
+            print(&report::report(&setup, &checks, can_run))?;
         } else {
             print(&report_text(&setup, &checks, can_run))?;
         }
         Ok(u8::from(!can_run))
     }
+}
+
+/// Makes all checks. Also returns whether the backend can run commands.
+fn check(setup: &Setup) -> Result<(Vec<DoctorCheck>, bool), CommandError> {
+    let local = matches!(setup.backend_selection.backend, Ok(SelectedBackend::Local));
+    let mut checks = credentials(setup);
+    if matches!(
+        setup.backend_selection.backend,
+        Ok(SelectedBackend::Cloud(_))
+    ) {
+        checks.push(service(setup)?);
+    }
+    checks.extend(directories(setup));
+    checks.extend(surroundings::checks(&setup.environment));
+    checks.extend(sandbox(setup));
+    let can_run = checks
+        .iter()
+        .all(|check| check.state != CheckState::Missing || (check.area == "sandbox" && !local));
+    Ok((checks, can_run))
 }
 
 fn report_text(setup: &Setup, checks: &[DoctorCheck], can_run: bool) -> String {
