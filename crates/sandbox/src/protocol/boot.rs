@@ -27,6 +27,7 @@ pub(crate) enum Boot {
     },
     Unpack(UnpackBoot),
     Squash(SquashBoot),
+    Snapshot(SnapshotBoot),
     /// Serves a comparison.
     Compare(CompareBoot),
     /// Makes only the user namespace and its map, to test whether that works.
@@ -62,6 +63,20 @@ pub(crate) struct SquashBoot {
     pub below: Vec<PathBuf>,
     /// The empty directory for the merged layer, relative to the store.
     pub target: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SnapshotBoot {
+    /// The upper directory of the sandbox, relative to the store.
+    pub source: PathBuf,
+    /// The empty directory for the copy, relative to the store.
+    pub target: PathBuf,
+    /// The layers of the sandbox's image, topmost first, relative to the store.
+    pub lowers: Vec<PathBuf>,
+    /// The lines that files have only while the sandbox runs.
+    pub temporary_lines: Vec<TemporaryLines>,
+    /// The most bytes that the copy may write.
+    pub max_bytes: u64,
 }
 
 /// The user id of this machine to which the kernel charges resources of a sandbox.

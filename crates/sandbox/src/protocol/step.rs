@@ -98,6 +98,8 @@ steps! {
     Watch => "measure the writable layer",
     /// Merging several layers.
     Squash => "make one layer of several",
+    /// Copying the writable layer of a running sandbox.
+    Snapshot => "copy the writable layer",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",
     /// Exchanging messages with the engine.
