@@ -125,7 +125,7 @@ pub use api::{ByteStream, Client, OperationKind, OperationStatus, ResponseValue,
 pub use backend::{Backend, RetryPolicy};
 pub use client::{
     CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
-    OutcomeBuilder, Run, events,
+    OutcomeBuilder, OutputPart, OutputPosition, ProcessOutput, Run, events,
 };
 pub use domain::{
     Attached, Best, Changes, ClientBuilder, Command, Content, Discard, Events, Exec, FileEntry,

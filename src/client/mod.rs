@@ -24,10 +24,12 @@ mod local;
 mod log;
 mod new_file;
 mod outcome;
+mod process_output;
 mod redirects;
 mod retry;
 mod runs;
 mod runtime;
+mod snapshot;
 mod sse;
 
 pub use cancel::CancelOnDrop;
@@ -43,4 +45,5 @@ pub(crate) use log::{OriginMemory, RememberedOrigin};
 #[cfg(feature = "mcp")]
 pub(crate) use new_file::NewFileMode;
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
+pub use process_output::{OutputPart, OutputPosition, ProcessOutput};
 pub use runs::Run;

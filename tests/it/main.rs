@@ -14,6 +14,8 @@ mod guides;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod lineage;
+#[cfg(target_os = "linux")]
+mod living;
 mod local_files;
 mod lost_answers;
 mod mcp_cloud;

@@ -308,7 +308,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let freezer = directory.path().join(FREEZER);
         fs::write(&freezer, "0").unwrap();
-        fs::write(directory.path().join("cgroup.events"), "populated 1\nfrozen 1\n").unwrap();
+        fs::write(
+            directory.path().join("cgroup.events"),
+            "populated 1\nfrozen 1\n",
+        )
+        .unwrap();
         let frozen = FrozenGroup::freeze(directory.path()).unwrap();
         assert_eq!(fs::read(&freezer).unwrap(), b"1");
         drop(frozen);
@@ -320,7 +324,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let freezer = directory.path().join(FREEZER);
         fs::write(&freezer, "0").unwrap();
-        fs::write(directory.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        fs::write(
+            directory.path().join("cgroup.events"),
+            "populated 1\nfrozen 0\n",
+        )
+        .unwrap();
         assert!(FrozenGroup::freeze(directory.path()).is_none());
         assert_eq!(fs::read(&freezer).unwrap(), b"0");
     }

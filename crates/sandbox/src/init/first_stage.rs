@@ -252,8 +252,7 @@ fn run_sandbox(
             wire::receive(socket, None)?
         {
             let upper = boot.run.join("L/d");
-            let inspection =
-                changed::inspect(&store, &upper, &boot.lowers, &boot.temporary_lines);
+            let inspection = changed::inspect(&store, &upper, &boot.lowers, &boot.temporary_lines);
             let reply = match inspection {
                 Ok((reason, found)) => inspected(reason, found),
                 Err(error) => Reply::Failed(StepFailure {

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::param::page_size;
 
 /// The most processes that are looked at.
-const MAX_PROCESSES: usize = 65_536;
+const MAX_PROCESSES: u64 = 65_536;
 
 /// The processes below one, and the memory that they use together. Memory that several share
 /// counts for each of them.
@@ -20,7 +20,7 @@ pub(crate) fn measure(root: u32) -> TreeUse {
     let mut found = TreeUse::default();
     let mut pending = children(root);
     while let Some(process) = pending.pop() {
-        if found.processes as usize >= MAX_PROCESSES {
+        if found.processes >= MAX_PROCESSES {
             break;
         }
         found.processes += 1;
@@ -36,7 +36,10 @@ fn children(process: u32) -> Vec<u32> {
     let mut found = Vec::new();
     for task in tasks.into_iter().flatten().flatten() {
         let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        found.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        found.extend(
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
     }
     found
 }

@@ -33,9 +33,7 @@ pub(super) struct SnapshotSource {
 /// The time in which the processes of a sandbox stand still. They go on when it is dropped.
 enum Standstill<'a> {
     /// The control group is frozen.
-    Frozen {
-        _group: FrozenGroup,
-    },
+    Frozen { _group: FrozenGroup },
     /// Pid 1 has stopped them.
     Stopped(&'a Sandbox),
 }
@@ -88,7 +86,9 @@ impl Sandbox {
             let next_look = Instant::now() + ABANDON_POLL;
             match init.receive(next_look.min(deadline)) {
                 Err(WireError::TimedOut) if Instant::now() < deadline => {}
-                Err(WireError::TimedOut) => return Err(Error::NotStill("its files could not be copied")),
+                Err(WireError::TimedOut) => {
+                    return Err(Error::NotStill("its files could not be copied"));
+                }
                 reply => break reply,
             }
         };
@@ -123,7 +123,9 @@ impl Sandbox {
         let pause = |request| (Pid1Request::Pause { request }, None);
         match self.connection.request("pause its commands", pause)?.1 {
             RequestOutcome::Done { errno: 0 } => Ok(Standstill::Stopped(self)),
-            RequestOutcome::Done { .. } => Err(Error::NotStill("its processes did not stand still")),
+            RequestOutcome::Done { .. } => {
+                Err(Error::NotStill("its processes did not stand still"))
+            }
             _ => Err(Error::Gone),
         }
     }

@@ -70,7 +70,15 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/inspect/{image}/grep", get(inspect::grep))
         .route("/x/images/{image}", delete(extensions::delete))
         .route("/x/images/{image}/log", get(extensions::log))
-        .route("/x/images/{image}/diff", get(extensions::diff));
+        .route("/x/images/{image}/diff", get(extensions::diff))
+        .route(
+            "/x/operations/{operation}/snapshot",
+            post(extensions::snapshot),
+        )
+        .route(
+            "/x/operations/{operation}/processes/{spid}/output",
+            get(extensions::output),
+        );
     Router::new()
         .nest("/v1", v1)
         .fallback(unknown_path)

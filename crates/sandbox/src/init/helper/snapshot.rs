@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid,
-    chownat, copy_file_range, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, seek,
-    statat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, chownat,
+    copy_file_range, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, seek, statat,
+    symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -171,7 +171,12 @@ impl TreeCopy<'_> {
         }
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(utimensat(
+            to,
+            name,
+            &times(stat),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Copies the content of a file. Holes stay holes.
