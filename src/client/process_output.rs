@@ -51,7 +51,7 @@ pub struct OutputPart {
     pub offset: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The bytes that the process has written in all, as far as the backend knows.
+    /// The bytes that the process has written in all, if the backend knows more than the record.
     pub total: u64,
 }
 

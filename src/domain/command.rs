@@ -148,8 +148,8 @@ impl<C: Changes> Command<C> {
         self
     }
 
-    /// Lets the sandbox reach only these hosts, as rules of the form `HOST[:PORT]`. What the
-    /// backend denies stays denied. Only an embedded engine can do so.
+    /// Lets the sandbox reach only these hosts, as rules of the form `HOST[:PORT]`. Hosts that the
+    /// backend denies stay denied. Only an embedded engine can do so.
     pub fn allow_hosts<I>(mut self, hosts: I) -> Self
     where
         I: IntoIterator,

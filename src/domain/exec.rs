@@ -156,7 +156,7 @@ impl Process {
         cancel::send_signal(&self.client, self.operation, self.spid, signal).await
     }
 
-    /// What the process has written after a position. If there is nothing new, it waits up to
+    /// The output of the process after a position. If there is nothing new, this waits up to
     /// `wait` for it, or for the end of the process.
     ///
     /// # Errors

@@ -130,7 +130,7 @@ impl<C: Changes> Running<C> {
         })
     }
 
-    /// What the command has written after a position. If there is nothing new, it waits up to
+    /// The output of the command after a position. If there is nothing new, this waits up to
     /// `wait` for it, or for the end of the command.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a process writes in one interaction: how long to wait for it, and how much to show.
+//! The new output of a process in one interaction: how long to wait for it, and how much to show.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ impl NewOutput {
     ) -> bool {
         let gone = part.offset.saturating_sub(position);
         if gone > 0 {
-            // What comes next does not continue what is kept.
+            // The part does not continue the kept bytes.
             self.dropped += gone + self.bytes.len() as u64;
             self.bytes.clear();
             self.is_rest = true;

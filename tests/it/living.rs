@@ -67,7 +67,7 @@ fn a_server_is_started_used_read_and_stopped() {
     );
     let shown = &pending["running"][id.as_str().unwrap()];
     assert!(text(shown, "stderr").contains("GET /"), "{pending}");
-    // What lives.
+    // The list of running operations.
     let listed = raw.call_ok("list_operations", json!({"status": "EXECUTING"}));
     let run = &listed["operations"][0];
     assert_eq!(run["client"], "left", "{listed}");

@@ -89,7 +89,7 @@ impl OperationsTools for Handlers {
                 break;
             }
             let cut = OutputCut::of(cx, *uuid, None).with_tail(tail);
-            // What cannot be read now is in the next answer.
+            // Output that cannot be read now is in the next answer.
             if let Ok(operation) = operation_so_far(client, *uuid, &cut, Some(tail)).await
                 && !(operation.stdout.is_empty() && operation.stderr.is_empty())
             {

@@ -87,7 +87,7 @@ pub struct Snapshot {
     pub changed_files: u64,
     /// The disk space of these changes
     pub bytes: u64,
-    /// What the image lacks
+    /// Parts of the sandbox that the image lacks
     pub note: String,
 }
 

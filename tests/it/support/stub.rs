@@ -535,7 +535,7 @@ async fn start_process(State(stub): State<Stub>, Json(request): Json<Value>) -> 
     (StatusCode::CREATED, Json(json!({"spid": 2}))).into_response()
 }
 
-/// A further process runs for ever if its command is `sleep`. All others have ended.
+/// A further process never ends if its command is `sleep`. All others have ended.
 fn process_runs(stub: &Stub) -> bool {
     stub.lock().process_command == "sleep"
 }

@@ -393,7 +393,7 @@ impl RunningSandbox {
         live
     }
 
-    /// What the sandbox uses. `None` while it ends, or while a snapshot is taken. Blocks briefly.
+    /// The resources that the sandbox uses. `None` while it ends, or while a snapshot is taken. Blocks briefly.
     pub(crate) fn resource_use(&self) -> Option<SandboxUse> {
         let sandbox = self.sandbox.try_read().ok()?;
         sandbox.as_ref().map(Sandbox::resource_use)

@@ -106,7 +106,7 @@ async fn a_flood_keeps_its_newest_output_beyond_the_record() {
     };
     let total = 100_000_000 + 9;
     assert_eq!(end.json["stdout"]["total"], total);
-    // What is gone is missing from the answer, which says so by its position.
+    // The answer lacks bytes that are gone, and its position says so.
     let old = read(&local, &operation, 1, "?stdout=5&max_bytes=10").await;
     assert_eq!(old.json["stdout"]["offset"], total - 256 * 1024, "{old:?}");
     // The record has the beginning.
@@ -125,8 +125,9 @@ async fn a_snapshot_has_the_files_of_the_moment_and_the_run_goes_on() {
     let local = TestEngine::shared().await;
     // The counter goes up all the time, in two files that a snapshot must see alike.
     let script = "mkdir /data; ln -s target /data/link; rm /etc/passwd; echo owned > /data/file; \
-        chmod 750 /data/file; ln /data/file /data/second; echo ready; \
-        n=0; while :; do n=$((n+1)); echo $n > /data/a; echo $n > /data/b; done";
+        chmod 750 /data/file; ln /data/file /data/second; n=0; while :; do n=$((n+1)); \
+        for name in a b; do echo $n > /tmp/new; mv /tmp/new /data/$name; done; \
+        [ $n = 1 ] && echo ready; done";
     let operation = local.spawn(script, json!({})).await;
     read_until(&local, &operation, "ready").await;
     let taken = snapshot(&local, &operation).await;
@@ -283,7 +284,7 @@ async fn a_run_without_network_has_neither_proxy_nor_addresses() {
 async fn the_hosts_of_a_run_are_enforced_by_its_proxy() {
     let local = TestEngine::shared().await;
     let script = "exec 3<>/dev/tcp/127.0.0.1/3128; \
-        printf 'CONNECT other.example:443 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; head -c 600 <&3";
+        printf 'CONNECT other.example:443 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; read -r line <&3; echo \"$line\"";
     let fields = json!({"shell": false, "args": ["-c", script], "x-network": {"allow_hosts": ["a.example:443"]}});
     let done = local.run("bash", fields).await;
     assert!(done.stdout.starts_with("HTTP/1.1 403"), "{done:?}");

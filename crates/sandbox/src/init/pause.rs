@@ -14,7 +14,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time between two looks at processes that have not stopped.
 const STOP_POLL: Duration = Duration::from_millis(1);
 
-/// Who needs the processes to stand still.
+/// The part that needs the processes to stand still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PauseHolder {
     /// The watcher of the writable layer.

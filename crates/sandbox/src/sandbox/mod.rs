@@ -387,7 +387,7 @@ impl Sandbox {
     }
 }
 
-/// What a running sandbox uses.
+/// The resources that a running sandbox uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SandboxUse {

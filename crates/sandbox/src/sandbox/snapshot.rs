@@ -21,7 +21,7 @@ const COPY_TIMEOUT: Duration = Duration::from_secs(600);
 /// How often a copy looks whether it is abandoned.
 const ABANDON_POLL: Duration = Duration::from_millis(100);
 
-/// What a snapshot of a sandbox needs.
+/// The source of snapshots of a sandbox.
 #[derive(Debug)]
 pub(super) struct SnapshotSource {
     /// The upper directory, relative to the store.

@@ -74,7 +74,7 @@ fn summary(operation: &Operation, age: Option<Duration>) -> OperationSummary {
     }
 }
 
-/// What this engine sees now of a run that it executes. Blocks briefly.
+/// The present state of a run that this engine executes. Blocks briefly.
 fn live_run(operation: &Operation, running: &RunningOperation) -> Option<LiveRun> {
     let sandbox = running
         .sandbox()
