@@ -127,7 +127,7 @@ pub use api::{ByteStream, Client, OperationKind, OperationStatus, ResponseValue,
 pub use backend::{Backend, RetryPolicy};
 pub use client::{
     CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
-    OutcomeBuilder, Run, events,
+    OutcomeBuilder, OutputPart, OutputPosition, ProcessOutput, Run, events,
 };
 #[cfg(all(feature = "sync", unix))]
 pub use domain::Apply;

@@ -98,6 +98,8 @@ const NUMBERS: &[(&str, &str)] = &[
     ("GrepSubmatch.end", "usize"),
     ("FileItem.mtime", "i64"),
     ("*.pid", "i64"),
+    ("ProcessOutput.exit_code", "i64"),
+    ("ProcessOutput.signal", "i64"),
     ("ProcessState.exit_code", "i64"),
     ("ProcessState.signal", "i64"),
     ("ImageLogEntry.exit_code", "i64"),

@@ -25,6 +25,7 @@ mod local;
 mod log;
 mod new_file;
 mod outcome;
+mod process_output;
 mod push;
 #[cfg(feature = "push")]
 mod push_archive;
@@ -32,6 +33,7 @@ mod redirects;
 mod retry;
 mod runs;
 mod runtime;
+mod snapshot;
 mod sse;
 
 #[cfg(all(feature = "sync", unix))]
@@ -51,4 +53,5 @@ pub(crate) use log::{OriginMemory, RememberedOrigin};
 #[cfg(feature = "mcp")]
 pub(crate) use new_file::NewFileMode;
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
+pub use process_output::{OutputPart, OutputPosition, ProcessOutput};
 pub use runs::Run;

@@ -22,6 +22,8 @@ pub struct Outcome {
     pub signal: Option<i64>,
     /// Whether the main process was killed because its time limit expired.
     pub timed_out: bool,
+    /// Whether the kernel killed a process of the run because a memory limit was reached.
+    pub oom_killed: bool,
     /// The standard output of the main process.
     pub stdout: CapturedStream,
     /// The standard error of the main process.
@@ -158,6 +160,7 @@ impl OutcomeBuilder {
             exit_code: exit.map(|exit| exit.code).filter(|code| *code >= 0),
             signal: exit.map(|exit| exit.signal).filter(|signal| *signal > 0),
             timed_out: exit.is_some_and(|exit| exit.timed_out),
+            oom_killed: exit.is_some_and(|exit| exit.x_oom_killed.unwrap_or_default()),
             stdout: self.stdout,
             stderr: self.stderr,
             result_image: completion.result_image_uuid,
@@ -211,6 +214,7 @@ impl TryFrom<types::OperationResponse> for Outcome {
             exit_code: state.exit_code.filter(|code| *code >= 0),
             signal: state.signal.filter(|signal| *signal > 0),
             timed_out: state.timed_out.unwrap_or_default(),
+            oom_killed: state.x_oom_killed.unwrap_or_default(),
             stdout: CapturedStream::from_repr(stdout)?,
             stderr: CapturedStream::from_repr(stderr)?,
             result_image: operation

@@ -54,6 +54,7 @@ struct Options {
     keep_cwd: bool,
     max_layer_bytes: Option<u64>,
     limits: Option<types::EngineLimits>,
+    allowed_hosts: Vec<String>,
 }
 
 impl Image {
@@ -147,6 +148,21 @@ impl<C: Changes> Command<C> {
         self
     }
 
+    /// Lets the sandbox reach only these hosts, as rules of the form `HOST[:PORT]`. Hosts that the
+    /// backend denies stay denied. Only an embedded engine can do so.
+    pub fn allow_hosts<I>(mut self, hosts: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: ToText,
+    {
+        for host in hosts {
+            if let Some(host) = self.program.take(host.to_text()) {
+                self.options.allowed_hosts.push(host);
+            }
+        }
+        self
+    }
+
     /// Saves the variables of the command in the resulting image.
     pub fn keep_env(mut self) -> Self {
         self.options.keep_env = true;
@@ -211,7 +227,13 @@ impl<C: Changes> Command<C> {
     /// # Errors
     /// The errors of [`spawn`](Self::spawn).
     pub async fn detach(self) -> Result<Uuid, Error> {
-        Ok(self.spawn().await?.detach())
+        let client = self.image.client().clone();
+        let mut request = self.request().await?;
+        // So that its list of runs tells this one from one whose client is gone.
+        if client.has_extension("live").await? {
+            request.x_detached = Some(true);
+        }
+        Ok(Running::<C>::start(client, request).await?.detach())
     }
 
     /// Uploads the files, and returns the request.
@@ -236,7 +258,13 @@ impl<C: Changes> Command<C> {
             keep_cwd,
             max_layer_bytes,
             limits,
+            allowed_hosts,
         } = self.options;
+        if !allowed_hosts.is_empty() && !client.has_extension("network").await? {
+            return Err(Error::Unsupported(
+                "this service cannot limit the hosts of one run; leave allow_hosts out, or disable its network",
+            ));
+        }
         let mut request: types::InstanceSpawnRequest = types::InstanceSpawnRequest::builder()
             .image(image)
             .command(std::mem::take(&mut self.program.command))
@@ -265,6 +293,9 @@ impl<C: Changes> Command<C> {
             max_layer_bytes: Some(bytes),
         });
         request.x_limits = limits;
+        request.x_network = (!allowed_hosts.is_empty()).then_some(types::RunNetwork {
+            allow_hosts: allowed_hosts,
+        });
         Ok(request)
     }
 }

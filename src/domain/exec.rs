@@ -14,7 +14,7 @@ use super::{
     text::ToText,
 };
 use crate::{
-    CapturedStream, Client, Error,
+    CapturedStream, Client, Error, OutputPosition, ProcessOutput,
     events::Payload,
     output::{PartialOutput, RunOutput, Signal},
     types,
@@ -154,6 +154,20 @@ impl Process {
     {
         let signal = signal.try_into().map_err(Into::into)?;
         cancel::send_signal(&self.client, self.operation, self.spid, signal).await
+    }
+
+    /// The output of the process after a position. If there is nothing new, this waits up to
+    /// `wait` for it, or for the end of the process.
+    ///
+    /// # Errors
+    /// The errors of [`Client::read_output`].
+    pub async fn read_output(
+        &self,
+        after: OutputPosition,
+        wait: Duration,
+    ) -> Result<ProcessOutput, Error> {
+        let (client, operation) = (&self.client, self.operation);
+        client.read_output(operation, self.spid, after, wait).await
     }
 
     /// Waits for the end of the process, and returns its output.

@@ -5,6 +5,7 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
@@ -12,10 +13,14 @@ use uuid::Uuid;
 
 use super::{
     cancel::{self, CancelGuard, Target},
+    image::Image,
     output::{Attached, Changes, Keep, Output, output},
     stdin::Stdin,
 };
-use crate::{Client, Error, OperationStatus, events::Event, output::Signal, types};
+use crate::{
+    Client, Error, OperationStatus, OutputPosition, ProcessOutput, events::Event, output::Signal,
+    types,
+};
 
 /// The main process of a run.
 const MAIN_PROCESS: u64 = 1;
@@ -123,6 +128,32 @@ impl<C: Changes> Running<C> {
         record.into_inner().status.ok_or_else(|| {
             Error::Protocol(format!("operation {} has no status", self.operation).into())
         })
+    }
+
+    /// The output of the command after a position. If there is nothing new, this waits up to
+    /// `wait` for it, or for the end of the command.
+    ///
+    /// # Errors
+    /// The errors of [`Client::read_output`].
+    pub async fn read_output(
+        &self,
+        after: OutputPosition,
+        wait: Duration,
+    ) -> Result<ProcessOutput, Error> {
+        let (client, operation) = (&self.client, self.operation);
+        client
+            .read_output(operation, MAIN_PROCESS, after, wait)
+            .await
+    }
+
+    /// An image of the files of the sandbox as they are now. The processes stand still meanwhile
+    /// and then go on; the image has none of them.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the backend cannot do it, and any error if the run is over.
+    pub async fn snapshot(&self) -> Result<Image, Error> {
+        let made = self.client.snapshot(self.operation).await?;
+        Ok(self.client.image(made.image_uuid))
     }
 
     /// Waits for the end of the run, and returns its output. It may be called several times.

@@ -67,6 +67,8 @@ impl StubOperation {
             truncate_output_at: None,
             uid: None,
             x_limits: None,
+            x_network: None,
+            x_detached: None,
         };
         types::OperationResponse {
             uuid: Some(self.operation),
@@ -158,6 +160,7 @@ impl StubOperation {
                 timed_out,
                 pid: 2,
                 core_dump: None,
+                x_oom_killed: None,
                 duration_ms: 1,
                 resources: no_resources(),
             };

@@ -3,10 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::output::{DecodedText, character_start};
 use super::output_cut::{OutputCut, RecordedStream};
-use super::results::{Image, ListOperations, Operation, OperationResult, OperationSummary, Upload};
-use crate::Outcome;
+use super::results::{
+    Image, ListOperations, LiveProcess, Operation, OperationResult, OperationSummary, Upload,
+};
 use crate::types;
+use crate::{Outcome, OutputPart, ProcessOutput};
 
 /// Exit code that the API reports for a command killed by a signal.
 const KILLED: i64 = -1;
@@ -52,6 +55,30 @@ impl From<types::OperationSummary> for OperationSummary {
             duration: operation.duration.map(seconds),
             image_uuid: text(operation.image_uuid),
             result_image_uuid: text(operation.result_image_uuid),
+            ..Self::default()
+        }
+        .with_live(operation.x_live)
+    }
+}
+
+impl OperationSummary {
+    /// Adds what the engine sees of a run that it executes.
+    fn with_live(self, live: Option<types::LiveRun>) -> Self {
+        let Some(live) = live else { return self };
+        Self {
+            client: Some(live.client),
+            process_count: live.process_count,
+            memory_bytes: live.memory_bytes,
+            processes: live
+                .processes
+                .into_iter()
+                .map(|process| LiveProcess {
+                    process_id: process.spid,
+                    command: process.command,
+                    seconds: seconds(process.seconds),
+                })
+                .collect(),
+            ..self
         }
     }
 }
@@ -107,9 +134,10 @@ impl Operation {
             self.signal = state.signal.filter(|signal| *signal > 0);
             self.exit_code = state.exit_code.filter(|code| *code >= 0);
             self.timed_out = state.timed_out.unwrap_or_default();
+            self.oom_killed = state.x_oom_killed.unwrap_or_default();
         }
-        let (stdout, stdout_cut) = result.stdout.map(decoded).unwrap_or_default();
-        let (stderr, stderr_cut) = result.stderr.map(decoded).unwrap_or_default();
+        let (stdout, stdout_cut) = decode_stream(result.stdout);
+        let (stderr, stderr_cut) = decode_stream(result.stderr);
         self.add_streams(
             RecordedStream::new(&stdout, stdout_cut),
             RecordedStream::new(&stderr, stderr_cut),
@@ -138,6 +166,23 @@ impl Operation {
         self.stderr = err.text;
     }
 
+    /// Replaces the output of a running command by its last bytes, which its record may lack.
+    pub(super) fn set_live_tail(&mut self, live: &ProcessOutput) {
+        for (part, text) in [
+            (&live.stdout, &mut self.stdout),
+            (&live.stderr, &mut self.stderr),
+        ] {
+            let decoded = DecodedText::new(character_start(&part.bytes, part.offset > 0), true);
+            self.lossy |= decoded.lossy;
+            self.truncated |= part.offset > 0;
+            *text = decoded.text;
+        }
+        let size = |part: &OutputPart| (part.offset > 0).then_some(part.total);
+        self.stdout_bytes = size(&live.stdout);
+        self.stderr_bytes = size(&live.stderr);
+        self.next = None;
+    }
+
     /// Creates the result of a followed run from its outcome.
     pub(super) fn of_outcome(outcome: &Outcome, cut: &OutputCut) -> Self {
         let mut answer = Self {
@@ -149,6 +194,7 @@ impl Operation {
             exit_code: outcome.exit_code,
             signal: outcome.signal,
             timed_out: outcome.timed_out,
+            oom_killed: outcome.oom_killed,
             ..Self::default()
         };
         answer.add_streams(
@@ -168,7 +214,11 @@ impl Operation {
     }
 }
 
-fn decoded(stream: types::StreamRepr) -> (Vec<u8>, bool) {
+/// Decodes a recorded stream. The flag is true if bytes of it are missing.
+pub(super) fn decode_stream(stream: Option<types::StreamRepr>) -> (Vec<u8>, bool) {
+    let Some(stream) = stream else {
+        return (Vec::new(), false);
+    };
     let bytes = match stream.encoding {
         types::StreamEncoding::Base64 => STANDARD
             .decode(stream.value.as_bytes())

@@ -20,6 +20,7 @@ mod fence;
 mod handlers;
 mod image;
 mod image_cache;
+mod interaction;
 mod invisible;
 mod lineage;
 mod local_access;

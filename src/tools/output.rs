@@ -49,6 +49,17 @@ pub(super) fn boundary(bytes: &[u8], end: usize) -> usize {
     end
 }
 
+/// Leaves out the rest of a character at the start of some bytes, if they are the end of more.
+pub(super) fn character_start(bytes: &[u8], is_rest: bool) -> &[u8] {
+    if !is_rest {
+        return bytes;
+    }
+    // A character has at most three bytes after its first.
+    let continues = |byte: &&u8| matches!(**byte, 0x80..=0xbf);
+    let skip = bytes.iter().take(3).take_while(continues).count();
+    &bytes[skip..]
+}
+
 /// Takes all complete characters. An incomplete one at the end stays; invalid UTF-8 is replaced.
 pub(crate) fn take_complete_characters(waiting: &mut Vec<u8>) -> String {
     let incomplete = match std::str::from_utf8(waiting) {

@@ -63,8 +63,20 @@ impl<'a> RecordedStream<'a> {
 pub(super) struct OutputCut {
     /// Maximum number of bytes of each stream.
     limit: u64,
+    window: OutputWindow,
     /// Whether `get_operation` is offered, so that a hint can name it.
     can_look_up: bool,
+}
+
+/// The part of a stream that a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OutputWindow {
+    /// The head and the tail.
+    HeadAndTail,
+    /// The last bytes.
+    Tail,
+    /// The bytes from a position on.
+    From(u64),
 }
 
 /// The part of a stream that an answer shows.
@@ -87,12 +99,48 @@ impl OutputCut {
             .unwrap_or(DEFAULT_OUTPUT_BYTES);
         Self {
             limit,
+            window: OutputWindow::HeadAndTail,
             can_look_up: session.selection().has("get_operation"),
+        }
+    }
+
+    /// Shows only the last bytes of each stream.
+    pub(super) fn with_tail(self, bytes: u64) -> Self {
+        Self {
+            limit: bytes,
+            window: OutputWindow::Tail,
+            ..self
+        }
+    }
+
+    /// Shows the bytes of each stream from a position on.
+    pub(super) fn from_offset(self, offset: u64) -> Self {
+        Self {
+            window: OutputWindow::From(offset),
+            ..self
         }
     }
 
     /// Returns the part of a stream that the answer shows.
     pub(super) fn show(&self, stream: RecordedStream<'_>) -> StreamExcerpt {
+        match self.window {
+            OutputWindow::HeadAndTail => self.show_head_and_tail(stream),
+            OutputWindow::Tail => {
+                let length = stream.bytes.len();
+                let kept = usize::try_from(self.limit).unwrap_or(usize::MAX);
+                let start = tail_start(stream.bytes, length.saturating_sub(kept));
+                show_range(stream, start..length)
+            }
+            OutputWindow::From(offset) => {
+                let length = stream.bytes.len();
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(length);
+                let kept = usize::try_from(self.limit).unwrap_or(usize::MAX);
+                show_range(stream, start..start.saturating_add(kept).min(length))
+            }
+        }
+    }
+
+    fn show_head_and_tail(&self, stream: RecordedStream<'_>) -> StreamExcerpt {
         let RecordedStream {
             bytes,
             is_truncated,
@@ -137,6 +185,12 @@ impl OutputCut {
     /// its longest recorded stream.
     pub(super) fn next(&self, operation: &str, recorded: usize) -> Option<String> {
         let recorded = recorded as u64;
+        if let OutputWindow::From(offset) = self.window {
+            let next = offset.saturating_add(self.limit);
+            return (self.can_look_up && next < recorded && self.limit > 0).then(|| {
+                format!("get_operation(operation_id={operation:?}, offset={next}, truncate_output_at={})", self.limit)
+            });
+        }
         if !self.can_look_up || recorded <= self.limit {
             return None;
         }
@@ -145,6 +199,13 @@ impl OutputCut {
             "get_operation(operation_id={operation:?}, truncate_output_at={bytes})"
         ))
     }
+}
+
+/// Shows one range of a stream.
+fn show_range(stream: RecordedStream<'_>, range: Range<usize>) -> StreamExcerpt {
+    let is_whole = range == (0..stream.bytes.len()) && !stream.is_truncated;
+    let text = DecodedText::new(&stream.bytes[range], !is_whole);
+    excerpt(&[text], !is_whole)
 }
 
 /// Joins parts of a stream.
@@ -169,6 +230,9 @@ fn head_end(bytes: &[u8], end: usize) -> usize {
 /// Returns the first position at or after `start` that splits neither a character nor a terminal
 /// escape sequence.
 fn tail_start(bytes: &[u8], start: usize) -> usize {
+    if start >= bytes.len() {
+        return bytes.len();
+    }
     let character = boundary(bytes, start);
     let start = match bytes[character] {
         _ if character == start => start,
@@ -237,9 +301,39 @@ mod tests {
         };
         let cut = OutputCut {
             limit,
+            window: OutputWindow::HeadAndTail,
             can_look_up: true,
         };
         cut.show(stream)
+    }
+
+    #[test]
+    fn windows_show_what_an_answer_cut() {
+        let bytes = "0123456789€".as_bytes();
+        let stream = RecordedStream {
+            bytes,
+            ..RecordedStream::default()
+        };
+        let cut = OutputCut {
+            limit: 4,
+            window: OutputWindow::HeadAndTail,
+            can_look_up: true,
+        };
+        let shown = |cut: OutputCut| {
+            let shown = cut.show(stream);
+            (shown.text, shown.is_cut, shown.is_lossy)
+        };
+        assert_eq!(shown(cut.with_tail(5)), ("89€".into(), true, false));
+        // Half of a character is left out.
+        assert_eq!(shown(cut.with_tail(4)), ("9€".into(), true, false));
+        assert_eq!(shown(cut.with_tail(2)), (String::new(), true, false));
+        assert_eq!(shown(cut.with_tail(0)), (String::new(), true, false));
+        assert_eq!(shown(cut.with_tail(99)).1, false);
+        assert_eq!(shown(cut.from_offset(3)), ("3456".into(), true, false));
+        assert_eq!(shown(cut.from_offset(99)), (String::new(), true, false));
+        let next = cut.from_offset(3).next("id", bytes.len()).unwrap();
+        assert!(next.contains("offset=7"), "{next}");
+        assert_eq!(cut.from_offset(9).next("id", bytes.len()), None);
     }
 
     #[test]
@@ -358,6 +452,7 @@ mod tests {
         };
         let cut = OutputCut {
             limit: 1000,
+            window: OutputWindow::HeadAndTail,
             can_look_up: false,
         };
         let shown = cut.show(stream);

@@ -2,6 +2,7 @@
 //! operations.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,15 +12,15 @@ use uuid::Uuid;
 
 use super::operation_end::read_events;
 use super::{LocalAccess, ToolError, ToolSelection};
-use crate::Client;
 use crate::store::Store;
+use crate::{Client, OutputPosition};
 use contree_registry::HttpClients;
 
 /// How long to wait for the end of a cancelled operation.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Number of runs whose limits of output are known.
-const MAX_OUTPUT_LIMITS: usize = 10_000;
+/// Number of runs whose limits of output are known, and of processes whose positions are.
+const MAX_NOTES: usize = 10_000;
 
 /// Name of the embedded engine as a backend.
 const LOCAL_BACKEND: &str = "local";
@@ -51,31 +52,45 @@ pub struct Session {
     /// Operations that no call waits for and that would end with this process.
     unattended: Mutex<BTreeSet<Uuid>>,
     /// Bytes of output that the runs of this process shall show.
-    output_limits: Mutex<OutputLimits>,
+    output_limits: Mutex<NewestValues<Uuid, u64>>,
+    /// How far the output of running processes was shown.
+    output_positions: Mutex<NewestValues<(Uuid, u64), OutputPosition>>,
     store: Store,
     local_access: LocalAccess,
     registry_clients: HttpClients,
     desktop: bool,
 }
 
-/// The limits of the newest runs.
-#[derive(Default)]
-struct OutputLimits {
-    limits: HashMap<Uuid, u64>,
-    /// The runs, oldest first.
-    runs: VecDeque<Uuid>,
+/// Values of the newest keys.
+struct NewestValues<K, V> {
+    values: HashMap<K, V>,
+    /// The keys, oldest first.
+    keys: VecDeque<K>,
 }
 
-impl OutputLimits {
-    fn insert(&mut self, run: Uuid, limit: u64) {
-        if self.limits.insert(run, limit).is_none() {
-            self.runs.push_back(run);
+impl<K, V> Default for NewestValues<K, V> {
+    fn default() -> Self {
+        Self {
+            values: HashMap::new(),
+            keys: VecDeque::new(),
         }
-        if self.runs.len() > MAX_OUTPUT_LIMITS
-            && let Some(oldest) = self.runs.pop_front()
+    }
+}
+
+impl<K: Copy + Eq + Hash, V: Copy> NewestValues<K, V> {
+    fn insert(&mut self, key: K, value: V) {
+        if self.values.insert(key, value).is_none() {
+            self.keys.push_back(key);
+        }
+        if self.keys.len() > MAX_NOTES
+            && let Some(oldest) = self.keys.pop_front()
         {
-            self.limits.remove(&oldest);
+            self.values.remove(&oldest);
         }
+    }
+
+    fn get(&self, key: &K) -> Option<V> {
+        self.values.get(key).copied()
     }
 }
 
@@ -90,6 +105,7 @@ impl Session {
             client: OnceCell::new(),
             unattended: Mutex::default(),
             output_limits: Mutex::default(),
+            output_positions: Mutex::default(),
             store: Store::in_memory(),
             local_access: LocalAccess::everything(),
             registry_clients: HttpClients::default(),
@@ -206,10 +222,35 @@ impl Session {
     /// Returns the noted number of bytes. `None` for operations of other processes, and for those
     /// that many have followed.
     pub(crate) fn output_limit(&self, operation: Uuid) -> Option<u64> {
-        self.output_limits().limits.get(&operation).copied()
+        self.output_limits().get(&operation)
     }
 
-    fn output_limits(&self) -> std::sync::MutexGuard<'_, OutputLimits> {
+    /// Returns how far the output of a process was shown, which is nothing at first.
+    pub(crate) fn output_position(&self, operation: Uuid, process: u64) -> OutputPosition {
+        let positions = self.output_positions();
+        positions.get(&(operation, process)).unwrap_or_default()
+    }
+
+    /// Notes how far the output of a process was shown.
+    pub(crate) fn set_output_position(
+        &self,
+        operation: Uuid,
+        process: u64,
+        position: OutputPosition,
+    ) {
+        self.output_positions()
+            .insert((operation, process), position);
+    }
+
+    fn output_positions(
+        &self,
+    ) -> std::sync::MutexGuard<'_, NewestValues<(Uuid, u64), OutputPosition>> {
+        self.output_positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn output_limits(&self) -> std::sync::MutexGuard<'_, NewestValues<Uuid, u64>> {
         self.output_limits
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -281,15 +322,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limits_of_the_newest_runs_are_known() {
-        let mut limits = OutputLimits::default();
-        for number in 0..=MAX_OUTPUT_LIMITS as u128 {
+    fn the_values_of_the_newest_keys_are_known() {
+        let mut limits = NewestValues::default();
+        for number in 0..=MAX_NOTES as u128 {
             limits.insert(Uuid::from_u128(number), 1);
             limits.insert(Uuid::from_u128(number), 2);
         }
-        assert_eq!(limits.limits.len(), MAX_OUTPUT_LIMITS);
-        assert_eq!(limits.runs.len(), MAX_OUTPUT_LIMITS);
-        assert_eq!(limits.limits.get(&Uuid::from_u128(0)), None);
-        assert_eq!(limits.limits.get(&Uuid::from_u128(1)), Some(&2));
+        assert_eq!(limits.values.len(), MAX_NOTES);
+        assert_eq!(limits.keys.len(), MAX_NOTES);
+        assert_eq!(limits.get(&Uuid::from_u128(0)), None);
+        assert_eq!(limits.get(&Uuid::from_u128(1)), Some(2));
     }
 }

@@ -19,6 +19,8 @@ mod hostile;
 mod install;
 #[cfg(target_os = "linux")]
 mod lineage;
+#[cfg(target_os = "linux")]
+mod living;
 mod local_files;
 mod lost_answers;
 mod mcp_cloud;

@@ -232,6 +232,19 @@ fn use_tool(tool: &str, session: &mut Session) {
             with_state["directory_state_id"] = changed["directory_state_id"].clone();
             session.raw.call_ok("run", with_state);
             session.cancel_call("run", json!({"image": "tag:base", "command": "sleep"}));
+            let limited = json!({"image": "tag:base", "command": "hello", "memory_mb": 64});
+            let refused = session.raw.call_error("run", limited);
+            assert!(
+                refused.contains("this service cannot limit memory"),
+                "{refused}"
+            );
+            let hosts =
+                json!({"image": "tag:base", "command": "hello", "allow_hosts": ["a.example"]});
+            let refused = session.raw.call_error("run", hosts);
+            assert!(
+                refused.contains("this service cannot limit the hosts"),
+                "{refused}"
+            );
             vec![]
         }
         "upload" => vec![json!({"content": "text"}), json!({"content": "text"})],
@@ -341,9 +354,65 @@ fn use_tool(tool: &str, session: &mut Session) {
             session.extend();
             vec![json!({"image": "tag:base", "force": true})]
         }
+        "exec" => {
+            let id = running(session);
+            let hello = json!({"operation_id": id, "command": "hello"});
+            let ended = session.raw.call_ok("exec", hello.clone());
+            assert_eq!(ended["exit_code"], 0, "{ended}");
+            assert_eq!(ended["stdout"], "output\n", "{ended}");
+            session.extend();
+            session.raw.call_ok("exec", hello);
+            let sleep = json!({"operation_id": id, "command": "sleep"});
+            let call = session
+                .raw
+                .send("tools/call", json!({"name": "exec", "arguments": sleep}));
+            let is_start = |request: &(String, String)| {
+                request.0 == "POST" && request.1.ends_with("/subprocesses")
+            };
+            while session.stub.requests().into_iter().filter(is_start).count() < 3 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            session
+                .raw
+                .notify("notifications/cancelled", json!({"requestId": call}));
+            vec![]
+        }
+        "interact" => {
+            let id = running(session);
+            let talk =
+                json!({"operation_id": id, "process_id": 2, "input": "x\n", "signal": "INT"});
+            let said = session.raw.call_ok("interact", talk.clone());
+            assert_eq!(said["stdout"], "output\n", "{said}");
+            let said = session.raw.call_ok("interact", talk.clone());
+            assert_eq!(said["stdout"], "", "only what is new: {said}");
+            session.extend();
+            vec![talk]
+        }
+        "snapshot" => {
+            let arguments = json!({"operation_id": running(session)});
+            let refused = session.raw.call_error("snapshot", arguments.clone());
+            assert!(
+                refused.contains("this service cannot make an image of a running sandbox"),
+                "{refused}"
+            );
+            session.extend();
+            vec![arguments]
+        }
         "list_operations" | "whoami" => vec![json!({})],
-        "get_operation" | "cancel_operation" => vec![json!({"operation_id": running(session)})],
+        "cancel_operation" => vec![json!({"operation_id": running(session)})],
+        "get_operation" => {
+            session.extend();
+            let id = running(session);
+            vec![
+                json!({"operation_id": id}),
+                json!({"operation_id": id, "tail": 100}),
+            ]
+        }
         "wait_operations" => {
+            session.extend();
+            let wait = json!({"operation_ids": [running(session)], "timeout": 0});
+            let waited = session.raw.call_ok("wait_operations", wait);
+            assert_eq!(waited["timed_out"], true, "{waited}");
             let over = json!(
                 session
                     .stub

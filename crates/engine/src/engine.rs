@@ -27,6 +27,7 @@ use crate::operation::unrecorded_endings::UnrecordedEndings;
 use crate::reserve::{ReleasedReserve, Reserve, ReserveUse};
 use crate::rows::files::StoredFile;
 use crate::rows::{Rows, clock, layers};
+use crate::run::live_output::LastOutputs;
 use crate::shared_memory::SharedMemory;
 use crate::unrecorded_layers;
 use contree_sqlite::DbError;
@@ -54,6 +55,8 @@ pub(crate) struct Engine {
     pub(crate) retention_days: u32,
     /// Layers whose chains have become long and are to be squashed.
     pub(crate) squash_queue: SquashQueue,
+    /// The newest output of the runs that ended last.
+    pub(crate) last_outputs: LastOutputs,
     /// The network of the sandboxes.
     pub(crate) egress: Egress,
     /// The size of /dev/shm in sandboxes.
@@ -142,6 +145,7 @@ impl Engine {
             views: ViewCache::default(),
             retention_days: config.retention().unwrap_or(0),
             squash_queue: SquashQueue::default(),
+            last_outputs: LastOutputs::default(),
             egress,
             unrecorded: UnrecordedEndings::default(),
             unsynced_files: Mutex::default(),

@@ -1,7 +1,7 @@
 //! Limits of this engine. `whoami` reports those that matter to clients.
 
-/// Longest time-out of a command, in seconds.
-pub(super) const MAX_TIMEOUT: u64 = 3600;
+/// Longest time-out of a command, in seconds: 24 hours. A request without a time-out gets one hour.
+pub(super) const MAX_TIMEOUT: u64 = 24 * 3600;
 
 /// Maximum number of recorded bytes of each output stream.
 pub(super) const MAX_OUTPUT_BYTES: u64 = 10 * 1024 * 1024;

@@ -133,6 +133,12 @@ pub enum Error {
     /// The sandbox ended by itself or was killed.
     #[error("the sandbox is gone")]
     Gone,
+    /// The processes of the sandbox did not stand still for a snapshot. They go on.
+    #[error("there is no snapshot, because {0} in time; the sandbox goes on, so try again")]
+    NotStill(&'static str),
+    /// The caller has abandoned the work.
+    #[error("the sandbox ends, so the snapshot was abandoned")]
+    Abandoned,
     /// The sandbox did not answer in time and was killed.
     #[error("the sandbox did not {0} in time and was killed")]
     TimedOut(&'static str),

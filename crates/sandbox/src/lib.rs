@@ -113,7 +113,7 @@ pub use protocol::spec::{
 pub use protocol::step::Step;
 pub use protocol::unpack::{UnpackLimits, UnpackReport};
 pub use protocol::wire::WireError;
-pub use sandbox::Sandbox;
+pub use sandbox::{Sandbox, SandboxUse};
 pub use store::error::StoreError;
 pub use store::runs::RunDir;
 pub use unpack_task::UnpackTask;

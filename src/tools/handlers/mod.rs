@@ -6,6 +6,7 @@ mod guides;
 mod images;
 mod import;
 mod operations;
+mod processes;
 mod push;
 mod registries;
 mod resources;

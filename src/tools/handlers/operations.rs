@@ -12,12 +12,16 @@ use crate::tools::operation::{cancel, wait_for_end};
 use crate::tools::output_cut::OutputCut;
 use crate::tools::results::{CancelOperation, GetOperation, Operation, WaitOperations};
 use crate::tools::{Context, Handlers, OperationsTools, ToolError, params};
-use crate::{Client, Error, OperationStatus, types};
+use crate::{Client, Error, OperationKind, OperationStatus, types};
 
 /// Longest wait, 136 years. A larger timeout counts as this one.
 const MAX_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 /// Maximum number of operations in one wait. Each takes a connection to the backend.
 const MAX_OPERATIONS: usize = 256;
+/// The main process of a run.
+const MAIN_PROCESS: u64 = 1;
+/// Maximum number of running operations whose output so far is shown.
+const MAX_SHOWN_RUNNING: usize = 16;
 /// Bytes of output in one answer. Further operations are returned without their output.
 const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 
@@ -30,11 +34,22 @@ impl OperationsTools for Handlers {
         let params::GetOperation {
             operation_id,
             truncate_output_at,
+            tail,
+            offset,
         } = arguments;
-        let record = cx.client().await?.get_operation_status();
-        let record = record.operation_id(operation_id).send().await?.into_inner();
         let cut = OutputCut::of(cx, operation_id, truncate_output_at);
-        Ok(Operation::of_record(record, &cut))
+        let cut = match (tail, offset) {
+            (Some(_), Some(_)) => {
+                return Err(ToolError::invalid(
+                    "`tail` and `offset` exclude each other; give one of them",
+                ));
+            }
+            (Some(tail), None) => cut.with_tail(tail),
+            (None, Some(offset)) => cut.from_offset(offset),
+            (None, None) => cut,
+        };
+        let client = cx.client().await?;
+        operation_so_far(client, operation_id, &cut, tail).await
     }
 
     async fn wait_operations(
@@ -46,6 +61,7 @@ impl OperationsTools for Handlers {
             operation_ids,
             timeout,
             mode,
+            tail,
         } = arguments;
         let client = cx.client().await?;
         let any = match mode {
@@ -67,6 +83,18 @@ impl OperationsTools for Handlers {
         let mut answer = waiting.answer;
         if answer.results.is_empty() && waiting.pending.is_empty() && !answer.errors.is_empty() {
             return Err(none_followed(&answer.errors));
+        }
+        for (id, uuid) in waiting.pending.iter().take(MAX_SHOWN_RUNNING) {
+            if tail == 0 {
+                break;
+            }
+            let cut = OutputCut::of(cx, *uuid, None).with_tail(tail);
+            // Output that cannot be read now is in the next answer.
+            if let Ok(operation) = operation_so_far(client, *uuid, &cut, Some(tail)).await
+                && !(operation.stdout.is_empty() && operation.stderr.is_empty())
+            {
+                answer.running.insert(id.clone(), operation);
+            }
         }
         answer.pending = waiting.pending.into_keys().collect();
         answer.timed_out = !answer.pending.is_empty();
@@ -94,6 +122,32 @@ impl OperationsTools for Handlers {
             operation_id: operation.to_string(),
         })
     }
+}
+
+/// Returns an operation with its output so far. With `tail`, the last bytes of a running command are
+/// the newest ones, also beyond what its record has.
+async fn operation_so_far(
+    client: &Client,
+    operation: Uuid,
+    cut: &OutputCut,
+    tail: Option<u64>,
+) -> Result<Operation, ToolError> {
+    let record = client.get_operation_status().operation_id(operation);
+    let record = record.inflight(1u64).send().await?.into_inner();
+    let runs = record.status == Some(OperationStatus::Executing)
+        && record.kind == Some(OperationKind::Instance);
+    let mut answer = Operation::of_record(record, cut);
+    if let Some(tail) = tail
+        && runs
+        && client.has_extension("output").await?
+    {
+        let live = client.read_output_tail(operation, MAIN_PROCESS, tail).await;
+        // If the command has ended meanwhile, the record has its output.
+        if let Ok(live) = live {
+            answer.set_live_tail(&live);
+        }
+    }
+    Ok(answer)
 }
 
 /// Builds the error if none of the given ids could be followed.

@@ -23,6 +23,7 @@ impl RunTools for Handlers {
         } = plan(arguments)?;
         request.truncate_output_at = recorded_bytes(output_limit, cx);
         let client = cx.client().await?;
+        use_extensions(&mut request, wait, client).await?;
         mark_executables(&mut request, client, cx).await;
         let argument_files = request.files.clone();
         let mut state = match state_id {
@@ -176,6 +177,29 @@ async fn remember_placement(cx: &Context, client: &Client, operation: Uuid, stat
     }
 }
 
+/// Checks that the backend has what the request asks for beyond the API. Marks a run that is left
+/// on purpose, if the backend tells it from one whose client is gone.
+async fn use_extensions(
+    request: &mut types::InstanceSpawnRequest,
+    wait: bool,
+    client: &Client,
+) -> Result<(), ToolError> {
+    if request.x_limits.is_some() && !client.has_extension("limits").await? {
+        return Err(ToolError::invalid(
+            "this service cannot limit memory, processors or processes of one run; leave `memory_mb`, `cpus` and `processes` out",
+        ));
+    }
+    if request.x_network.is_some() && !client.has_extension("network").await? {
+        return Err(ToolError::invalid(
+            "this service cannot limit the hosts of one run; leave `allow_hosts` out, or use network=\"none\"",
+        ));
+    }
+    if !wait && client.has_extension("live").await? {
+        request.x_detached = Some(true);
+    }
+    Ok(())
+}
+
 /// Sets mode 0755 for files that were uploaded from executable paths.
 async fn mark_executables(
     request: &mut types::InstanceSpawnRequest,
@@ -234,12 +258,29 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         timeout,
         disposable,
         stdin,
+        stdin_open,
         files: uploaded,
         directory_state_id,
         wait,
         truncate_output_at,
         max_layer_bytes,
+        network,
+        allow_hosts,
+        memory_mb,
+        cpus,
+        processes,
     } = arguments;
+    if stdin_open && wait {
+        return Err(ToolError::invalid(
+            "`stdin_open` needs wait=false: nothing can write to the command while a call waits for it",
+        ));
+    }
+    let has_network = matches!(network, params::RunNetwork::Default);
+    if !has_network && !allow_hosts.is_empty() {
+        return Err(ToolError::invalid(
+            "`allow_hosts` and network=\"none\" exclude each other; leave one of them out",
+        ));
+    }
     let image: ImageRef = image.parse()?;
     let mut files = BTreeMap::new();
     for (path, uuid) in uploaded {
@@ -261,10 +302,18 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
             },
         );
     }
-    let stdin = stdin.map(|text| types::ClosableStreamRepr {
-        close: Some(true),
-        encoding: Some(types::StreamEncoding::Base64),
-        value: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text),
+    let stdin = stdin
+        .or(stdin_open.then(String::new))
+        .map(|text| types::ClosableStreamRepr {
+            close: Some(!stdin_open),
+            encoding: Some(types::StreamEncoding::Base64),
+            value: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text),
+        });
+    let has_limits = memory_mb.is_some() || cpus.is_some() || processes.is_some();
+    let engine_limits = has_limits.then(|| types::EngineLimits {
+        memory_bytes: memory_mb.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
+        cpus,
+        processes,
     });
     let limits = max_layer_bytes.map(|bytes| types::InstanceResourcesLimits {
         max_layer_bytes: Some(bytes),
@@ -279,7 +328,9 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         gid: Some(gid),
         hostname: None,
         image,
-        networking: None,
+        networking: (!has_network).then_some(types::InstanceNetworking {
+            enabled: Some(false),
+        }),
         preserve_cwd: None,
         preserve_env: Some(preserve_env),
         resources_limits: limits,
@@ -288,7 +339,9 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         timeout: i64::try_from(timeout).ok(),
         truncate_output_at: None,
         uid: Some(uid),
-        x_limits: None,
+        x_limits: engine_limits,
+        x_network: (!allow_hosts.is_empty()).then_some(types::RunNetwork { allow_hosts }),
+        x_detached: None,
     };
     Ok(RunPlan {
         request,

@@ -10,6 +10,7 @@ mod history;
 mod images;
 mod inspection;
 mod operations;
+mod processes;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -23,9 +24,10 @@ pub use history::{DeleteImage, Diff, ImageChange, Log, LogEntry};
 pub use images::{GetImage, Image, Lineage, LineageData, ListImages, SetTag};
 pub use inspection::{FileEntry, Grep, GrepMatch, ListFiles, ReadFile};
 pub use operations::{
-    CancelOperation, GetOperation, ImportImage, ListOperations, Operation, OperationResult,
-    OperationSummary, PushImage, PushedImage, Run, WaitOperations,
+    CancelOperation, GetOperation, ImportImage, ListOperations, LiveProcess, Operation,
+    OperationResult, OperationSummary, PushImage, PushedImage, Run, WaitOperations,
 };
+pub use processes::{Exec, Interact, Snapshot};
 
 /// Reports whether a flag is unset, for `skip_serializing_if`.
 fn is_false(value: &bool) -> bool {

@@ -62,6 +62,9 @@ pub struct Operation {
     /// Whether the command was killed after `timeout`
     #[serde(skip_serializing_if = "is_false")]
     pub timed_out: bool,
+    /// Whether the kernel killed a process because a memory limit was reached
+    #[serde(skip_serializing_if = "is_false")]
+    pub oom_killed: bool,
     /// Standard output
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stdout: String,
@@ -177,6 +180,9 @@ impl ToolResult for Operation {
         }
         if self.timed_out {
             text.push_str(", timed out");
+        }
+        if self.oom_killed {
+            text.push_str(", out of memory");
         }
         if let Some(duration) = self.duration {
             let _ = write!(text, ", {duration} s");
@@ -313,6 +319,30 @@ pub struct OperationSummary {
     /// The image it made
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_image_uuid: Option<String>,
+    /// While it runs: attached, left (on purpose), or gone
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// While it runs: the processes that calls started
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<LiveProcess>,
+    /// While it runs: how many processes its sandbox has
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_count: Option<u64>,
+    /// While it runs: the memory of its sandbox, in bytes
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
+/// A running process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct LiveProcess {
+    /// Id for `interact`; 1 is the command of the run
+    pub process_id: u64,
+    /// Its command
+    pub command: String,
+    /// How long it has been running
+    pub seconds: f64,
 }
 
 /// Result of `list_operations`.
@@ -344,7 +374,28 @@ impl ToolResult for ListOperations {
             if let Some(error) = &operation.error {
                 let _ = write!(text, ", error: {}", one_line(error));
             }
+            if let Some(client) = &operation.client {
+                let _ = write!(text, ", client {client}");
+            }
+            if let Some(count) = operation.process_count {
+                let _ = write!(text, ", processes {count}");
+            }
+            if let Some(bytes) = operation.memory_bytes {
+                let _ = write!(text, ", memory {bytes} bytes");
+            }
             text.push('\n');
+            for process in &operation.processes {
+                let LiveProcess {
+                    process_id,
+                    command,
+                    seconds,
+                } = process;
+                let _ = writeln!(
+                    text,
+                    "  process {process_id}, {seconds} s: {}",
+                    one_line(command)
+                );
+            }
         }
         text
     }
@@ -366,6 +417,9 @@ pub struct WaitOperations {
     /// Ids that were still running after `timeout`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
+    /// The output so far of those that were still running, by id
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub running: BTreeMap<String, Operation>,
     /// Whether some were still running after `timeout`
     #[serde(skip_serializing_if = "is_false")]
     pub timed_out: bool,
@@ -392,6 +446,9 @@ impl ToolResult for WaitOperations {
         text.push('\n');
         for (id, operation) in &self.results {
             let _ = write!(text, "\n{id}\n{}", operation.text());
+        }
+        for (id, operation) in &self.running {
+            let _ = write!(text, "\n{id} so far\n{}", operation.text());
         }
         for (id, error) in &self.errors {
             let _ = write!(text, "\n{id}\nerror: {error}\n");

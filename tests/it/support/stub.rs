@@ -48,6 +48,8 @@ struct Inner {
     uploads: usize,
     /// Whether the service has the extensions of the embedded engine.
     extended: bool,
+    /// The command of the newest further process.
+    process_command: String,
 }
 
 /// The stub service. It ends with its runtime.
@@ -194,6 +196,20 @@ impl Stub {
             .route("/operations", get(operations))
             .route("/operations/{id}", get(operation).delete(cancel))
             .route("/operations/{id}/events", get(events))
+            .route("/operations/{id}/subprocesses", post(start_process))
+            .route(
+                "/operations/{id}/subprocesses/{spid}",
+                get(process).delete(accept_input),
+            )
+            .route(
+                "/operations/{id}/subprocesses/{spid}/stdin",
+                post(accept_input),
+            )
+            .route(
+                "/x/operations/{id}/processes/{spid}/output",
+                get(process_output),
+            )
+            .route("/x/operations/{id}/snapshot", post(snapshot))
             .fallback(|| async { error(StatusCode::NOT_FOUND, "no such path") });
         Router::new()
             .nest("/v1", v1)
@@ -241,7 +257,7 @@ async fn whoami(State(stub): State<Stub>) -> Json<Value> {
         "operations_stat": {"SUCCESS": 1},
     });
     if stub.lock().extended {
-        account["x-extensions"] = json!(["delete", "diff", "files", "log", "push"]);
+        account["x-extensions"] = json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "push", "snapshot"]);
     }
     Json(account)
 }
@@ -525,6 +541,56 @@ async fn operation(State(stub): State<Stub>, Path(id): Path<Uuid>) -> Response {
         Some(operation) => Json(operation.clone()).into_response(),
         None => error(StatusCode::NOT_FOUND, "no such operation"),
     }
+}
+
+async fn start_process(State(stub): State<Stub>, Json(request): Json<Value>) -> Response {
+    stub.lock().process_command = request["command"].as_str().unwrap().to_owned();
+    (StatusCode::CREATED, Json(json!({"spid": 2}))).into_response()
+}
+
+/// A further process never ends if its command is `sleep`. All others have ended.
+fn process_runs(stub: &Stub) -> bool {
+    stub.lock().process_command == "sleep"
+}
+
+async fn process(State(stub): State<Stub>) -> Json<Value> {
+    let exit_code = if process_runs(&stub) { -1 } else { 0 };
+    Json(json!({
+        "state": {"exit_code": exit_code, "signal": -1},
+        "stdout": {"value": "output\n", "encoding": "ascii", "truncated": false},
+        "stderr": {"value": "", "encoding": "ascii", "truncated": false},
+    }))
+}
+
+async fn accept_input() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
+async fn process_output(
+    State(stub): State<Stub>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Json<Value> {
+    let text = "output\n";
+    let skip = query
+        .get("stdout")
+        .map_or(0, |skip| skip.parse::<usize>().unwrap());
+    let skip = skip.min(text.len());
+    let running = process_runs(&stub);
+    let mut answer = json!({
+        "stdout": {"offset": skip, "value": text[skip..], "encoding": "ascii", "total": text.len()},
+        "stderr": {"offset": 0, "value": "", "encoding": "ascii", "total": 0},
+        "running": running,
+    });
+    if !running {
+        answer["exit_code"] = json!(0);
+    }
+    Json(answer)
+}
+
+async fn snapshot() -> Response {
+    let made =
+        json!({"image_uuid": RESULT, "changed_files": 1, "bytes": 4096, "note": "no processes"});
+    (StatusCode::CREATED, Json(made)).into_response()
 }
 
 async fn cancel(State(stub): State<Stub>, Path(id): Path<Uuid>) -> Response {

@@ -72,6 +72,7 @@ pub(crate) fn process_result(process: &RecordedProcess) -> InstanceResult {
             signal: Some(number("signal")),
             stopped: Some(false),
             timed_out: Some(flag("timed_out")),
+            x_oom_killed: Some(flag("x-oom-killed")).filter(|killed| *killed),
         }),
         resources: Some(process_resources(exit)),
         stdout: None,

@@ -18,6 +18,9 @@ pub(super) enum Denial {
     /// There is an allow list, and the target is not on it.
     #[error("{0} is not on the allow list")]
     NotListed(Target),
+    /// The run may reach only some hosts, and the target is not one of them.
+    #[error("{0} is not among the hosts that this run allows (allow_hosts)")]
+    NotInRun(Target),
     /// The allow list does not have its name, and its addresses are unknown.
     #[error("{0} is not on the allow list, and its addresses cannot be looked up here")]
     Unresolved(Target),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use super::denial::Denial;
 use super::lookup::{LookupPool, ResolveError, SandboxLookups};
 use super::policy::{NameDecision, Policy};
+use super::rules::EgressRule;
 use super::target::{Host, Target};
 use super::upstream::{ConnectionPurpose, Upstream, UpstreamError, UpstreamProxy};
 
@@ -32,8 +34,8 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Opens connections.
 pub(super) struct Dialer {
     pub(super) policy: Policy,
-    pub(super) upstream: Upstream,
-    pub(super) lookups: LookupPool,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) lookups: Arc<LookupPool>,
 }
 
 /// An open connection.
@@ -130,8 +132,17 @@ impl Dialer {
     pub(super) fn new(policy: Policy, upstream: Upstream) -> Self {
         Self {
             policy,
-            upstream,
-            lookups: LookupPool::new(),
+            upstream: Arc::new(upstream),
+            lookups: Arc::new(LookupPool::new()),
+        }
+    }
+
+    /// The dialer of a run that may reach only these hosts, of those that this one reaches.
+    pub(super) fn narrowed(&self, run_allow: Vec<EgressRule>) -> Self {
+        Self {
+            policy: self.policy.narrowed(run_allow),
+            upstream: Arc::clone(&self.upstream),
+            lookups: Arc::clone(&self.lookups),
         }
     }
 

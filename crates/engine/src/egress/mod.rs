@@ -30,6 +30,7 @@ mod provisions;
 mod proxy;
 mod proxy_error;
 mod rules;
+mod run_network;
 mod settings;
 mod target;
 #[cfg(test)]

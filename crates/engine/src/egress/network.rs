@@ -14,6 +14,7 @@ use super::network_access::{NetworkAccess, PROXY_PORT};
 use super::policy::Policy;
 use super::provisions::{self, Provisions};
 use super::proxy::{Proxy, ProxyLimits};
+use super::run_network::{RunNetwork, RunNetworkError};
 use super::settings::{EgressSettings, NetworkMode, ProxyVariables};
 use super::upstream::{self, ConnectionPurpose, Upstream};
 use super::{target, tool_settings, traffic};
@@ -138,12 +139,41 @@ impl Egress {
         }
     }
 
+    /// Checks that the network of a request can be given to it, and is no wider than the engine's.
+    ///
+    /// # Errors
+    /// The reason why it cannot.
+    pub(crate) fn check(&self, request: &SpawnRequest) -> Result<(), RunNetworkError> {
+        RunNetwork::of(request)?;
+        if self.mode == NetworkMode::Host
+            && request.x_network.is_some()
+            && self.access(request) == NetworkAccess::Host
+        {
+            return Err(RunNetworkError::Unfiltered);
+        }
+        Ok(())
+    }
+
+    /// The dialer of a run, which is narrower than the engine's if the request says so. `None` for a
+    /// request that [`check`](Self::check) refuses.
+    fn run_dialer(&self, request: &SpawnRequest) -> Option<Arc<Dialer>> {
+        Some(match RunNetwork::of(request).ok()? {
+            RunNetwork::Hosts(rules) => Arc::new(self.dialer.narrowed(rules)),
+            RunNetwork::Default => Arc::clone(&self.dialer),
+        })
+    }
+
     /// Starts to serve the sandbox's listener, if it has one. Needs a Tokio runtime.
-    pub(crate) fn serve(&self, sandbox: &Sandbox, log: &Arc<EventLog>) -> Option<Proxy> {
+    pub(crate) fn serve(
+        &self,
+        sandbox: &Sandbox,
+        log: &Arc<EventLog>,
+        request: &SpawnRequest,
+    ) -> Option<Proxy> {
         let listener = sandbox.take_listener()?;
         Proxy::start(
             listener,
-            Arc::clone(&self.dialer),
+            self.run_dialer(request)?,
             ConnectionLog::new(Arc::clone(log)),
             ProxyLimits {
                 connections: self.max_connections,

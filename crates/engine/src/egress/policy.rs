@@ -19,10 +19,13 @@ const LOCAL_DOMAINS: &[&str] = &["internal", "local", "localdomain", "home.arpa"
 pub(super) const MAIL_PORTS: [u16; 4] = [25, 465, 587, 2525];
 
 /// The egress rules of an engine.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Policy {
     allow: Vec<EgressRule>,
     deny: Vec<EgressRule>,
+    /// The only hosts that one run may reach, of those that the other rules allow. If empty, the
+    /// run may reach all of them.
+    run_allow: Vec<EgressRule>,
     /// Networks that tests may reach, for their own servers.
     #[cfg(test)]
     pub(super) open: Vec<ipnet::IpNet>,
@@ -41,6 +44,8 @@ pub(super) struct NameDecision {
     /// The port is for mail, and no rule names it with the name; a rule may still name it with an
     /// address.
     needs_port: bool,
+    /// The run's own rules do not have the name; they may still have an address.
+    needs_run_address: bool,
 }
 
 impl Policy {
@@ -48,10 +53,19 @@ impl Policy {
         Self {
             allow,
             deny,
+            run_allow: Vec::new(),
             #[cfg(test)]
             open: Vec::new(),
             #[cfg(test)]
             own_networks: Vec::new(),
+        }
+    }
+
+    /// The policy of a run that may reach only these hosts. It never allows more than this one.
+    pub(super) fn narrowed(&self, run_allow: Vec<EgressRule>) -> Self {
+        Self {
+            run_allow,
+            ..self.clone()
         }
     }
 
@@ -72,7 +86,14 @@ impl Policy {
             needs_address: !self.allow.is_empty() && matching().next().is_none(),
             needs_port: MAIL_PORTS.contains(&target.port)
                 && !matching().any(EgressRule::names_port),
+            needs_run_address: !self.run_allow.is_empty()
+                && !self.run_allow.iter().any(|rule| rule.matches_name(target)),
         };
+        let run_by_address = matches!(target.host, Host::Name(_))
+            && self.run_allow.iter().any(EgressRule::is_network);
+        if name_decision.needs_run_address && !run_by_address {
+            return Err(Denial::NotInRun(target.clone()));
+        }
         // If no rule about addresses can allow the target either, its name is not resolved.
         let by_address =
             matches!(target.host, Host::Name(_)) && self.allow.iter().any(EgressRule::is_network);
@@ -112,7 +133,7 @@ impl Policy {
         target: &Target,
         name_decision: NameDecision,
     ) -> Result<(), Denial> {
-        if name_decision.needs_address {
+        if name_decision.needs_address || name_decision.needs_run_address {
             return Err(Denial::Unresolved(target.clone()));
         }
         if name_decision.needs_port {
@@ -142,6 +163,10 @@ impl Policy {
                 address,
                 rule: rule.clone(),
             });
+        }
+        let in_run = |rule: &EgressRule| rule.matches_address(address, target.port);
+        if name_decision.needs_run_address && !self.run_allow.iter().any(in_run) {
+            return Err(Denial::NotInRun(target.clone()));
         }
         let matching = || {
             self.allow
@@ -246,6 +271,52 @@ mod tests {
             let why = decide(&none, "rebinding.example", address).expect_err(address);
             assert!(why.contains(word) && why.contains(address), "{why}");
         }
+    }
+
+    #[test]
+    fn a_run_is_narrower_than_the_engine_and_never_wider() {
+        let run = |allow: &str, deny: &str, hosts: &str| {
+            policy(allow, deny).narrowed(EgressRule::parse_list(hosts).expect(hosts))
+        };
+        let narrow = run("", "", "example.com:443, 93.184.216.0/24:80");
+        assert_eq!(decide(&narrow, "example.com", PUBLIC), Ok(()));
+        // By the address of the name, which only the second rule has.
+        assert_eq!(decide(&narrow, "other.example:80", PUBLIC), Ok(()));
+        for (target, address) in [
+            ("other.example:443", PUBLIC),
+            ("example.com:22", PUBLIC),
+            ("other.example:80", "1.1.1.1"),
+            ("1.1.1.1:80", "1.1.1.1"),
+        ] {
+            let why = decide(&narrow, target, address).expect_err(target);
+            assert!(why.contains("this run allows"), "{why}");
+        }
+        // All that the engine denies stays denied, whatever the run lists.
+        for (allow, deny, hosts, target, address) in [
+            ("", "example.com", "example.com", "example.com", PUBLIC),
+            ("", "93.184.0.0/16", "*", "example.com", PUBLIC),
+            ("only.example", "", "*, example.com", "example.com", PUBLIC),
+            ("", "", "*, 10.0.0.1", "10.0.0.1", "10.0.0.1"),
+            ("", "", "10.0.0.0/8, a.example", "a.example", "10.0.0.1"),
+            ("", "", "127.0.0.1, localhost", "localhost", "127.0.0.1"),
+            (
+                "",
+                "",
+                "169.254.169.254",
+                "169.254.169.254",
+                "169.254.169.254",
+            ),
+            ("", "", "mail.example:25", "mail.example:25", PUBLIC),
+        ] {
+            let policy = run(allow, deny, hosts);
+            decide(&policy, target, address).expect_err(hosts);
+        }
+        // Addresses that another proxy resolves are unknown, so a rule about them allows nothing.
+        let target = Target::parse("other.example", Some(80)).expect("a target");
+        let decision = narrow.check_name(&target).expect("by its address");
+        narrow
+            .check_unresolved(&target, decision)
+            .expect_err("unknown");
     }
 
     #[test]

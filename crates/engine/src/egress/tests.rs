@@ -380,14 +380,14 @@ async fn names_of_one_sandbox_that_hang_do_not_stop_another() {
     let mut policy = Policy::new(Vec::new(), Vec::new());
     policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
     let mut dialer = Dialer::new(policy, Upstream::none());
-    dialer.lookups = LookupPool::with_resolver(Arc::new(move |name| {
+    dialer.lookups = Arc::new(LookupPool::with_resolver(Arc::new(move |name| {
         if name.ends_with("stuck.invalid") {
             let _ = started.send(());
             // Until the sender is dropped.
             let _ = released.lock().map(|released| released.recv());
         }
         Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()])
-    }));
+    })));
     let dialer = Arc::new(dialer);
     let hostile = [
         Fixture::with_dialer(&dialer, traffic::IDLE_TIMEOUT),

@@ -2,6 +2,7 @@
 //! killed engines.
 
 pub(crate) mod completion;
+pub(crate) mod contact;
 pub(crate) mod discard;
 pub(crate) mod events;
 pub(crate) mod lifecycle;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::operation::contact::ClientContact;
 use crate::operation::events::EventLog;
 use crate::rows::operations::Status;
 use crate::run::running_sandbox::RunningSandbox;
@@ -22,6 +23,8 @@ pub(crate) struct RunningOperation {
     stage: watch::Sender<OperationStage>,
     sandbox: OnceLock<Arc<RunningSandbox>>,
     accepted_at: Instant,
+    /// The requests of clients about it.
+    pub(crate) contact: Arc<ClientContact>,
 }
 
 /// The progress of an operation that is not over.
@@ -61,6 +64,7 @@ impl RunningOperation {
             stage: watch::Sender::new(OperationStage::Queued),
             sandbox: OnceLock::new(),
             accepted_at: Instant::now(),
+            contact: ClientContact::new(),
         }
     }
 

@@ -88,7 +88,7 @@ pub(crate) fn commit_run(
 
 /// Makes the layer of an image from the upper directory of a run, with its size and its number of
 /// files. Without a run, the image shares the layer of the image `base`.
-fn make_layer(
+pub(super) fn make_layer(
     engine: &Engine,
     base: &Image,
     result: &Image,

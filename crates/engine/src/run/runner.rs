@@ -32,7 +32,7 @@ use crate::run::commit::commit_run;
 use crate::run::diagnostics;
 use crate::run::ending::RunEnding;
 use crate::run::host_names;
-use crate::run::running_sandbox::{RunningSandbox, StartedProcess};
+use crate::run::running_sandbox::{MAIN, ResultSettings, RunningSandbox, StartedProcess};
 
 /// How long processes that the command leaves behind may take to end after SIGTERM, if the run's
 /// changes are kept. A database writes its newest data then.
@@ -84,7 +84,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
         }
     };
     log.append(SYSTEM, OperationEventType::Init, init_event(&plan.request));
-    let proxy = engine.egress.serve(&sandbox, &log);
+    let proxy = engine.egress.serve(&sandbox, &log, &plan.request);
     let variables = engine.egress.variables(access, &sandbox);
     let running_sandbox = RunningSandbox::new(
         sandbox,
@@ -92,6 +92,12 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
         plan.image.clone(),
         plan.request.timeout,
         variables,
+        ResultSettings {
+            command: plan.request.command.clone(),
+            env: plan.request.saved_env(&plan.image),
+            cwd: plan.request.saved_cwd(&plan.image),
+            layers: plan.chain.len(),
+        },
     );
     let (recorded, main) = tokio::join!(
         task.record_executing(&engine),
@@ -196,13 +202,14 @@ async fn run_to_end(
     // took too long to end it. A run with a result does not: its files may still have been
     // changing.
     let exit = observed_exit.or_else(|| (timed_out && plan.request.disposable).then(killed));
+    let exceeded_memory_limit = sandbox.killed_for_memory();
+    let oom_killed = exceeded_memory_limit.is_some();
     let append_diagnostics = async {
         // An open connection would keep the sandbox's network alive.
         let denial = match proxy {
             Some(proxy) => proxy.close().await,
             None => None,
         };
-        let exceeded_memory_limit = sandbox.killed_for_memory();
         diagnostics::append(
             engine,
             task,
@@ -216,8 +223,11 @@ async fn run_to_end(
         );
     };
     running_sandbox
-        .record_main_end(main, exit.as_ref(), append_diagnostics)
+        .record_main_end(main, exit.as_ref(), oom_killed, append_diagnostics)
         .await;
+    if let Some(output) = running_sandbox.output(MAIN) {
+        engine.last_outputs.keep(task.operation, output);
+    }
     running_sandbox.wait_for_subprocesses().await;
     let elapsed = started_at.elapsed();
     let cancelled = matches!(cause, StopCause::Cancel | StopCause::EngineStop);
@@ -244,6 +254,7 @@ async fn run_to_end(
                 signal: Some(exit.signal.unwrap_or(-1).into()),
                 stopped: Some(false),
                 timed_out: Some(timed_out),
+                x_oom_killed: oom_killed.then_some(true),
             }),
             resources: Some(resources(usage, elapsed)),
             stdout: None,

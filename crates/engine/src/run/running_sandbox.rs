@@ -1,20 +1,20 @@
 //! A running sandbox and its processes: the main process, and subprocesses that clients start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use contree_sandbox::{Command, Exit, Process, Sandbox};
-use tokio::sync::{RwLock, oneshot};
+use contree_sandbox::{Command, Exit, Process, Sandbox, SandboxUse};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::api::report::{event_resources, millis, spawn_event};
 use crate::api::request::SpawnRequest;
-use crate::api::types::{EventDataExit, EventDataTruncatedStream, OperationEventType};
+use crate::api::types::{EventDataExit, EventDataTruncatedStream, LiveProcess, OperationEventType};
 use crate::blocking::blocking;
 use crate::egress::NetworkVariables;
 use crate::error::ApiError;
@@ -22,6 +22,7 @@ use crate::limits;
 use crate::operation::events::EventLog;
 use crate::rows::images::Image;
 use crate::run::hints;
+use crate::run::live_output::{LiveOutput, ProcessEnd};
 use crate::run::streams::{ProcessInput, record_output};
 
 /// The `spid` of the main process in events.
@@ -34,6 +35,24 @@ const KILLED_OUTPUT_WAIT: Duration = Duration::from_secs(5);
 /// subprocess started may keep its streams open for long.
 const EXITED_OUTPUT_WAIT: Duration = Duration::from_secs(1);
 
+/// The ended subprocesses whose newest output is kept while the sandbox runs.
+const KEPT_OUTPUTS: usize = 32;
+
+/// The most characters of a command in the list of processes.
+const SHOWN_COMMAND: usize = 200;
+
+/// SIGKILL, by which the kernel frees memory.
+const KILLED: i32 = 9;
+
+/// The settings that images of a run have.
+pub(crate) struct ResultSettings {
+    pub(crate) command: String,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) cwd: String,
+    /// The layers of the image that the run started on.
+    pub(crate) layers: usize,
+}
+
 /// A running sandbox.
 pub(crate) struct RunningSandbox {
     /// `None` once the sandbox is closed. A call into the sandbox holds the read lock.
@@ -45,6 +64,8 @@ pub(crate) struct RunningSandbox {
     timeout: u64,
     /// Environment variables about the network, such as the proxy's address.
     variables: NetworkVariables,
+    /// The settings that images of this run have.
+    pub(super) result: ResultSettings,
     timed_out: AtomicBool,
     processes: Mutex<Processes>,
     /// The tasks that start and follow subprocesses.
@@ -57,15 +78,21 @@ struct Processes {
     next: u64,
     /// The number of processes that are being started.
     starting: usize,
-    live: HashMap<u64, LiveProcess>,
+    live: HashMap<u64, RunningProcess>,
+    /// The output of the subprocesses that ended last.
+    ended: VecDeque<(u64, Arc<LiveOutput>)>,
 }
 
 /// A running process.
 #[derive(Clone)]
-struct LiveProcess {
+struct RunningProcess {
     /// Its number in the sandbox crate.
     id: u32,
+    pid: i32,
+    command: Arc<str>,
+    started_at: Instant,
     input: Arc<ProcessInput>,
+    output: Arc<LiveOutput>,
 }
 
 /// A started process with the tasks that serve its streams.
@@ -74,6 +101,7 @@ pub(crate) struct StartedProcess {
     pub(crate) pid: i32,
     started_at: Instant,
     input: Arc<ProcessInput>,
+    output: Arc<LiveOutput>,
     /// The task that writes its input.
     writer: JoinHandle<()>,
     /// The tasks that read its two output streams.
@@ -88,6 +116,7 @@ impl RunningSandbox {
         image: Image,
         timeout: u64,
         variables: NetworkVariables,
+        result: ResultSettings,
     ) -> Arc<Self> {
         Arc::new(Self {
             sandbox: Arc::new(RwLock::new(Some(sandbox))),
@@ -95,11 +124,13 @@ impl RunningSandbox {
             image,
             timeout,
             variables,
+            result,
             timed_out: AtomicBool::new(false),
             processes: Mutex::new(Processes {
                 next: MAIN + 1,
                 starting: 0,
                 live: HashMap::new(),
+                ended: VecDeque::new(),
             }),
             tasks: TaskTracker::new(),
         })
@@ -173,6 +204,7 @@ impl RunningSandbox {
         request: &SpawnRequest,
     ) -> StartedProcess {
         let max_recorded = request.truncate_output_at;
+        let output = LiveOutput::new();
         let input = Arc::new(ProcessInput::new(Arc::clone(&self.log), spid, max_recorded));
         input.begin(
             request.stdin_bytes().unwrap_or_default(),
@@ -186,17 +218,26 @@ impl RunningSandbox {
             (process.stdout, EventDataTruncatedStream::Stdout),
             (process.stderr, EventDataTruncatedStream::Stderr),
         ]
-        .map(|(fd, name)| record_output(Arc::clone(&self.log), spid, fd, name, max_recorded));
-        let live = LiveProcess {
+        .map(|(fd, name)| {
+            let (log, output) = (Arc::clone(&self.log), Arc::clone(&output));
+            record_output(log, output, spid, fd, name, max_recorded)
+        });
+        let started_at = Instant::now();
+        let live = RunningProcess {
             id: process.id,
+            pid: process.pid,
+            command: shown_command(&request.command),
+            started_at,
             input: Arc::clone(&input),
+            output: Arc::clone(&output),
         };
         self.processes().live.insert(spid, live);
         StartedProcess {
             spid,
             pid: process.pid,
-            started_at: Instant::now(),
+            started_at,
             input,
+            output,
             writer,
             readers,
             exit: process.exit,
@@ -206,19 +247,35 @@ impl RunningSandbox {
     /// Waits for the end of a subprocess and records it.
     async fn follow(&self, mut process: StartedProcess) {
         let exit = (&mut process.exit).await.ok();
-        self.record_end(process, exit.as_ref(), EXITED_OUTPUT_WAIT, async {})
-            .await;
+        let was_killed = exit
+            .as_ref()
+            .is_some_and(|exit| exit.signal == Some(KILLED));
+        let oom_killed = was_killed
+            && self
+                .with_sandbox(|sandbox| Ok(sandbox.killed_for_memory().is_some()))
+                .await
+                .unwrap_or(false);
+        self.record_end(
+            process,
+            exit.as_ref(),
+            oom_killed,
+            EXITED_OUTPUT_WAIT,
+            async {},
+        )
+        .await;
     }
 
     /// Records the end of the main process, after all processes in the sandbox were killed.
-    /// `diagnostics` may append to its output.
+    /// `oom_killed` states that the kernel killed one of them for a memory limit. `diagnostics` may
+    /// append to its output.
     pub(crate) async fn record_main_end(
         &self,
         process: StartedProcess,
         exit: Option<&Exit>,
+        oom_killed: bool,
         diagnostics: impl Future<Output = ()>,
     ) {
-        self.record_end(process, exit, KILLED_OUTPUT_WAIT, diagnostics)
+        self.record_end(process, exit, oom_killed, KILLED_OUTPUT_WAIT, diagnostics)
             .await;
     }
 
@@ -227,6 +284,7 @@ impl RunningSandbox {
         &self,
         process: StartedProcess,
         exit: Option<&Exit>,
+        oom_killed: bool,
         output_wait: Duration,
         diagnostics: impl Future<Output = ()>,
     ) {
@@ -235,12 +293,13 @@ impl RunningSandbox {
             pid,
             started_at,
             input,
+            output,
             writer,
             readers,
             ..
         } = process;
         let elapsed = started_at.elapsed();
-        self.processes().live.remove(&spid);
+        self.keep_output(spid, &output);
         writer.abort();
         let _ = writer.await;
         input.end();
@@ -268,9 +327,15 @@ impl RunningSandbox {
         };
         // The operation's ending reports a main process that ended with its sandbox.
         if spid == MAIN && exit.is_none() {
+            output.finish(ProcessEnd::default());
             return;
         }
         let exit = exit.unwrap_or(&killed);
+        let end = ProcessEnd {
+            code: exit.code.map(i64::from),
+            signal: exit.signal.map(i64::from),
+            oom_killed,
+        };
         self.log.append(
             spid,
             OperationEventType::Exit,
@@ -280,10 +345,68 @@ impl RunningSandbox {
                 signal: exit.signal.unwrap_or(-1).into(),
                 core_dump: Some(exit.core_dump),
                 timed_out: self.timed_out.load(Ordering::Acquire),
+                x_oom_killed: oom_killed.then_some(true),
                 duration_ms: millis(elapsed),
                 resources: event_resources(&exit.usage),
             },
         );
+        // After its event, so that a client that sees the end finds it in the record.
+        output.finish(end);
+    }
+
+    /// Moves a process from the running to the ended ones, whose output can still be read.
+    fn keep_output(&self, spid: u64, output: &Arc<LiveOutput>) {
+        let mut processes = self.processes();
+        processes.live.remove(&spid);
+        // The main process always has its place.
+        if processes.ended.len() == KEPT_OUTPUTS
+            && let Some(oldest) = processes.ended.iter().position(|(ended, _)| *ended != MAIN)
+        {
+            processes.ended.remove(oldest);
+        }
+        processes.ended.push_back((spid, Arc::clone(output)));
+    }
+
+    /// The newest output of a process that runs, or that has ended a short time ago.
+    pub(crate) fn output(&self, spid: u64) -> Option<Arc<LiveOutput>> {
+        let processes = self.processes();
+        let live = processes.live.get(&spid).map(|process| &process.output);
+        let mut ended = processes.ended.iter();
+        let found = live.or_else(|| Some(&ended.find(|(ended, _)| *ended == spid)?.1));
+        found.map(Arc::clone)
+    }
+
+    /// The processes that clients started and that run, in the order of their start.
+    pub(crate) fn live_processes(&self) -> Vec<LiveProcess> {
+        let processes = self.processes();
+        let mut live: Vec<LiveProcess> = processes
+            .live
+            .iter()
+            .map(|(spid, process)| LiveProcess {
+                spid: *spid,
+                pid: process.pid.into(),
+                command: process.command.to_string(),
+                seconds: process.started_at.elapsed().as_secs_f64(),
+            })
+            .collect();
+        live.sort_by_key(|process| process.spid);
+        live
+    }
+
+    /// The resources that the sandbox uses. `None` while it ends, or while a snapshot is taken. Blocks briefly.
+    pub(crate) fn resource_use(&self) -> Option<SandboxUse> {
+        let sandbox = self.sandbox.try_read().ok()?;
+        sandbox.as_ref().map(Sandbox::resource_use)
+    }
+
+    /// The image on which it started.
+    pub(super) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Waits for the calls into the sandbox to finish, and holds off further ones and its end.
+    pub(super) async fn exclusive(&self) -> OwnedRwLockWriteGuard<Option<Sandbox>> {
+        Arc::clone(&self.sandbox).write_owned().await
     }
 
     /// Sends a signal to the process group of a process.
@@ -348,7 +471,7 @@ impl RunningSandbox {
         .await
     }
 
-    fn live_process(&self, spid: u64) -> Result<LiveProcess, ApiError> {
+    fn live_process(&self, spid: u64) -> Result<RunningProcess, ApiError> {
         self.processes()
             .live
             .get(&spid)
@@ -371,6 +494,12 @@ pub(crate) fn main_process_ended() -> ApiError {
     )
 }
 
+/// The beginning of a command, for the list of processes.
+fn shown_command(command: &str) -> Arc<str> {
+    let shown: String = command.chars().take(SHOWN_COMMAND).collect();
+    shown.into()
+}
+
 fn no_process(spid: u64) -> ApiError {
     ApiError::missing(format!(
         "no process {spid} runs in this sandbox: it was never started, or has ended"
@@ -378,7 +507,7 @@ fn no_process(spid: u64) -> ApiError {
 }
 
 /// The answer to an error of the sandbox: 400, 404 or 409 if the request caused it.
-fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
+pub(super) fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
     use contree_sandbox::Error;
     match &error {
         Error::Exec {
@@ -390,6 +519,9 @@ fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
         Error::Invalid(_) => ApiError::bad(error.to_string()),
         Error::NoProcess(_) => ApiError::missing(error.to_string()),
         Error::Gone => main_process_ended(),
+        Error::NotStill(_) | Error::Abandoned => {
+            ApiError::new(StatusCode::CONFLICT, error.to_string())
+        }
         Error::TimedOut(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
         _ => error.into(),
     }

@@ -1,4 +1,4 @@
-//! A process's standard streams: writing its input and recording its output.
+//! A process's standard streams: writing its input, and recording and keeping its output.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::api::types::{EventDataTruncated, EventDataTruncatedStream, OperationEventType};
 use crate::error::ApiError;
 use crate::operation::events::{EventLog, stream, unrecorded_input};
+use crate::run::live_output::LiveOutput;
 
 /// How long small writes are collected into one event.
 const COLLECT_TIME: Duration = Duration::from_millis(5);
@@ -189,9 +190,10 @@ impl ProcessInput {
 }
 
 /// Records an output stream up to `max_recorded` bytes. It reads on after that, so that the command
-/// never blocks.
+/// never blocks. The newest bytes are also kept in `live`.
 pub(crate) fn record_output(
     log: Arc<EventLog>,
+    live: Arc<LiveOutput>,
     spid: u64,
     fd: OwnedFd,
     which: EventDataTruncatedStream,
@@ -208,10 +210,12 @@ pub(crate) fn record_output(
         while let Ok(read @ 1..) = receiver.read(&mut buffer).await {
             if emitted == max_recorded {
                 // Nothing more is recorded, so nothing has to be collected.
+                live.push(which, &buffer[..read]);
                 dropped += read as u64;
                 continue;
             }
             let read = collector.collect(&mut receiver, &mut buffer, read).await;
+            live.push(which, &buffer[..read]);
             let recordable = usize::try_from(max_recorded - emitted)
                 .unwrap_or(usize::MAX)
                 .min(read);
@@ -313,6 +317,7 @@ mod tests {
 
     use super::*;
     use crate::operation::events::read_process;
+    use crate::run::live_output::OutputRange;
 
     fn log(folder: &tempfile::TempDir) -> Arc<EventLog> {
         Arc::new(EventLog::create(&folder.path().join("log")).expect("create"))
@@ -335,9 +340,18 @@ mod tests {
         });
         let begun = tokio::time::Instant::now();
         let stdout = EventDataTruncatedStream::Stdout;
-        record_output(log.clone(), 1, reader.into(), stdout, RECORDED as u64)
-            .await
-            .expect("read");
+        let live = LiveOutput::new();
+        let recorded = RECORDED as u64;
+        record_output(
+            log.clone(),
+            live.clone(),
+            1,
+            reader.into(),
+            stdout,
+            recorded,
+        )
+        .await
+        .expect("read");
         writing.join().expect("the writer");
         // At most one pause for each piece within the limit.
         let pauses = u32::try_from(RECORDED / PIECE + 1).expect("few");
@@ -346,6 +360,10 @@ mod tests {
         let process = read_process(&folder.path().join("log"), 1).expect("read");
         assert_eq!(process.stdout.len(), RECORDED);
         assert!(process.stdout_truncated);
+        assert_eq!(process.stdout_dropped, (PIECES * PIECE - RECORDED) as u64);
+        let from = OutputRange::From(0);
+        let stdout = live.read(from, from, usize::MAX).stdout;
+        assert_eq!(stdout.total, (PIECES * PIECE) as u64);
     }
 
     #[test]

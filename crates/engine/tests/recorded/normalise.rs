@@ -22,6 +22,7 @@ pub(crate) struct Normalizer {
     notes: Regex,
     memory: Regex,
     reached: Regex,
+    live: Regex,
     uuids: Vec<String>,
 }
 
@@ -38,6 +39,7 @@ impl Normalizer {
             notes: regex(r#""notes":\[[^\]]*\]"#),
             memory: regex(r#","instance_memory_bytes":\d+"#),
             reached: regex(r"reached \d+ bytes"),
+            live: regex(r#","x-live":\{[^\]]*\][^}]*\}"#),
             uuids: Vec::new(),
         }
     }
@@ -60,6 +62,8 @@ impl Normalizer {
         // Only some machines can limit memory.
         let text = self.memory.replace_all(&text, "");
         let text = self.reached.replace_all(&text, "reached WHOLE bytes");
+        // The present state of a run.
+        let text = self.live.replace_all(&text, "");
         let uuids = &mut self.uuids;
         let text = self.uuid.replace_all(&text, |matched: &Captures<'_>| {
             let uuid = &matched[0];

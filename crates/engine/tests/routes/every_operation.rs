@@ -470,7 +470,7 @@ async fn extensions(api: &mut Api, host: &str, image: &str) {
     let who = api.call("whoAmI", &[], "", Body::None, 200).await;
     assert_eq!(
         who.json["x-extensions"],
-        json!(["delete", "diff", "files", "log", "push"])
+        json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "push", "snapshot"])
     );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
     assert_eq!(log.text("/images/1/uuid"), host);
@@ -675,6 +675,10 @@ async fn processes(api: &mut Api) {
         .await;
     api.call("operationSubprocess", &[&second, "1"], "", Body::None, 425)
         .await;
+    api.call("getProcessOutput", &[&second, "1"], "", Body::None, 425)
+        .await;
+    api.call("snapshotOperation", &[&second], "", Body::None, 425)
+        .await;
     api.call(
         "operationSubprocessKill",
         &[&second, "1"],
@@ -791,6 +795,36 @@ async fn processes(api: &mut Api) {
     api.call("operationSubprocessCreate", &[UNKNOWN], "", command(), 404)
         .await;
 
+    let read = api
+        .call(
+            "getProcessOutput",
+            &[&first, "1"],
+            "?tail=9",
+            Body::None,
+            200,
+        )
+        .await;
+    assert_eq!(read.json["running"], true);
+    let wrong = "?max_bytes=0";
+    api.call("getProcessOutput", &[&first, "1"], wrong, Body::None, 400)
+        .await;
+    api.call("getProcessOutput", &[UNKNOWN, "1"], "", Body::None, 404)
+        .await;
+    let taken = api
+        .call("snapshotOperation", &[&first], "", Body::None, 201)
+        .await;
+    api.call(
+        "inspectImage",
+        &[taken.text("/image_uuid")],
+        "",
+        Body::None,
+        200,
+    )
+    .await;
+    api.call("snapshotOperation", &["no-uuid"], "", Body::None, 400)
+        .await;
+    api.call("snapshotOperation", &[UNKNOWN], "", Body::None, 404)
+        .await;
     api.call("cancelOperation", &[&first], "", Body::None, 202)
         .await;
     let events = api.events(&first).await;
@@ -812,6 +846,8 @@ async fn processes(api: &mut Api) {
     )
     .await;
     api.call("operationSubprocessCreate", &[&first], "", command(), 409)
+        .await;
+    api.call("snapshotOperation", &[&first], "", Body::None, 409)
         .await;
     assert_eq!(
         api.events(&second).await.last().unwrap()["data"]["status"],
@@ -926,6 +962,8 @@ async fn imports(api: &mut Api, image: &str, directory: &std::path::Path) {
         "SUCCESS",
         "{events:?}"
     );
+    api.call("getProcessOutput", &[&operation, "1"], "", Body::None, 409)
+        .await;
     let answer = api
         .call(
             "inspectFindImageByTag",

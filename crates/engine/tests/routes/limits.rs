@@ -112,6 +112,11 @@ async fn a_memory_limit_is_enforced_or_refused() {
     assert_eq!(done.stdout, "0\n", "{done:?}");
     let diagnostic = "contree: the kernel killed a process because the sandbox's memory limit of 64.0 MiB was reached\n";
     assert!(done.stderr.ends_with(diagnostic), "{done:?}");
+    let exit = done.events.iter().find(|event| event["type"] == "exit");
+    assert_eq!(exit.unwrap()["data"]["x-oom-killed"], true, "{done:?}");
+    let record = local.get(&format!("/operations/{}", done.operation)).await;
+    let state = &record.json["metadata"]["result"]["state"];
+    assert_eq!(state["x-oom-killed"], true, "{record:?}");
     let done = local.run(":", json!({})).await;
     assert_eq!(done.stderr, "", "{done:?}");
 }

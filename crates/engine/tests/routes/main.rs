@@ -21,6 +21,7 @@ mod images;
 mod import;
 mod inspect;
 mod limits;
+mod live;
 mod lost_records;
 mod network;
 mod placement;

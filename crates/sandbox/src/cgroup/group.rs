@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control_groups::{ControlGroups, required_controllers};
 use super::files::{make, open, set, value};
@@ -16,6 +16,10 @@ use crate::protocol::spec::Limits;
 
 /// The most attempts to remove a group that the kernel still holds.
 const MAX_REMOVE_ATTEMPTS: u32 = 500;
+/// The file that freezes the processes of a group.
+const FREEZER: &str = "cgroup.freeze";
+/// How long processes may take to freeze.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
 
@@ -179,6 +183,65 @@ impl SandboxGroup {
     }
 }
 
+impl SandboxGroup {
+    /// The memory that the group uses, if it is limited.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let (group, _) = self.memory.as_ref()?;
+        let file = match group.version {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
+        };
+        fs::read_to_string(group.path.join(file))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Freezes the processes of the group. `None` if it has no freezer, which only version 2 has, or
+    /// if they do not freeze in time.
+    pub(crate) fn freeze(&self) -> Option<FrozenGroup> {
+        let mut directories = self.directories.iter();
+        let directory = directories.find(|directory| directory.join(FREEZER).exists())?;
+        if !self.is_entered() {
+            return None;
+        }
+        FrozenGroup::freeze(directory)
+    }
+}
+
+/// A frozen group. Its processes go on when the value is dropped.
+#[derive(Debug)]
+pub(crate) struct FrozenGroup {
+    directory: PathBuf,
+}
+
+impl FrozenGroup {
+    fn freeze(directory: &Path) -> Option<Self> {
+        set(directory, FREEZER, "1").ok()?;
+        let frozen = Self {
+            directory: directory.to_owned(),
+        };
+        let deadline = Instant::now() + FREEZE_TIMEOUT;
+        loop {
+            let events = fs::read_to_string(directory.join("cgroup.events")).ok()?;
+            if value(&events, "frozen") == Some(1) {
+                return Some(frozen);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
+    }
+}
+
+impl Drop for FrozenGroup {
+    fn drop(&mut self) {
+        let _ = set(&self.directory, FREEZER, "0");
+    }
+}
+
 impl Drop for SandboxGroup {
     fn drop(&mut self) {
         for directory in &self.directories {
@@ -233,5 +296,40 @@ fn remove(directory: &Path) {
             }
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frozen_group_thaws_when_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let freezer = directory.path().join(FREEZER);
+        fs::write(&freezer, "0").unwrap();
+        fs::write(
+            directory.path().join("cgroup.events"),
+            "populated 1\nfrozen 1\n",
+        )
+        .unwrap();
+        let frozen = FrozenGroup::freeze(directory.path()).unwrap();
+        assert_eq!(fs::read(&freezer).unwrap(), b"1");
+        drop(frozen);
+        assert_eq!(fs::read(&freezer).unwrap(), b"0");
+    }
+
+    #[test]
+    fn a_group_that_does_not_freeze_thaws_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let freezer = directory.path().join(FREEZER);
+        fs::write(&freezer, "0").unwrap();
+        fs::write(
+            directory.path().join("cgroup.events"),
+            "populated 1\nfrozen 0\n",
+        )
+        .unwrap();
+        assert!(FrozenGroup::freeze(directory.path()).is_none());
+        assert_eq!(fs::read(&freezer).unwrap(), b"0");
     }
 }

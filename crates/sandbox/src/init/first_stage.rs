@@ -15,7 +15,7 @@ use rustix::thread::{
 };
 
 use super::error::InitError;
-use super::helper::{changed, compare, pack, squash, unpack, view};
+use super::helper::{changed, compare, pack, snapshot, squash, unpack, view};
 use super::inner_namespace;
 use super::limits::{self, CommandLimits};
 use super::pid1::{self, PassedFiles};
@@ -23,7 +23,7 @@ use super::setup::overlay::{self, WritableLayer};
 use super::setup::{devices, upper};
 use super::watch;
 use crate::os::sys::{self, Fork};
-use crate::os::tree;
+use crate::os::tree::{self, DiskUse};
 use crate::protocol::boot::{Boot, ChargedUser, SandboxBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
@@ -140,6 +140,11 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
             squash::squash(&store, &boot).at_step(Step::Squash)?;
             wire::send(socket, &Reply::Squashed, &[])?;
         }
+        Boot::Snapshot(boot) => {
+            wire::send(socket, &Reply::Ready, &[])?;
+            let (reason, found) = snapshot::take(&store, &boot).at_step(Step::Snapshot)?;
+            wire::send(socket, &inspected(reason, found), &[])?;
+        }
         Boot::Sandbox(boot) => {
             let files = PassedFiles {
                 side_files,
@@ -247,13 +252,10 @@ fn run_sandbox(
         if let (RequestAfterPid1::FirstStage(FirstStageRequest::Inspect), _) =
             wire::receive(socket, None)?
         {
-            let reply = match changed::inspect(&store, boot) {
-                Ok((reason, found)) => Reply::Inspected {
-                    reason,
-                    bytes: found.bytes,
-                    files: found.inodes,
-                    changed_files: found.names,
-                },
+            let upper = boot.run.join("L/d");
+            let inspection = changed::inspect(&store, &upper, &boot.lowers, &boot.temporary_lines);
+            let reply = match inspection {
+                Ok((reason, found)) => inspected(reason, found),
                 Err(error) => Reply::Failed(StepFailure {
                     step: Step::Inspect,
                     subject: None,
@@ -262,5 +264,15 @@ fn run_sandbox(
             };
             wire::send(socket, &reply, &[])?;
         }
+    }
+}
+
+/// The answer with the changes of an upper directory.
+fn inspected(reason: Option<String>, found: DiskUse) -> Reply {
+    Reply::Inspected {
+        reason,
+        bytes: found.bytes,
+        files: found.inodes,
+        changed_files: found.names,
     }
 }

@@ -17,7 +17,7 @@ use rustix::thread::UnshareFlags;
 
 use super::error::InitError;
 use super::limits::{self, CommandLimits};
-use super::pause::PausedProcesses;
+use super::pause::{Pause, PauseHolder};
 use super::setup::overlay::{self, WritableLayer};
 use super::setup::{
     allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files, sysfs,
@@ -188,8 +188,8 @@ struct Pid1<'a> {
     socket: BorrowedFd<'a>,
     /// The connection to the watcher of the writable layer.
     watcher: Option<OwnedFd>,
-    /// The processes that the watcher has stopped.
-    paused: PausedProcesses,
+    /// The pause of the processes, for the watcher or a snapshot.
+    pause: Pause,
     child_signals: OwnedFd,
     groups: bool,
     /// The most open descriptors of a command.
@@ -214,7 +214,7 @@ impl<'a> Pid1<'a> {
         Ok(Self {
             socket: socket.as_fd(),
             watcher,
-            paused: PausedProcesses::default(),
+            pause: Pause::default(),
             child_signals: sys::child_signals()?,
             groups,
             descriptors,
@@ -317,6 +317,18 @@ impl<'a> Pid1<'a> {
                     self.kill_at = Some(Instant::now() + Duration::from_millis(grace_ms));
                 }
             }
+            Pid1Request::Pause { request } => {
+                self.pause.hold(PauseHolder::Engine);
+                let still = Pause::wait_until_still();
+                if still.is_err() {
+                    self.pause.release(PauseHolder::Engine);
+                }
+                self.send_done(request, still)?;
+            }
+            Pid1Request::Resume { request } => {
+                self.pause.release(PauseHolder::Engine);
+                self.send_done(request, Ok(()))?;
+            }
             Pid1Request::Finish => {
                 self.kill_all();
                 self.finishing = true;
@@ -347,11 +359,11 @@ impl<'a> Pid1<'a> {
         let Some(watcher) = &self.watcher else { return };
         match wire::receive::<WatcherMessage>(watcher, None) {
             Ok((WatcherMessage::Stop { request }, _)) => {
-                self.paused = PausedProcesses::pause();
+                self.pause.hold(PauseHolder::Watcher);
                 let _ = wire::send(watcher, &WatcherMessage::Stopped { request }, &[]);
             }
             Ok((WatcherMessage::Continue, _)) => {
-                std::mem::take(&mut self.paused).resume();
+                self.pause.release(PauseHolder::Watcher);
             }
             Ok(_) => {}
             // The watcher's death ends pid 1 too.

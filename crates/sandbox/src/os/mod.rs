@@ -6,6 +6,7 @@ pub(crate) mod free_space;
 pub(crate) mod limits;
 pub(crate) mod notifier;
 pub(crate) mod poll;
+pub(crate) mod process_tree;
 pub(crate) mod programs;
 pub(crate) mod scheduling;
 pub(crate) mod sys;

@@ -29,6 +29,7 @@ pub(crate) enum Boot {
     Squash(SquashBoot),
     /// Writes layers as an archive.
     Pack(PackBoot),
+    Snapshot(SnapshotBoot),
     /// Serves a comparison.
     Compare(CompareBoot),
     /// Makes only the user namespace and its map, to test whether that works.
@@ -72,6 +73,20 @@ pub(crate) struct PackBoot {
     pub layers: Vec<PathBuf>,
     /// The layers below them, topmost first, relative to the store.
     pub below: Vec<PathBuf>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SnapshotBoot {
+    /// The upper directory of the sandbox, relative to the store.
+    pub source: PathBuf,
+    /// The empty directory for the copy, relative to the store.
+    pub target: PathBuf,
+    /// The layers of the sandbox's image, topmost first, relative to the store.
+    pub lowers: Vec<PathBuf>,
+    /// The lines that files have only while the sandbox runs.
+    pub temporary_lines: Vec<TemporaryLines>,
+    /// The most bytes that the copy may write.
+    pub max_bytes: u64,
 }
 
 /// The user id of this machine to which the kernel charges resources of a sandbox.

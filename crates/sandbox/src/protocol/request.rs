@@ -46,6 +46,10 @@ pub(crate) enum Pid1Request {
     /// Ends every process except pid 1. They get SIGTERM and `grace_ms` milliseconds, then SIGKILL.
     /// Without that time they get SIGKILL at once.
     EndAll { request: u32, grace_ms: u64 },
+    /// Stops every process except pid 1, and answers when all of them stand still.
+    Pause { request: u32 },
+    /// Lets the processes continue.
+    Resume { request: u32 },
     /// Kills every process, then ends pid 1.
     Finish,
 }
@@ -106,6 +110,8 @@ mod tests {
                 request: 3,
                 grace_ms: 2,
             },
+            Pid1Request::Pause { request: 4 },
+            Pid1Request::Resume { request: 5 },
             Pid1Request::Finish,
         ] {
             let text = serde_json::to_string(&late).unwrap();

@@ -100,6 +100,8 @@ steps! {
     Squash => "make one layer of several",
     /// Writing layers as an archive.
     Pack => "write the layer as an archive",
+    /// Copying the writable layer of a running sandbox.
+    Snapshot => "copy the writable layer",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",
     /// Exchanging messages with the engine.

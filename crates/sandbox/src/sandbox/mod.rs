@@ -1,6 +1,7 @@
 //! A running sandbox, as the engine controls it.
 
 mod connection;
+mod snapshot;
 
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 
 use self::connection::{Connection, RequestOutcome};
+use self::snapshot::SnapshotSource;
 use crate::cgroup::group::{ReachedMemoryLimit, SandboxGroup};
 use crate::error::Error;
 use crate::launch::classify::explain;
@@ -20,6 +22,7 @@ use crate::launch::handshake::{InitProcess, SetupResult};
 use crate::layer_error::layer_error;
 use crate::layers::LayerStore;
 use crate::os::error::CallContext;
+use crate::os::process_tree;
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
 use crate::protocol::layer_limit::LayerExcess;
 use crate::protocol::reply::Reply;
@@ -50,6 +53,7 @@ pub struct Sandbox {
     side_files: Vec<String>,
     made_directories: Vec<PathBuf>,
     listener: Mutex<Option<TcpListener>>,
+    snapshot_source: SnapshotSource,
     /// Declared last: it is dropped after the init, which is in the group.
     group: SandboxGroup,
 }
@@ -90,11 +94,17 @@ impl Sandbox {
         .map_err(|error| Error::Invalid(error.to_string()))?;
         let join_files = group.take_join_files();
         let probe_upper = !store.layout().is_upper_probed();
+        let run_directory = Path::new("run").join(run.name());
+        let snapshot_source = SnapshotSource {
+            upper: run_directory.join("L/d"),
+            lowers: lowers.clone(),
+            temporary_lines: spec.temporary_lines.clone(),
+        };
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
             user_namespace,
             charged_user: store.id_map().charged_user(),
             lowers,
-            run: Path::new("run").join(run.name()),
+            run: run_directory,
             hostname: spec.hostname.clone(),
             directories: spec.directories.clone(),
             changes: spec.changes.clone(),
@@ -177,6 +187,7 @@ impl Sandbox {
             made_directories,
             listener: Mutex::new(listener.map(TcpListener::from)),
             end: Mutex::new(end),
+            snapshot_source,
             group,
         })
     }
@@ -196,6 +207,18 @@ impl Sandbox {
     #[must_use]
     pub fn killed_for_memory(&self) -> Option<ReachedMemoryLimit> {
         self.group.killed_for_memory()
+    }
+
+    /// The processes inside, and the memory that the sandbox uses.
+    #[must_use]
+    pub fn resource_use(&self) -> SandboxUse {
+        let tree = process_tree::measure(self.connection.init().pid());
+        // Pid 1 and the allocator of the watcher are not inside.
+        let own = 1 + u64::from(self.max_layer_bytes.is_some());
+        SandboxUse {
+            processes: tree.processes.saturating_sub(own),
+            memory_bytes: self.group.memory_bytes().unwrap_or(tree.memory_bytes),
+        }
     }
 
     /// The names of the side files that exist in the sandbox.
@@ -363,6 +386,16 @@ impl Sandbox {
     pub fn hard_kill(&self) {
         self.connection.init().kill();
     }
+}
+
+/// The resources that a running sandbox uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SandboxUse {
+    /// The processes inside, without its pid 1.
+    pub processes: u64,
+    /// The memory in bytes. Without control groups, memory that processes share counts for each.
+    pub memory_bytes: u64,
 }
 
 /// The changes that a sandbox made.

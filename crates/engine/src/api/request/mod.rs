@@ -86,6 +86,8 @@ impl ExecSpec {
             gid: self.gid,
             resources_limits: None,
             x_limits: None,
+            x_network: None,
+            x_detached: None,
             networking: None,
             stdin: self.stdin,
             timeout: SpawnRequest::default_timeout(),
@@ -138,7 +140,8 @@ mod tests {
     #[test]
     fn the_default_limits_are_those_of_the_engine() {
         let request = request(serde_json::json!({}));
-        assert_eq!(request.timeout, limits::MAX_TIMEOUT);
+        assert_eq!(request.timeout, 3600);
+        assert!(request.timeout <= limits::MAX_TIMEOUT);
         assert_eq!(request.max_layer_bytes(), limits::DEFAULT_LAYER_BYTES);
     }
 

@@ -21,6 +21,7 @@ use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::completion::{self, Completion};
+use crate::operation::contact::Following;
 use crate::operation::events::{EventLine, EventReader, POLL};
 use crate::operation::lookup;
 use crate::operation::start::wait_until_started;
@@ -42,8 +43,13 @@ pub(super) async fn events(
     let last_event_id = last_event_id(&headers)?;
     let operation = lookup::find(&engine, uuid).await?;
     wait_until_started(&engine, operation).await?;
+    let running = engine.running(uuid);
     let follower = Follower {
-        growth: engine.running(uuid).map(|running| running.log.watch()),
+        _following: running
+            .as_ref()
+            .filter(|_| query.follow.0)
+            .map(|running| running.contact.follow()),
+        growth: running.map(|running| running.log.watch()),
         reader: EventReader::open(&engine.log_path(uuid))?,
         engine,
         uuid,
@@ -105,6 +111,8 @@ struct Follower {
     /// When the follower first saw [`WriterState::Completing`].
     completing_since: Option<Instant>,
     ended: bool,
+    /// Shows that a client follows an operation of this process.
+    _following: Option<Following>,
 }
 
 impl Follower {

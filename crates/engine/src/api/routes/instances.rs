@@ -39,6 +39,7 @@ pub(super) async fn spawn(
     Json(request): Json<SpawnRequest>,
 ) -> Result<CreatedResponse, ApiError> {
     request.check(engine.store.id_map().is_single())?;
+    engine.egress.check(&request).map_err(ApiError::bad)?;
     let image = match ImageSelector::from_str(&request.image)? {
         ImageSelector::Uuid(uuid) => lookup::find(&engine, uuid).await,
         ImageSelector::Tag(tag) => lookup::find_tag(&engine, tag).await,
@@ -97,6 +98,8 @@ fn to_answer(operation: Uuid, image: Uuid, request: SpawnRequest) -> InstanceSpa
         gid: Some(request.gid),
         resources_limits: request.resources_limits,
         x_limits: request.x_limits,
+        x_network: request.x_network,
+        x_detached: request.x_detached,
         networking: request.networking,
         stdin: request.stdin,
         timeout: Some(request.timeout),

@@ -71,7 +71,15 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/x/images/{image}", delete(extensions::delete))
         .route("/x/images/{image}/log", get(extensions::log))
         .route("/x/images/{image}/diff", get(extensions::diff))
-        .route("/x/images/{image}/push", post(extensions::push));
+        .route("/x/images/{image}/push", post(extensions::push))
+        .route(
+            "/x/operations/{operation}/snapshot",
+            post(extensions::snapshot),
+        )
+        .route(
+            "/x/operations/{operation}/processes/{spid}/output",
+            get(extensions::output),
+        );
     Router::new()
         .nest("/v1", v1)
         .fallback(unknown_path)

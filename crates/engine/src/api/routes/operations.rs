@@ -15,7 +15,7 @@ use crate::api::extract::{Path, Query, limit, offset, time};
 use crate::api::report;
 use crate::api::request::secrets::mask_variables;
 use crate::api::types::{
-    GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
+    GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery, LiveRun,
     OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary,
     PushResult,
 };
@@ -25,6 +25,7 @@ use crate::error::ApiError;
 use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;
 use crate::operation::recover;
+use crate::operation::running::RunningOperation;
 use crate::rows::operations::{self, Operation, OperationFilter, Status};
 use crate::rows::pushes;
 use crate::run::running_sandbox::MAIN;
@@ -34,6 +35,9 @@ const CANCELLED_ON_REQUEST: &str = "cancelled on request";
 
 /// Seconds after which a client should request the status of a running operation again.
 const RETRY_AFTER: &str = "1";
+
+/// The field of a request whose client leaves the run to the engine.
+const DETACHED: &str = "x-detached";
 
 /// The kind of an operation that runs a command.
 const INSTANCE: &str = OperationKind::Instance.as_str();
@@ -68,7 +72,24 @@ fn summary(operation: &Operation, age: Option<Duration>) -> OperationSummary {
         consumed_memory: resources.and_then(|used| Some(used.max_rss? * 1024)),
         image_uuid: operation.image,
         result_image_uuid: operation.result_image,
+        x_live: None,
     }
+}
+
+/// The present state of a run that this engine executes. Blocks briefly.
+fn live_run(operation: &Operation, running: &RunningOperation) -> Option<LiveRun> {
+    let sandbox = running
+        .sandbox()
+        .filter(|_| operation.status == Status::Executing)?;
+    let is_left = operation.request.get(DETACHED).and_then(Value::as_bool);
+    let state = running.contact.state(is_left.unwrap_or(false));
+    let used = sandbox.resource_use();
+    Some(LiveRun {
+        client: state.as_str().to_owned(),
+        processes: sandbox.live_processes(),
+        process_count: used.map(|used| used.processes),
+        memory_bytes: used.map(|used| used.memory_bytes),
+    })
 }
 
 /// The request of an operation, and the result of a run, without secrets.
@@ -148,7 +169,11 @@ pub(super) async fn list(
         let summaries = operations.iter_mut().map(|operation| {
             shared.unrecorded.complete(operation);
             let running = shared.running(operation.uuid);
-            summary(operation, running.map(|running| running.age()))
+            let age = running.as_ref().map(|running| running.age());
+            OperationSummary {
+                x_live: running.and_then(|running| live_run(operation, &running)),
+                ..summary(operation, age)
+            }
         });
         Ok(summaries.collect())
     })
@@ -183,10 +208,19 @@ pub(super) async fn get(
         consumed_memory,
         image_uuid,
         result_image_uuid,
+        x_live: _,
     } = summary(
         &operation,
         engine.running(operation.uuid).map(|running| running.age()),
     );
+    let seen = operation.clone();
+    let x_live = match engine.running(operation.uuid) {
+        Some(running) => {
+            running.contact.touch();
+            blocking(move || Ok(live_run(&seen, &running))).await?
+        }
+        None => None,
+    };
     let answer = OperationResponse {
         uuid,
         kind,
@@ -202,6 +236,7 @@ pub(super) async fn get(
         metadata: metadata(&operation, result),
         result: terminal.then(|| operation_result(&operation)),
         x_push,
+        x_live,
     };
     if terminal {
         return Ok(Answer(answer).into_response());

@@ -19,6 +19,28 @@ pub(crate) struct RecordedProcess {
     pub(crate) stderr: Vec<u8>,
     pub(crate) stdout_truncated: bool,
     pub(crate) stderr_truncated: bool,
+    /// The bytes of each stream that the log lacks, once the process has ended.
+    pub(crate) stdout_dropped: u64,
+    pub(crate) stderr_dropped: u64,
+}
+
+impl RecordedProcess {
+    /// Notes that the log lacks bytes of a stream.
+    fn add_truncation(&mut self, data: &Value) {
+        let dropped = data.get("bytes_dropped").and_then(Value::as_u64);
+        let dropped = dropped.unwrap_or_default();
+        match data.get("stream").and_then(Value::as_str) {
+            Some("stdout") => {
+                self.stdout_truncated = true;
+                self.stdout_dropped += dropped;
+            }
+            Some("stderr") => {
+                self.stderr_truncated = true;
+                self.stderr_dropped += dropped;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Collects the events of one process from a log.
@@ -40,11 +62,7 @@ pub(crate) fn read_process(path: &Path, spid: u64) -> io::Result<RecordedProcess
                     .extend(stream_bytes(&event.data()).unwrap_or_default()),
                 "spawn" => process.pid = event.data().get("pid").and_then(Value::as_i64),
                 "exit" => process.exit = Some(event.data()),
-                "truncated" => match event.data().get("stream").and_then(Value::as_str) {
-                    Some("stdout") => process.stdout_truncated = true,
-                    Some("stderr") => process.stderr_truncated = true,
-                    _ => {}
-                },
+                "truncated" => process.add_truncation(&event.data()),
                 _ => {}
             }
         }

@@ -15,19 +15,20 @@ use super::lower_layers::{LowerLayers, display_path, parent};
 use super::marks::is_whiteout;
 use super::temporary_lines;
 use crate::os::tree::{self, DiskUse, disk_use};
-use crate::protocol::boot::SandboxBoot;
+use crate::protocol::spec::TemporaryLines;
 
-/// Takes temporary lines out of the upper directory, finds the first change, if any, and measures
-/// the directory. The current directory is the store.
+/// Takes temporary lines out of an upper directory that nothing uses any more, finds the first
+/// change, if any, and measures the directory. The current directory is the store.
 pub(crate) fn inspect(
     store: &OwnedFd,
-    boot: &SandboxBoot,
+    upper: &Path,
+    lowers: &[PathBuf],
+    lines: &[TemporaryLines],
 ) -> io::Result<(Option<String>, DiskUse)> {
-    let upper = boot.run.join("L/d");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = fs::openat(store, &upper, flags, Mode::empty())?;
-    temporary_lines::remove(&root, &upper, boot)?;
-    Ok((first_change(&root, &upper, &boot.lowers)?, disk_use(&root)?))
+    let root = fs::openat(store, upper, flags, Mode::empty())?;
+    temporary_lines::remove(&root, upper, lowers, lines)?;
+    Ok((first_change(&root, upper, lowers)?, disk_use(&root)?))
 }
 
 fn first_change(root: &OwnedFd, upper: &Path, lowers: &[PathBuf]) -> io::Result<Option<String>> {

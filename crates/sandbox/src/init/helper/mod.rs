@@ -1,5 +1,5 @@
 //! The tasks of an init besides running sandboxes: serving views, and unpacking, packing,
-//! squashing and comparing layers.
+//! squashing, comparing and copying layers.
 
 pub(super) mod changed;
 pub(super) mod compare;
@@ -7,6 +7,7 @@ mod lookup;
 mod lower_layers;
 mod marks;
 pub(super) mod pack;
+pub(super) mod snapshot;
 pub(super) mod squash;
 mod temporary_lines;
 pub(super) mod unpack;

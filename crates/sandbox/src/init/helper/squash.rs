@@ -176,8 +176,8 @@ fn link(directory: &OwnedFd, name: &CStr, target: BorrowedFd<'_>, stat: &Stat) -
     }
 }
 
-/// Copies the owner, mode, attributes and times of a directory to another.
-fn copy_metadata(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
+/// Copies the owner, mode, attributes and times of an open file or directory to another.
+pub(super) fn copy_metadata(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
     let stat = fstat(from)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     fchown(to, Some(uid), Some(gid))?;

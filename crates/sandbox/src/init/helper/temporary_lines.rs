@@ -1,4 +1,4 @@
-//! Takes temporary lines out of the upper directory of a sandbox that has ended.
+//! Takes temporary lines out of the upper directory of a sandbox that has ended, or out of a copy.
 
 use std::fs;
 use std::io;
@@ -11,19 +11,23 @@ use rustix::fs::OFlags;
 
 use super::lower_layers::{LowerLayers, compare};
 use crate::init::setup::temporary_lines::{content, matches, open_file, without_lines};
-use crate::protocol::boot::SandboxBoot;
 use crate::protocol::spec::TemporaryLines;
 
 /// Takes the lines out of the files that still have them. A file that is then as in the image, or
 /// that was made for the lines, is removed. `root` is the open upper directory, and `upper` its
 /// path from the current directory.
-pub(super) fn remove(root: &OwnedFd, upper: &Path, boot: &SandboxBoot) -> io::Result<()> {
+pub(super) fn remove(
+    root: &OwnedFd,
+    upper: &Path,
+    lowers: &[PathBuf],
+    lines: &[TemporaryLines],
+) -> io::Result<()> {
     let files = UpperFiles {
         root,
         upper,
-        lower_layers: LowerLayers::new(&boot.lowers),
+        lower_layers: LowerLayers::new(lowers),
     };
-    for wanted in &boot.temporary_lines {
+    for wanted in lines {
         for path in matches(root.as_fd(), &wanted.path) {
             files.take_out(wanted, &path)?;
         }
@@ -50,7 +54,7 @@ impl UpperFiles<'_> {
         let Some(kept) = without_lines(&text, &wanted.lines) else {
             return Ok(());
         };
-        // No process runs any more, and no part of the path is a symlink.
+        // No process changes the directory, and no part of the path is a symlink.
         let above = self.upper.join(path);
         let is_unchanged = match self.image_file(path)? {
             Some(below) => {

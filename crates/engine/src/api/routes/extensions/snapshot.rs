@@ -1,0 +1,37 @@
+//! The route that makes an image of a running sandbox.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use uuid::Uuid;
+
+use crate::api::extract::Path;
+use crate::api::routes::forward;
+use crate::api::routes::subprocesses::{SandboxLocation, locate};
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::run::running_sandbox::main_process_ended;
+use crate::run::snapshot;
+
+/// `POST /x/operations/{operationId}/snapshot`.
+pub(in crate::api::routes) async fn snapshot(
+    State(engine): State<Arc<Engine>>,
+    Path(uuid): Path<Uuid>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let sandbox = match locate(&engine, uuid, request.headers()).await? {
+        SandboxLocation::Local(sandbox) => sandbox,
+        SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
+        SandboxLocation::Ended => return Err(main_process_ended()),
+    };
+    let running = engine.running(uuid).ok_or_else(main_process_ended)?;
+    let work = snapshot::take(Arc::clone(&engine), uuid, sandbox, running.cancel.clone());
+    // In a task of its own, so that a client that goes away leaves no half of a snapshot.
+    let taken = engine.tasks.spawn(work).await;
+    let taken = taken
+        .map_err(|error| ApiError::internal(format!("a task of the engine failed: {error}")))?;
+    Ok((StatusCode::CREATED, Answer(taken?)).into_response())
+}
