@@ -97,12 +97,13 @@ pub use layers::LayerStore;
 pub use options::StoreOptions;
 pub use os::error::OsError;
 pub use os::limits::{descriptor_limit, raise_descriptor_limit};
+pub use os::terminal::{Terminal, TerminalSize};
 pub use os::usage::Usage;
 pub use protocol::compare::{ComparedSide, Difference};
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{
     Command, Exit, FileCopy, LayerId, Limits, LineFormat, Network, NewDirectory, Process,
-    SandboxOutcome, SandboxSpec, SideFile, SideFileContent, TemporaryLines,
+    SandboxOutcome, SandboxSpec, SideFile, SideFileContent, TemporaryLines, TerminalProcess,
 };
 pub use protocol::step::Step;
 pub use protocol::unpack::{UnpackLimits, UnpackReport};

@@ -9,3 +9,4 @@ pub(crate) mod runner;
 pub(crate) mod running_sandbox;
 pub(crate) mod signals;
 pub(crate) mod streams;
+pub(crate) mod terminal;

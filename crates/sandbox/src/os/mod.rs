@@ -9,6 +9,7 @@ pub(crate) mod poll;
 pub(crate) mod programs;
 pub(crate) mod scheduling;
 pub(crate) mod sys;
+pub(crate) mod terminal;
 pub(crate) mod tree;
 pub(crate) mod usage;
 pub(crate) mod users;

@@ -70,7 +70,15 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/inspect/{image}/grep", get(inspect::grep))
         .route("/x/images/{image}", delete(extensions::delete))
         .route("/x/images/{image}/log", get(extensions::log))
-        .route("/x/images/{image}/diff", get(extensions::diff));
+        .route("/x/images/{image}/diff", get(extensions::diff))
+        .route(
+            "/x/operations/{operation}/ports",
+            get(extensions::list_ports).post(extensions::publish_port),
+        )
+        .route(
+            "/x/operations/{operation}/subprocesses/{spid}/terminal",
+            get(extensions::terminal_output).patch(extensions::resize_terminal),
+        );
     Router::new()
         .nest("/v1", v1)
         .fallback(unknown_path)

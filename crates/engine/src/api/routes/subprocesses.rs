@@ -115,7 +115,7 @@ fn stdin_gone() -> ApiError {
     )
 }
 
-fn check_spid(spid: u64) -> Result<(), ApiError> {
+pub(super) fn check_spid(spid: u64) -> Result<(), ApiError> {
     if spid == 0 {
         return Err(ApiError::bad(
             "`spid` must be at least 1, which is the main process",
@@ -125,7 +125,7 @@ fn check_spid(spid: u64) -> Result<(), ApiError> {
 }
 
 /// The location of a sandbox.
-enum SandboxLocation {
+pub(super) enum SandboxLocation {
     /// In this process.
     Local(Arc<RunningSandbox>),
     /// In another process, which listens on this socket.
@@ -135,7 +135,7 @@ enum SandboxLocation {
 }
 
 /// Locates the sandbox of an operation. 425 if the operation has not started.
-async fn locate(
+pub(super) async fn locate(
     engine: &Arc<Engine>,
     uuid: Uuid,
     headers: &HeaderMap,
