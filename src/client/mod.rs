@@ -24,11 +24,13 @@ mod local;
 mod log;
 mod new_file;
 mod outcome;
+mod ports;
 mod redirects;
 mod retry;
 mod runs;
 mod runtime;
 mod sse;
+mod terminal;
 
 pub use cancel::CancelOnDrop;
 pub(crate) use connect::ClientState;

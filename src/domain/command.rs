@@ -54,6 +54,7 @@ struct Options {
     keep_cwd: bool,
     max_layer_bytes: Option<u64>,
     limits: Option<types::EngineLimits>,
+    ports: Vec<u16>,
 }
 
 impl Image {
@@ -183,6 +184,14 @@ impl<C: Changes> Command<C> {
         self
     }
 
+    /// Makes a TCP port of the sandbox reachable at `127.0.0.1` of the engine's machine, from the
+    /// start of the command. [`Client::published_ports`](crate::Client::published_ports) has its
+    /// address there. Only an embedded engine can do so.
+    pub fn publish(mut self, port: u16) -> Self {
+        self.options.ports.push(port);
+        self
+    }
+
     fn limits(&mut self) -> &mut types::EngineLimits {
         self.options.limits.get_or_insert(types::EngineLimits {
             cpus: None,
@@ -236,6 +245,7 @@ impl<C: Changes> Command<C> {
             keep_cwd,
             max_layer_bytes,
             limits,
+            ports,
         } = self.options;
         let mut request: types::InstanceSpawnRequest = types::InstanceSpawnRequest::builder()
             .image(image)
@@ -265,6 +275,8 @@ impl<C: Changes> Command<C> {
             max_layer_bytes: Some(bytes),
         });
         request.x_limits = limits;
+        request.x_ports = ports.into_iter().map(Into::into).collect();
+        request.x_terminal = self.program.terminal.take();
         Ok(request)
     }
 }

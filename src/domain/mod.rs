@@ -15,6 +15,7 @@ mod lineage;
 mod lists;
 mod output;
 mod pages;
+mod ports;
 mod program;
 mod running;
 mod session;
@@ -22,6 +23,7 @@ mod session_file;
 mod start;
 mod stdin;
 mod step;
+mod terminal;
 mod text;
 mod time;
 #[cfg(feature = "sync")]
@@ -46,6 +48,7 @@ pub use running::{Events, Running};
 pub use session::{Session, SessionCommand};
 pub use stdin::Stdin;
 pub use step::Step;
+pub use terminal::{Terminal, TerminalOutput};
 pub use text::ToText;
 pub use time::Time;
 #[cfg(feature = "sync")]

@@ -18,7 +18,7 @@ use super::{
 use crate::{Client, Error, OperationStatus, events::Event, output::Signal, types};
 
 /// The main process of a run.
-const MAIN_PROCESS: u64 = 1;
+pub(super) const MAIN_PROCESS: u64 = 1;
 
 /// A run that has started.
 ///

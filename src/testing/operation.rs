@@ -67,6 +67,8 @@ impl StubOperation {
             truncate_output_at: None,
             uid: None,
             x_limits: None,
+            x_ports: Vec::new(),
+            x_terminal: None,
         };
         types::OperationResponse {
             uuid: Some(self.operation),

@@ -10,6 +10,7 @@ mod history;
 mod images;
 mod inspection;
 mod operations;
+mod ports;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,6 +27,7 @@ pub use operations::{
     CancelOperation, GetOperation, ImportImage, ListOperations, Operation, OperationResult,
     OperationSummary, Run, WaitOperations,
 };
+pub use ports::{Publish, PublishedPort};
 
 /// Reports whether a flag is unset, for `skip_serializing_if`.
 fn is_false(value: &bool) -> bool {

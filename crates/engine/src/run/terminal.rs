@@ -47,8 +47,13 @@ impl ProcessTerminal {
     /// If the runtime cannot watch the terminal.
     pub(super) fn new(terminal: Terminal) -> io::Result<Arc<Self>> {
         terminal.set_nonblocking(true)?;
+        #[expect(
+            deprecated,
+            reason = "the newer constructor is unsafe; a terminal keeps its descriptor as long as it lives"
+        )]
+        let device = AsyncFd::new(terminal)?;
         Ok(Arc::new(Self {
-            device: AsyncFd::new(terminal)?,
+            device,
             output: Mutex::default(),
             filled: Notify::new(),
             room: Notify::new(),
