@@ -107,7 +107,8 @@ fn keys_interrupt_and_stop_the_foreground_processes() {
     session.wait_for("ready\r\n");
     session.type_text("sleep 600; echo interrupted $?\n");
     session.wait_for("interrupted $?");
-    // The shell has made the command its foreground process when `ps` shows it there.
+    // A program that runs is in the foreground already.
+    wait_until(&sandbox, "pgrep -f '^sleep 600'");
     session.type_text("\x03");
     session.type_text("echo alive $?\n");
     session.wait_for("alive 130");
@@ -132,10 +133,17 @@ fn wait_until(sandbox: &Sandbox, script: &str) {
 #[test]
 fn a_new_size_reaches_the_program() {
     let (_run, sandbox) = start();
-    let mut session = Session::start(
-        &sandbox,
-        &command("bash", &["-c", "trap 'stty size' WINCH; echo ready; while :; do read -t 0.1; done"]),
-    );
+    let program = r#"
+import os, signal
+def show(*_):
+    size = os.get_terminal_size(0)
+    print(size.lines, size.columns, flush=True)
+signal.signal(signal.SIGWINCH, show)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"#;
+    let mut session = Session::start(&sandbox, &command("python3", &["-c", program]));
     session.wait_for("ready");
     for (columns, rows) in [(132, 50), (1, 1), (65535, 65535)] {
         session.terminal.resize(TerminalSize { columns, rows }).unwrap();
