@@ -135,8 +135,8 @@ pub use domain::{
     Attached, Best, Changes, ClientBuilder, Command, Content, Discard, Events, Exec, FileEntry,
     FileInfo, FileKind, FileReader, Files, Grep, Image, ImageFiles, ImageInfo, Images, Import,
     ImportProgress, Input, Keep, Match, Matches, OperationInfo, Operations, Output, Process,
-    ResultImage, Running, Session, SessionCommand, Stdin, Step, Time, ToText, best_of,
-    best_of_until,
+    ResultImage, Running, Session, SessionCommand, Stdin, Step, Terminal, TerminalOutput, Time,
+    ToText, best_of, best_of_until,
 };
 #[cfg(feature = "lineage")]
 pub use domain::{Lineage, Origin};

@@ -17,6 +17,7 @@ mod sandbox;
 mod secret;
 mod serve;
 mod setup;
+mod shell;
 mod signals;
 mod surface;
 mod token_file;
@@ -49,6 +50,7 @@ struct CommandLine {
 #[derive(Subcommand, Debug)]
 enum Command {
     Call(call::Call),
+    Shell(shell::Shell),
     Tools(tools::Tools),
     Doctor(doctor::Doctor),
     Engine(engine::Engine),
@@ -71,6 +73,10 @@ pub fn main() -> ExitCode {
 
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
+    setup.for_a_person |= matches!(
+        line.command,
+        Some(Command::Call(_) | Command::Shell(_))
+    );
     setup.start_logging();
     if let Err(problem) = setup.environment.check() {
         output::print_message(problem);
@@ -86,6 +92,7 @@ fn run(line: CommandLine) -> Result<u8, CommandError> {
     match line.command {
         None => serve::serve(setup),
         Some(Command::Call(call)) => call.run(setup),
+        Some(Command::Shell(shell)) => shell.run(setup),
         Some(Command::Tools(tools)) => tools.run(&setup),
         Some(Command::Doctor(doctor)) => doctor.run(setup),
         Some(Command::Engine(engine)) => engine.run(setup),

@@ -21,6 +21,9 @@ pub(super) enum SandboxOptionError {
     #[cfg(all(feature = "engine", target_os = "linux"))]
     #[error("{0}: {1}")]
     SharedMemory(&'static str, #[source] EngineError),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[error("CONTREE_PUBLISH: {0}")]
+    Publish(#[source] EngineError),
 }
 
 #[derive(Args, Debug, Clone, Default)]
@@ -34,17 +37,24 @@ pub(super) struct SandboxOptions {
     /// the sandbox's memory limit [env: CONTREE_SHM_SIZE]
     #[arg(long, global = true, value_name = "SIZE", help_heading = BACKEND_HEADING)]
     shm_size: Option<String>,
+    /// Whether ports of the embedded engine's sandboxes may be published at 127.0.0.1 of this
+    /// machine; default: allow for `call` and `shell` and on a terminal, else deny
+    /// [env: CONTREE_PUBLISH]
+    #[arg(long, global = true, value_name = "allow|deny", value_parser = ["allow", "deny"], help_heading = BACKEND_HEADING)]
+    publish: Option<String>,
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
 impl SandboxOptions {
     /// Applies the options to the engine's settings. An option takes precedence over its variable.
+    /// With `for_a_person`, ports may be published unless a setting forbids it.
     ///
     /// # Errors
     /// The first invalid option or variable.
     pub(super) fn configure(
         &self,
         environment: &Environment,
+        for_a_person: bool,
         config: &mut LocalConfig,
     ) -> Result<(), SandboxOptionError> {
         config.trust_host_ca = match environment.get("CONTREE_TRUST_HOST_CA") {
@@ -64,6 +74,11 @@ impl SandboxOptions {
                     .map_err(|error| SandboxOptionError::SharedMemory(name, error))
             })
             .transpose()?;
+        let publish = self.publish.as_deref();
+        config.publish = publish
+            .or_else(|| environment.get("CONTREE_PUBLISH"))
+            .map_or(Ok(for_a_person), LocalConfig::parse_publish)
+            .map_err(SandboxOptionError::Publish)?;
         Ok(())
     }
 }
@@ -78,7 +93,7 @@ mod tests {
     ) -> Result<LocalConfig, SandboxOptionError> {
         let mut config = LocalConfig::new("/nowhere");
         options
-            .configure(&variables.iter().copied().collect(), &mut config)
+            .configure(&variables.iter().copied().collect(), false, &mut config)
             .map(|()| config)
     }
 
@@ -91,6 +106,7 @@ mod tests {
         let options = SandboxOptions {
             trust_host_ca: true,
             shm_size: Some("256m".to_owned()),
+            publish: None,
         };
         let config = configured(&options, &variables).unwrap();
         assert!(config.trust_host_ca);
@@ -100,6 +116,32 @@ mod tests {
         let trusting = [("CONTREE_TRUST_HOST_CA", "1")];
         let config = configured(&SandboxOptions::default(), &trusting).unwrap();
         assert!(config.trust_host_ca);
+    }
+
+    #[test]
+    fn ports_are_published_for_people_or_if_a_setting_allows_it() {
+        let publishes = |option: Option<&str>, variable: Option<&str>, for_a_person| {
+            let options = SandboxOptions {
+                publish: option.map(str::to_owned),
+                ..SandboxOptions::default()
+            };
+            let variables = variable.map(|value| ("CONTREE_PUBLISH", value));
+            let mut config = LocalConfig::new("/nowhere");
+            options
+                .configure(&variables.into_iter().collect(), for_a_person, &mut config)
+                .unwrap();
+            config.publish
+        };
+        for (option, variable, for_a_person, expected) in [
+            (None, None, false, false),
+            (None, None, true, true),
+            (None, Some("allow"), false, true),
+            (None, Some("deny"), true, false),
+            (Some("deny"), Some("allow"), true, false),
+            (Some("allow"), Some("deny"), false, true),
+        ] {
+            assert_eq!(publishes(option, variable, for_a_person), expected);
+        }
     }
 
     #[test]
@@ -115,6 +157,8 @@ mod tests {
             error,
             "CONTREE_TRUST_HOST_CA is `maybe`: give true or false"
         );
+        let error = bad(SandboxOptions::default(), &[("CONTREE_PUBLISH", "yes")]);
+        assert!(error.contains("CONTREE_PUBLISH") && error.contains("`allow` or `deny`"));
         let error = bad(SandboxOptions::default(), &[("CONTREE_SHM_SIZE", "big")]);
         assert!(error.starts_with("CONTREE_SHM_SIZE: "), "{error}");
         let options = SandboxOptions {

@@ -31,6 +31,8 @@ pub(super) struct Setup {
     pub(super) directories: Result<Directories, DirectoryError>,
     /// The tools that are offered.
     pub(super) tool_selection: ToolSelection,
+    /// Whether a person uses this process, and not a program that talks to a server.
+    pub(super) for_a_person: bool,
 }
 
 impl Setup {
@@ -46,6 +48,7 @@ impl Setup {
             backend_selection,
             directories,
             tool_selection: ToolSelection::default(),
+            for_a_person: std::io::IsTerminal::is_terminal(&std::io::stdin()),
         }
     }
 
@@ -169,7 +172,7 @@ impl Setup {
             .configure(&self.environment, &mut config)?;
         self.options
             .sandbox
-            .configure(&self.environment, &mut config)?;
+            .configure(&self.environment, self.for_a_person, &mut config)?;
         Ok(config)
     }
 

@@ -76,7 +76,7 @@ impl Reception {
     /// The reception of an answer to the API operation.
     pub(super) fn of(operation_id: &str) -> Self {
         match operation_id {
-            "get_operation_events" => Self::Events,
+            "get_operation_events" | "get_terminal_output" => Self::Events,
             "inspect_image_download" | "inspect_image_archive" => Self::Paced,
             _ => Self::Whole,
         }

@@ -40,7 +40,7 @@ impl ClientHooks<ClientState> for Client {
         }
         // The generator adds this header, which no server needs.
         headers.remove("api-version");
-        if info.operation_id == "get_operation_events" {
+        if Reception::of(info.operation_id) == Reception::Events {
             headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         }
         // The HTTP library omits this header for an empty body, and some servers require it.

@@ -26,6 +26,7 @@ mod log;
 mod new_file;
 mod outcome;
 mod process_output;
+mod ports;
 mod push;
 #[cfg(feature = "push")]
 mod push_archive;
@@ -35,6 +36,7 @@ mod runs;
 mod runtime;
 mod snapshot;
 mod sse;
+mod terminal;
 
 #[cfg(all(feature = "sync", unix))]
 pub(crate) use archive_index::{ArchiveIndex, relative};

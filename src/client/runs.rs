@@ -38,6 +38,26 @@ impl Client {
     /// If [`Error::is_unconfirmed`], the command may be running, so the request is not retried. The
     /// newest operations ([`list_operations`](Self::list_operations)) show whether it is.
     pub async fn start(&self, request: types::InstanceSpawnRequest) -> Result<Run, Error> {
+        Ok(self.start_published(request).await?.0)
+    }
+
+    /// Starts a command like [`start`](Self::start), and also returns the ports that `x_ports` of
+    /// the request publishes.
+    ///
+    /// # Errors
+    /// The errors of [`start`](Self::start), and [`Error::Unsupported`] if the backend can publish
+    /// no ports, or has no terminals and the request asks for one.
+    pub async fn start_published(
+        &self,
+        request: types::InstanceSpawnRequest,
+    ) -> Result<(Run, Vec<types::PublishedPort>), Error> {
+        // A backend without an extension would ignore its field.
+        if !request.x_ports.is_empty() {
+            self.check_ports_extension().await?;
+        }
+        if request.x_terminal.is_some() {
+            self.check_terminal_extension().await?;
+        }
         let answer = self.spawn_instance().body(request).send().await;
         let answer = answer
             .map_err(|error| match Error::from(error) {
@@ -49,11 +69,12 @@ impl Client {
         let operation = answer
             .uuid
             .ok_or_else(|| Error::Unconfirmed("the answer has no uuid".into()))?;
-        Ok(Run {
+        let run = Run {
             operation,
             image: answer.image,
             timeout: positive_seconds(answer.timeout),
-        })
+        };
+        Ok((run, answer.x_ports))
     }
 
     /// Follows a run to its end, passes each event to `watch`, and returns the outcome.

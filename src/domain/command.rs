@@ -55,6 +55,7 @@ struct Options {
     max_layer_bytes: Option<u64>,
     limits: Option<types::EngineLimits>,
     allowed_hosts: Vec<String>,
+    ports: Vec<u16>,
 }
 
 impl Image {
@@ -199,6 +200,14 @@ impl<C: Changes> Command<C> {
         self
     }
 
+    /// Makes a TCP port of the sandbox reachable at `127.0.0.1` of the engine's machine, from the
+    /// start of the command. [`Client::published_ports`](crate::Client::published_ports) has its
+    /// address there. Only an embedded engine can do so.
+    pub fn publish(mut self, port: u16) -> Self {
+        self.options.ports.push(port);
+        self
+    }
+
     fn limits(&mut self) -> &mut types::EngineLimits {
         self.options.limits.get_or_insert(types::EngineLimits {
             cpus: None,
@@ -259,6 +268,7 @@ impl<C: Changes> Command<C> {
             max_layer_bytes,
             limits,
             allowed_hosts,
+            ports,
         } = self.options;
         if !allowed_hosts.is_empty() && !client.has_extension("network").await? {
             return Err(Error::Unsupported(
@@ -296,6 +306,8 @@ impl<C: Changes> Command<C> {
         request.x_network = (!allowed_hosts.is_empty()).then_some(types::RunNetwork {
             allow_hosts: allowed_hosts,
         });
+        request.x_ports = ports.into_iter().map(Into::into).collect();
+        request.x_terminal = self.program.terminal.take();
         Ok(request)
     }
 }

@@ -73,7 +73,11 @@ impl Exec {
             gid: self.program.gid.map(u64::from),
             shell: Some(self.program.shell),
             uid: self.program.uid.map(u64::from),
+            x_terminal: self.program.terminal,
         };
+        if spec.x_terminal.is_some() {
+            self.client.check_terminal_extension().await?;
+        }
         let (client, operation) = (self.client.clone(), self.operation);
         let start = async move { create(&client, operation, spec).await };
         let target = move |spid: &u64| Target::Process(operation, *spid);
@@ -135,6 +139,14 @@ impl Process {
     /// The number of the process in the run's events ([`Event::spid`](crate::events::Event::spid)).
     pub fn id(&self) -> u64 {
         self.spid
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn operation(&self) -> Uuid {
+        self.operation
     }
 
     /// The standard input of a process with [`stdin_open`](Exec::stdin_open).

@@ -18,6 +18,7 @@ mod lineage;
 mod lists;
 mod output;
 mod pages;
+mod ports;
 mod program;
 mod running;
 mod session;
@@ -25,6 +26,7 @@ mod session_file;
 mod start;
 mod stdin;
 mod step;
+mod terminal;
 mod text;
 mod time;
 #[cfg(feature = "sync")]
@@ -51,6 +53,7 @@ pub use running::{Events, Running};
 pub use session::{Session, SessionCommand};
 pub use stdin::Stdin;
 pub use step::Step;
+pub use terminal::{Terminal, TerminalOutput};
 pub use text::ToText;
 pub use time::Time;
 #[cfg(feature = "sync")]

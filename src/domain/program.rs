@@ -22,6 +22,7 @@ pub(super) struct Program {
     pub(super) gid: Option<u32>,
     pub(super) stdin: Option<Input>,
     pub(super) stdin_open: bool,
+    pub(super) terminal: Option<types::TerminalSize>,
     pub(super) truncate_output_at: Option<u64>,
     /// The first value that is not valid. The start reports it.
     problem: Option<Error>,
@@ -39,6 +40,7 @@ impl Program {
             gid: None,
             stdin: None,
             stdin_open: false,
+            terminal: None,
             truncate_output_at: None,
             problem: None,
         };
@@ -185,6 +187,16 @@ macro_rules! program_methods {
         /// Keeps the standard input open, so that more can be written while the command runs.
         pub fn stdin_open(mut self) -> Self {
             self.program.stdin_open = true;
+            self
+        }
+
+        /// Gives the command a terminal of this size in characters, instead of its three streams.
+        /// What it writes is standard output. Only an embedded engine can do so.
+        pub fn terminal(mut self, columns: u16, rows: u16) -> Self {
+            self.program.terminal = Some($crate::types::TerminalSize {
+                columns: columns.into(),
+                rows: rows.into(),
+            });
             self
         }
 

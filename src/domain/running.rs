@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The main process of a run.
-const MAIN_PROCESS: u64 = 1;
+pub(super) const MAIN_PROCESS: u64 = 1;
 
 /// A run that has started.
 ///

@@ -69,6 +69,8 @@ impl StubOperation {
             x_limits: None,
             x_network: None,
             x_detached: None,
+            x_ports: Vec::new(),
+            x_terminal: None,
         };
         types::OperationResponse {
             uuid: Some(self.operation),

@@ -129,6 +129,7 @@
   let imageLimit = PAGE_SIZE;
   let operationLimit = PAGE_SIZE;
   let selected = null; // {kind, uuid}
+  let ports = []; // of the selected operation, {port, host_port}
   let outputRequest = null; // aborts the request for the output on the page
 
   const shortId = (uuid) => String(uuid).slice(0, 8);
@@ -300,6 +301,18 @@
     body.append(target);
     list.append(body);
   }
+  // The address is made of a number, so that no text of a sandbox becomes a link.
+  function addPort(list, port) {
+    list.append(element("dt", "", "Port " + Number(port.port)));
+    const body = element("dd");
+    const target = element("a", "mono", "http://127.0.0.1:" + Number(port.host_port));
+    target.href = "http://127.0.0.1:" + Number(port.host_port) + "/";
+    target.target = "_blank";
+    target.rel = "noopener noreferrer";
+    target.title = "On the machine of the engine, until the sandbox ends";
+    body.append(target);
+    list.append(body);
+  }
   function drawDetail() {
     if (!selected) return;
     const list = document.createDocumentFragment();
@@ -325,6 +338,7 @@
       addFact(list, "Error", operation.error);
       addLink(list, "Ran on", "image", operation.image_uuid);
       if (operation.result_image_uuid !== operation.image_uuid) addLink(list, "Made", "image", operation.result_image_uuid);
+      if (RUNNING.has(operation.status)) for (const port of ports) addPort(list, port);
       addFact(list, "Started", operation.created_at && new Date(operation.created_at).toLocaleString());
     }
     byId("detail-facts").replaceChildren(list);
@@ -333,6 +347,7 @@
   function showDetail() {
     if (outputRequest) outputRequest.abort();
     outputRequest = null;
+    ports = [];
     const output = byId("output");
     const note = byId("output-note");
     output.replaceChildren();
@@ -359,6 +374,9 @@
             output.firstChild.remove();
           }
           if (atEnd) output.scrollTop = output.scrollHeight;
+        } else if (name === "port") {
+          ports.push(data);
+          drawDetail();
         } else if (name === "cut" || name === "failed") {
           note.hidden = false;
           note.textContent = plain(name === "cut" ? "The output is longer than what is shown here." : data.error);

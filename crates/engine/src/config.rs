@@ -50,6 +50,9 @@ pub struct LocalConfig {
     pub egress_allow: Vec<EgressRule>,
     /// With [`NetworkMode::Proxy`]: hosts that commands may not reach. It overrides `egress_allow`.
     pub egress_deny: Vec<EgressRule>,
+    /// Whether ports of sandboxes may be published at `127.0.0.1` of this machine. The default is
+    /// not to, because every program and user of this machine can reach a published port.
+    pub publish: bool,
     /// Whether commands trust the certificate authorities that this machine trusts, in addition to
     /// those of the image. The image does not keep them.
     pub trust_host_ca: bool,
@@ -119,6 +122,7 @@ impl LocalConfig {
             network: NetworkMode::default(),
             egress_allow: Vec::new(),
             egress_deny: Vec::new(),
+            publish: false,
             trust_host_ca: false,
             shm_size: None,
             max_pending: 10_000,
@@ -146,6 +150,7 @@ impl LocalConfig {
     ///   `~/.local/share/contree`;
     /// - the network: `CONTREE_NETWORK` (`proxy`, `host` or `none`);
     /// - egress rules, separated by commas: `CONTREE_EGRESS_ALLOW` and `CONTREE_EGRESS_DENY`;
+    /// - whether ports may be published: `CONTREE_PUBLISH` (`allow` or `deny`);
     /// - trust in this machine's certificate authorities: `CONTREE_TRUST_HOST_CA` (`true` or
     ///   `false`);
     /// - the size of `/dev/shm`: `CONTREE_SHM_SIZE`, such as `512m`.
@@ -184,6 +189,9 @@ impl LocalConfig {
         };
         config.egress_allow = rules("CONTREE_EGRESS_ALLOW")?;
         config.egress_deny = rules("CONTREE_EGRESS_DENY")?;
+        if let Some(value) = text("CONTREE_PUBLISH")? {
+            config.publish = Self::parse_publish(&value)?;
+        }
         if let Some(value) = text(TRUST_HOST_CA)? {
             config.trust_host_ca =
                 flag(&value).ok_or_else(|| SettingError::Flag(TRUST_HOST_CA, value.clone()))?;
@@ -192,6 +200,18 @@ impl LocalConfig {
             config.shm_size = Some(size.parse()?);
         }
         Ok(config)
+    }
+
+    /// Parses the value of `CONTREE_PUBLISH` or `--publish`: `allow` or `deny`.
+    ///
+    /// # Errors
+    /// [`EngineError::Setting`] for any other value.
+    pub fn parse_publish(text: &str) -> Result<bool, EngineError> {
+        match text {
+            "allow" => Ok(true),
+            "deny" => Ok(false),
+            other => Err(SettingError::Publish(other.to_owned()).into()),
+        }
     }
 
     /// Days after which unused data is removed; none if neither a setting nor

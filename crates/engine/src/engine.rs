@@ -24,6 +24,7 @@ use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
 use crate::operation::running::RunningOperation;
 use crate::operation::unrecorded_endings::UnrecordedEndings;
+use crate::ports::Publisher;
 use crate::reserve::{ReleasedReserve, Reserve, ReserveUse};
 use crate::rows::files::StoredFile;
 use crate::rows::{Rows, clock, layers};
@@ -59,6 +60,8 @@ pub(crate) struct Engine {
     pub(crate) last_outputs: LastOutputs,
     /// The network of the sandboxes.
     pub(crate) egress: Egress,
+    /// The published ports of the sandboxes.
+    pub(crate) publisher: Arc<Publisher>,
     /// The size of /dev/shm in sandboxes.
     pub(crate) shared_memory: SharedMemory,
     /// Ended operations of this process whose ending could not be recorded yet.
@@ -147,6 +150,7 @@ impl Engine {
             squash_queue: SquashQueue::default(),
             last_outputs: LastOutputs::default(),
             egress,
+            publisher: Arc::new(Publisher::new(config.publish, config.max_concurrency)),
             unrecorded: UnrecordedEndings::default(),
             unsynced_files: Mutex::default(),
             committed: Notify::new(),

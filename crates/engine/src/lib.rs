@@ -13,7 +13,7 @@
 //!   `import` imports images;
 //! - `image` reads and squashes images;
 //! - `layer_note` writes beside each layer what is needed to rebuild its record;
-//! - `egress` is the network of sandboxes;
+//! - `egress` is the network of sandboxes, and `ports` publishes their ports on this machine;
 //! - `upkeep` reports and frees disk space, and rebuilds lost records; `reserve` is the space that
 //!   it needs on a full disk.
 
@@ -34,6 +34,7 @@ mod import;
 mod layer_note;
 mod limits;
 mod operation;
+mod ports;
 mod push;
 mod reserve;
 mod rows;

@@ -38,6 +38,9 @@ pub(super) const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Maximum number of imports that may wait in the queue.
 pub(super) const MAX_IMPORTS_WAITING: usize = 1_000;
 
+/// Maximum number of ports that a request to run a command publishes.
+pub(super) const MAX_RUN_PORTS: usize = 16;
+
 /// Maximum number of subprocesses that run in one sandbox at once.
 pub(super) const MAX_SUBPROCESSES: usize = 256;
 

@@ -65,6 +65,14 @@ pub enum Error {
     /// An archive was refused. The message says what is wrong with it.
     #[error("{0}")]
     Archive(String),
+    /// Nothing could be connected to inside the sandbox.
+    #[error("cannot connect to {address} in the sandbox: {error}")]
+    Connect {
+        /// The address, as seen inside.
+        address: std::net::SocketAddr,
+        /// The kernel's error.
+        error: io::Error,
+    },
     /// The process has ended, or never existed.
     #[error("no process {0} in this sandbox")]
     NoProcess(u32),

@@ -100,6 +100,7 @@ pub use layers::LayerStore;
 pub use options::StoreOptions;
 pub use os::error::OsError;
 pub use os::limits::{descriptor_limit, raise_descriptor_limit};
+pub use os::terminal::{Terminal, TerminalSize};
 pub use os::usage::Usage;
 pub use pack_task::PackTask;
 pub use protocol::compare::{ComparedSide, Difference};
@@ -108,7 +109,7 @@ pub use protocol::pack::PackReport;
 pub use protocol::spec::{
     Command, Exit, FileCopy, LayerId, Limits, LineFormat, Network, NewDirectory, PathChange,
     PathChangeKind, Process, SandboxOutcome, SandboxSpec, SideFile, SideFileContent,
-    TemporaryLines,
+    TemporaryLines, TerminalProcess,
 };
 pub use protocol::step::Step;
 pub use protocol::unpack::{UnpackLimits, UnpackReport};

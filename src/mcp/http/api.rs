@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::activity::ActivityMonitor;
 use crate::events::Payload;
 use crate::tools::{ToolError, take_complete_characters};
+use crate::types;
 
 /// Maximum number of entries of a page.
 const MAX_PAGE_SIZE: u64 = 200;
@@ -171,6 +172,12 @@ fn event(name: &str, data: &Value) -> Event {
     Event::default().event(name).data(data.to_string())
 }
 
+/// The event of a published port. Connections to it are not shown.
+fn published(port: types::PortEvent) -> Option<Event> {
+    let data = json!({"port": port.port, "host_port": port.host_port});
+    (port.verdict == "published").then(|| event("port", &data))
+}
+
 /// Converts the output of an operation to events. Counts the bytes and holds back incomplete UTF-8
 /// characters.
 #[derive(Default)]
@@ -187,6 +194,7 @@ impl OutputEncoder {
             Payload::Stdout(chunk) => self.output("stdout", &chunk.bytes),
             Payload::Stderr(chunk) => self.output("stderr", &chunk.bytes),
             Payload::Truncated(_) => self.cut(),
+            Payload::Network(data) => data.x_port.map(published).into_iter().flatten().collect(),
             Payload::Completion(end) => vec![event("end", &json!({"status": end.status}))],
             _ => Vec::new(),
         }

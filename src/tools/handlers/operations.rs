@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::tools::operation::{cancel, wait_for_end};
 use crate::tools::output_cut::OutputCut;
-use crate::tools::results::{CancelOperation, GetOperation, Operation, WaitOperations};
+use crate::tools::results::{CancelOperation, GetOperation, Operation, Publish, WaitOperations};
 use crate::tools::{Context, Handlers, OperationsTools, ToolError, params};
 use crate::{Client, Error, OperationKind, OperationStatus, types};
 
@@ -121,6 +121,33 @@ impl OperationsTools for Handlers {
             cancelled,
             operation_id: operation.to_string(),
         })
+    }
+
+    async fn publish(
+        &self,
+        arguments: params::Publish,
+        cx: &Context,
+    ) -> Result<Publish, ToolError> {
+        let params::Publish {
+            operation_id,
+            port,
+            host_port,
+        } = arguments;
+        let number = |name: &str, value: u64| {
+            u16::try_from(value).map_err(|_| {
+                ToolError::invalid(format!("`{name}` must be at most 65535, not {value}"))
+            })
+        };
+        let port = number("port", port)?;
+        let host_port = host_port
+            .map(|host_port| number("host_port", host_port))
+            .transpose()?;
+        let client = cx.client().await?;
+        let published = client.publish(operation_id, port, host_port).await;
+        let published = published.map_err(|error| {
+            ToolError::from(error).safe_to_repeat("The port may be published nevertheless.")
+        })?;
+        Ok(published.into())
     }
 }
 

@@ -62,11 +62,12 @@ impl RunTools for Handlers {
                 (RunAttempt::FileMayBeLost(error), None) => return Err(error),
             }
         };
-        let (started, mut ended) = match ended {
+        let ((started, ports), mut ended) = match ended {
             (started, Some(ended)) => (started, *ended),
-            (started, None) => {
+            ((started, ports), None) => {
                 return Ok(Run {
                     operation_id: Some(started.operation.to_string()),
+                    ports: ports.into_iter().map(Into::into).collect(),
                     ended: None,
                 });
             }
@@ -93,6 +94,7 @@ impl RunTools for Handlers {
         }
         Ok(Run {
             operation_id: None,
+            ports: ports.into_iter().map(Into::into).collect(),
             ended: Some(ended),
         })
     }
@@ -101,7 +103,7 @@ impl RunTools for Handlers {
 /// Outcome of one attempt to run the command.
 enum RunAttempt {
     /// The command was started. It has also ended, unless the call does not wait.
-    Done(crate::Run, Option<Box<Operation>>),
+    Done((crate::Run, Vec<types::PublishedPort>), Option<Box<Operation>>),
     /// The command could not run, perhaps because the backend has lost a file of the directory
     /// state.
     FileMayBeLost(ToolError),
@@ -130,8 +132,11 @@ async fn attempt(
     };
     let start = OperationStart::now(OperationKind::Instance);
     let started =
-        StartedOperation::start(client, cx, client.start(request), |run| run.operation).await;
-    let (operation, started) = match started {
+        StartedOperation::start(client, cx, client.start_published(request), |(run, _)| {
+            run.operation
+        })
+        .await;
+    let (operation, (started, ports)) = match started {
         Ok(started) => started,
         Err(error) => {
             let may_have_lost = state.is_some_and(|state| state.may_have_lost(&error));
@@ -153,10 +158,10 @@ async fn attempt(
         format!("{waiting}, and `cancel_operation(operation_id=\"{id}\")` cancels it")
     };
     let Some(ended) = operation.finish(wait, follow, remedy).await? else {
-        return Ok(RunAttempt::Done(started, None));
+        return Ok(RunAttempt::Done((started, ports), None));
     };
     if ended.status != OperationStatus::Failed.as_str() {
-        return Ok(RunAttempt::Done(started, Some(Box::new(ended))));
+        return Ok(RunAttempt::Done((started, ports), Some(Box::new(ended))));
     }
     // FAILED means that the command did not run, so a retry is safe.
     let why = ended.error.as_deref().unwrap_or_default();
@@ -269,6 +274,7 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         memory_mb,
         cpus,
         processes,
+        ports,
     } = arguments;
     if stdin_open && wait {
         return Err(ToolError::invalid(
@@ -342,6 +348,8 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         x_limits: engine_limits,
         x_network: (!allow_hosts.is_empty()).then_some(types::RunNetwork { allow_hosts }),
         x_detached: None,
+        x_ports: ports.into_iter().map(Into::into).collect(),
+        x_terminal: None,
     };
     Ok(RunPlan {
         request,

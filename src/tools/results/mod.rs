@@ -10,6 +10,7 @@ mod history;
 mod images;
 mod inspection;
 mod operations;
+mod ports;
 mod processes;
 
 use schemars::JsonSchema;
@@ -27,6 +28,7 @@ pub use operations::{
     CancelOperation, GetOperation, ImportImage, ListOperations, LiveProcess, Operation,
     OperationResult, OperationSummary, PushImage, PushedImage, Run, WaitOperations,
 };
+pub use ports::{Publish, PublishedPort};
 pub use processes::{Exec, Interact, Snapshot};
 
 /// Reports whether a flag is unset, for `skip_serializing_if`.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ToolResult, counted, is_false};
+use super::{PublishedPort, ToolResult, counted, is_false};
 use crate::tools::answer::ResourceLink;
 use crate::tools::fence::Fence;
 use crate::tools::invisible::one_line;
@@ -253,6 +253,9 @@ pub struct Run {
     /// The operation that was started (wait=false)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation_id: Option<String>,
+    /// The published ports, with their addresses
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PublishedPort>,
     /// The ended operation.
     #[serde(flatten)]
     pub ended: Option<Operation>,
@@ -263,6 +266,7 @@ impl Run {
     pub(in crate::tools) fn of_ended(operation: Operation) -> Self {
         Self {
             operation_id: None,
+            ports: Vec::new(),
             ended: Some(operation),
         }
     }
@@ -270,13 +274,11 @@ impl Run {
 
 impl ToolResult for Run {
     fn text(&self) -> String {
-        match (&self.operation_id, &self.ended) {
-            (_, Some(ended)) => ended.text(),
-            (Some(id), None) => {
-                format!("started operation {id}\nnext: wait_operations(operation_ids=[\"{id}\"])\n")
-            }
-            (None, None) => String::new(),
+        let mut text = text_of_start(self.operation_id.as_deref(), self.ended.as_ref());
+        for port in &self.ports {
+            text.push_str(&port.text());
         }
+        text
     }
 
     fn links(&self) -> Vec<ResourceLink> {
@@ -288,7 +290,40 @@ impl ToolResult for Run {
 }
 
 /// Result of `import_image`: the ended operation, or with `wait=false` only its id.
-pub type ImportImage = Run;
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct ImportImage {
+    /// The operation that was started (wait=false)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<String>,
+    /// The ended operation.
+    #[serde(flatten)]
+    pub ended: Option<Operation>,
+}
+
+impl ToolResult for ImportImage {
+    fn text(&self) -> String {
+        text_of_start(self.operation_id.as_deref(), self.ended.as_ref())
+    }
+
+    fn links(&self) -> Vec<ResourceLink> {
+        self.ended
+            .as_ref()
+            .map(ToolResult::links)
+            .unwrap_or_default()
+    }
+}
+
+/// The text of an operation that has ended, or that was only started.
+fn text_of_start(started: Option<&str>, ended: Option<&Operation>) -> String {
+    match (started, ended) {
+        (_, Some(ended)) => ended.text(),
+        (Some(id), None) => {
+            format!("started operation {id}\nnext: wait_operations(operation_ids=[\"{id}\"])\n")
+        }
+        (None, None) => String::new(),
+    }
+}
 
 /// Result of `get_operation`.
 pub type GetOperation = Operation;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use contree_sandbox::{Process, Usage};
+use contree_sandbox::Usage;
 use serde_json::Value;
 
 use crate::api::request::SpawnRequest;
@@ -30,7 +30,7 @@ pub(crate) fn init_event(request: &SpawnRequest) -> EventDataInit {
 /// The data of the event about a process's start.
 pub(crate) fn spawn_event(
     request: &SpawnRequest,
-    process: &Process,
+    pid: i32,
     program: &str,
     args: &[String],
     cwd: &str,
@@ -42,7 +42,7 @@ pub(crate) fn spawn_event(
         (program, args)
     };
     EventDataSpawn {
-        pid: process.pid.into(),
+        pid: pid.into(),
         command: command.to_owned(),
         args: args.to_vec(),
         shell: request.shell,

@@ -122,6 +122,8 @@ impl ConnectionLog {
                 error: None,
                 x_connection: Some(event),
                 x_connections: None,
+                x_port: None,
+                x_ports: None,
             };
             self.log.append(SYSTEM, OperationEventType::Network, data);
         }
@@ -153,6 +155,8 @@ impl ConnectionLog {
                     denied: counts.denied,
                     failed: counts.failed,
                 }),
+                x_port: None,
+                x_ports: None,
             };
             self.log.append(SYSTEM, OperationEventType::Network, data);
         }

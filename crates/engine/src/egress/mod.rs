@@ -41,6 +41,7 @@ mod upstream;
 
 pub(crate) use check::checks;
 pub(crate) use network::{Egress, NetworkVariables, SandboxNetwork, missing_network_event};
+pub(crate) use network_access::NetworkAccess;
 pub(crate) use proxy::Proxy;
 pub use rules::{EgressRule, EgressRuleError};
 pub use settings::NetworkMode;

@@ -266,6 +266,8 @@ pub(crate) fn missing_network_event(why: &str) -> EventDataNetwork {
         error: Some(why.to_owned()),
         x_connection: None,
         x_connections: None,
+        x_port: None,
+        x_ports: None,
     }
 }
 

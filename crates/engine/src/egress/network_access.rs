@@ -15,3 +15,19 @@ pub(crate) enum NetworkAccess {
     /// Everything that the machine reaches.
     Host,
 }
+
+impl NetworkAccess {
+    /// The reason why a port of a sandbox cannot be published. `None` if it can.
+    pub(crate) fn refusal_to_publish(self, port: u16) -> Option<String> {
+        match self {
+            Self::Host => Some(format!(
+                "the sandbox shares this machine's network (--network host), so a server on its port {port} listens on this \
+                 machine already, and nothing is published"
+            )),
+            Self::Proxy if port == PROXY_PORT => Some(format!(
+                "port {port} of the sandbox is its proxy, which is for commands inside only: let the server listen on another port"
+            )),
+            Self::Proxy | Self::Loopback | Self::Unavailable => None,
+        }
+    }
+}

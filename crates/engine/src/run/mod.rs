@@ -11,3 +11,4 @@ pub(crate) mod running_sandbox;
 pub(crate) mod signals;
 pub(crate) mod snapshot;
 pub(crate) mod streams;
+pub(crate) mod terminal;

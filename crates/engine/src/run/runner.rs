@@ -26,6 +26,7 @@ use crate::image::squash;
 use crate::limits;
 use crate::operation::events::{EventLog, SYSTEM, timestamp};
 use crate::operation::lifecycle::{CommitWork, OperationTask, WorkEnding};
+use crate::ports::ReservedPort;
 use crate::rows::images::Image;
 use crate::rows::layers::Layer;
 use crate::run::commit::commit_run;
@@ -51,10 +52,16 @@ pub(crate) struct RunPlan {
     pub(crate) files: Vec<FileCopy>,
     /// Paths to remove or to make before that.
     pub(crate) changes: Vec<PathChange>,
+    /// The ports to publish.
+    pub(crate) ports: Vec<ReservedPort>,
 }
 
 /// Runs a command to its end.
-pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan) -> WorkEnding {
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    task: OperationTask,
+    mut plan: RunPlan,
+) -> WorkEnding {
     let log = Arc::clone(&task.running.log);
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);
@@ -98,6 +105,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
             cwd: plan.request.saved_cwd(&plan.image),
             layers: plan.chain.len(),
         },
+        (Arc::clone(&engine.publisher), access),
     );
     let (recorded, main) = tokio::join!(
         task.record_executing(&engine),
@@ -113,6 +121,11 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
         task.running.fail(error.message());
     }
     task.running.begin(Some(Arc::clone(&running_sandbox)));
+    for port in std::mem::take(&mut plan.ports) {
+        if let Err(error) = running_sandbox.ports.open(port) {
+            tracing::error!(%error, "cannot serve a published port");
+        }
+    }
     let (ending, outcome) = run_to_end(
         &engine,
         &task,
@@ -177,6 +190,8 @@ async fn run_to_end(
         () = tokio::time::sleep(Duration::from_secs(plan.request.timeout)) => StopCause::TimeOut,
     };
     let timed_out = matches!(cause, StopCause::TimeOut);
+    // An open connection would keep the sandbox's network alive.
+    running_sandbox.ports.close().await;
     // When the main process ends, all other processes in the sandbox end too.
     let Some(sandbox) = running_sandbox.close(timed_out).await.map(Arc::new) else {
         return (RunEnding::AlreadyClosed, None);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use contree_sandbox::{Command, Exit, Process, Sandbox, SandboxUse};
+use contree_sandbox::{Command, Exit, Process, Sandbox, SandboxUse, TerminalProcess};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -16,14 +16,16 @@ use crate::api::report::{event_resources, millis, spawn_event};
 use crate::api::request::SpawnRequest;
 use crate::api::types::{EventDataExit, EventDataTruncatedStream, LiveProcess, OperationEventType};
 use crate::blocking::blocking;
-use crate::egress::NetworkVariables;
+use crate::egress::{NetworkAccess, NetworkVariables};
 use crate::error::ApiError;
 use crate::limits;
 use crate::operation::events::EventLog;
+use crate::ports::{Publisher, SandboxPorts};
 use crate::rows::images::Image;
 use crate::run::hints;
 use crate::run::live_output::{LiveOutput, ProcessEnd};
-use crate::run::streams::{ProcessInput, record_output};
+use crate::run::streams::{InputSink, ProcessInput, record_output, record_terminal};
+use crate::run::terminal::{ProcessTerminal, TerminalView};
 
 /// The `spid` of the main process in events.
 pub(crate) const MAIN: u64 = 1;
@@ -34,6 +36,9 @@ const KILLED_OUTPUT_WAIT: Duration = Duration::from_secs(5);
 /// How long the exit event of a subprocess waits for its remaining output. Processes that the
 /// subprocess started may keep its streams open for long.
 const EXITED_OUTPUT_WAIT: Duration = Duration::from_secs(1);
+
+/// The value of `TERM` for a terminal whose request sets none. Most terminals understand it.
+const DEFAULT_TERMINAL: &str = "xterm-256color";
 
 /// The ended subprocesses whose newest output is kept while the sandbox runs.
 const KEPT_OUTPUTS: usize = 32;
@@ -66,6 +71,8 @@ pub(crate) struct RunningSandbox {
     variables: NetworkVariables,
     /// The settings that images of this run have.
     pub(super) result: ResultSettings,
+    /// The published ports.
+    pub(crate) ports: SandboxPorts,
     timed_out: AtomicBool,
     processes: Mutex<Processes>,
     /// The tasks that start and follow subprocesses.
@@ -93,6 +100,13 @@ struct RunningProcess {
     started_at: Instant,
     input: Arc<ProcessInput>,
     output: Arc<LiveOutput>,
+    terminal: Option<Arc<ProcessTerminal>>,
+}
+
+/// The streams of a started process.
+enum ProcessStreams {
+    Pipes(Process),
+    Terminal(TerminalProcess),
 }
 
 /// A started process with the tasks that serve its streams.
@@ -104,8 +118,8 @@ pub(crate) struct StartedProcess {
     output: Arc<LiveOutput>,
     /// The task that writes its input.
     writer: JoinHandle<()>,
-    /// The tasks that read its two output streams.
-    readers: [JoinHandle<()>; 2],
+    /// The tasks that read its output streams.
+    readers: Vec<JoinHandle<()>>,
     pub(crate) exit: oneshot::Receiver<Exit>,
 }
 
@@ -117,9 +131,12 @@ impl RunningSandbox {
         timeout: u64,
         variables: NetworkVariables,
         result: ResultSettings,
+        (publisher, access): (Arc<Publisher>, NetworkAccess),
     ) -> Arc<Self> {
+        let sandbox = Arc::new(RwLock::new(Some(sandbox)));
         Arc::new(Self {
-            sandbox: Arc::new(RwLock::new(Some(sandbox))),
+            ports: SandboxPorts::new(publisher, access, Arc::clone(&sandbox), Arc::clone(&log)),
+            sandbox,
             log,
             image,
             timeout,
@@ -171,6 +188,11 @@ impl RunningSandbox {
     async fn launch(&self, spid: u64, request: &SpawnRequest) -> Result<StartedProcess, ApiError> {
         let mut env = request.environment(&self.image);
         self.variables.add(&mut env, request);
+        let terminal = request.terminal_size();
+        if terminal.is_some() {
+            env.entry("TERM".to_owned())
+                .or_insert_with(|| DEFAULT_TERMINAL.to_owned());
+        }
         let cwd = request.start_directory(&self.image);
         let (program, args) = request.program(&env);
         let command = Command {
@@ -186,23 +208,32 @@ impl RunningSandbox {
             gid: request.gid,
         };
         let process = self
-            .with_sandbox(move |sandbox| sandbox.exec(&command))
+            .with_sandbox(move |sandbox| match terminal {
+                None => sandbox.exec(&command).map(ProcessStreams::Pipes),
+                Some(size) => sandbox
+                    .exec_on_terminal(&command, size)
+                    .map(ProcessStreams::Terminal),
+            })
             .await?;
+        let pid = match &process {
+            ProcessStreams::Pipes(process) => process.pid,
+            ProcessStreams::Terminal(process) => process.pid,
+        };
         self.log.append(
             spid,
             OperationEventType::Spawn,
-            spawn_event(request, &process, &program, &args, &cwd, self.timeout),
+            spawn_event(request, pid, &program, &args, &cwd, self.timeout),
         );
-        Ok(self.connect_streams(spid, process, request))
+        self.connect_streams(spid, process, request)
     }
 
     /// Starts the tasks that write the input and record the output of a process.
     fn connect_streams(
         &self,
         spid: u64,
-        process: Process,
+        process: ProcessStreams,
         request: &SpawnRequest,
-    ) -> StartedProcess {
+    ) -> Result<StartedProcess, ApiError> {
         let max_recorded = request.truncate_output_at;
         let output = LiveOutput::new();
         let input = Arc::new(ProcessInput::new(Arc::clone(&self.log), spid, max_recorded));
@@ -210,38 +241,57 @@ impl RunningSandbox {
             request.stdin_bytes().unwrap_or_default(),
             !request.keeps_stdin_open(),
         );
+        let log = || Arc::clone(&self.log);
+        let (id, pid, exit, sink, readers, terminal) = match process {
+            ProcessStreams::Pipes(process) => {
+                let readers = [
+                    (process.stdout, EventDataTruncatedStream::Stdout),
+                    (process.stderr, EventDataTruncatedStream::Stderr),
+                ]
+                .map(|(fd, name)| {
+                    let live = Arc::clone(&output);
+                    record_output(log(), live, spid, fd, name, max_recorded)
+                });
+                let sink = InputSink::Pipe(process.stdin);
+                let (id, pid, exit) = (process.id, process.pid, process.exit);
+                (id, pid, exit, sink, Vec::from(readers), None)
+            }
+            ProcessStreams::Terminal(process) => {
+                // An error drops the terminal, which hangs the process up.
+                let terminal = ProcessTerminal::new(process.terminal)?;
+                let shown = Arc::clone(&terminal);
+                let live = Arc::clone(&output);
+                let readers = vec![record_terminal(log(), live, spid, shown, max_recorded)];
+                let sink = InputSink::Terminal(Arc::clone(&terminal));
+                let (id, pid, exit) = (process.id, process.pid, process.exit);
+                (id, pid, exit, sink, readers, Some(terminal))
+            }
+        };
         let writer = {
             let input = Arc::clone(&input);
-            tokio::spawn(async move { input.write_to(process.stdin).await })
+            tokio::spawn(async move { input.write_to(sink).await })
         };
-        let readers = [
-            (process.stdout, EventDataTruncatedStream::Stdout),
-            (process.stderr, EventDataTruncatedStream::Stderr),
-        ]
-        .map(|(fd, name)| {
-            let (log, output) = (Arc::clone(&self.log), Arc::clone(&output));
-            record_output(log, output, spid, fd, name, max_recorded)
-        });
         let started_at = Instant::now();
         let live = RunningProcess {
-            id: process.id,
-            pid: process.pid,
+            id,
+            pid,
             command: shown_command(&request.command),
             started_at,
             input: Arc::clone(&input),
             output: Arc::clone(&output),
+            terminal,
         };
         self.processes().live.insert(spid, live);
-        StartedProcess {
+        Ok(StartedProcess {
             spid,
-            pid: process.pid,
+            pid,
             started_at,
             input,
             output,
             writer,
             readers,
-            exit: process.exit,
-        }
+            exit,
+        })
     }
 
     /// Waits for the end of a subprocess and records it.
@@ -433,6 +483,29 @@ impl RunningSandbox {
     ) -> Result<(), ApiError> {
         let input = self.live_process(spid)?.input;
         input.push(bytes, close).await
+    }
+
+    /// Shows the terminal of a process. 409 if it has none.
+    pub(crate) fn view_terminal(&self, spid: u64) -> Result<TerminalView, ApiError> {
+        Ok(self.terminal(spid)?.view())
+    }
+
+    /// Changes the size of a process's terminal. 409 if it has none.
+    pub(crate) fn resize_terminal(
+        &self,
+        spid: u64,
+        size: contree_sandbox::TerminalSize,
+    ) -> Result<(), ApiError> {
+        Ok(self.terminal(spid)?.resize(size)?)
+    }
+
+    fn terminal(&self, spid: u64) -> Result<Arc<ProcessTerminal>, ApiError> {
+        self.live_process(spid)?.terminal.ok_or_else(|| {
+            ApiError::new(
+                StatusCode::CONFLICT,
+                format!("process {spid} has no terminal: start it with `x-terminal`"),
+            )
+        })
     }
 
     /// Returns whether the sandbox is closed: its main process has ended, and further calls fail.

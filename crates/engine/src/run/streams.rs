@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -15,6 +15,7 @@ use crate::api::types::{EventDataTruncated, EventDataTruncatedStream, OperationE
 use crate::error::ApiError;
 use crate::operation::events::{EventLog, stream, unrecorded_input};
 use crate::run::live_output::LiveOutput;
+use crate::run::terminal::{ProcessTerminal, TerminalReader};
 
 /// How long small writes are collected into one event.
 const COLLECT_TIME: Duration = Duration::from_millis(5);
@@ -134,8 +135,8 @@ impl ProcessInput {
     }
 
     /// Writes queued bytes to the process until the input is closed or the process stops reading.
-    pub(crate) async fn write_to(&self, fd: OwnedFd) {
-        if let Ok(mut sender) = pipe::Sender::from_owned_fd(fd) {
+    pub(crate) async fn write_to(&self, sink: InputSink) {
+        if let Ok(mut sender) = sink.open() {
             loop {
                 let (next, closed) = {
                     let mut state = self.state();
@@ -150,7 +151,10 @@ impl ProcessInput {
                         self.state().bytes -= bytes.len();
                         self.room.notify_waiters();
                     }
-                    None if closed => break,
+                    None if closed => {
+                        sender.end().await;
+                        break;
+                    }
                     None => self.filled.notified().await,
                 }
             }
@@ -189,6 +193,44 @@ impl ProcessInput {
     }
 }
 
+/// Where the input of a process goes.
+pub(crate) enum InputSink {
+    Pipe(OwnedFd),
+    Terminal(Arc<ProcessTerminal>),
+}
+
+/// An [`InputSink`] for writing.
+enum OpenSink {
+    Pipe(pipe::Sender),
+    Terminal(Arc<ProcessTerminal>),
+}
+
+impl InputSink {
+    fn open(self) -> std::io::Result<OpenSink> {
+        Ok(match self {
+            Self::Pipe(fd) => OpenSink::Pipe(pipe::Sender::from_owned_fd(fd)?),
+            Self::Terminal(terminal) => OpenSink::Terminal(terminal),
+        })
+    }
+}
+
+impl OpenSink {
+    async fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Pipe(pipe) => pipe.write_all(bytes).await,
+            Self::Terminal(terminal) => terminal.write_all(bytes).await,
+        }
+    }
+
+    /// Marks the end of the input. A pipe ends when it is dropped.
+    async fn end(&mut self) {
+        if let Self::Terminal(terminal) = self {
+            // The process may have ended.
+            let _ = terminal.end_input().await;
+        }
+    }
+}
+
 /// Records an output stream up to `max_recorded` bytes. It reads on after that, so that the command
 /// never blocks. The newest bytes are also kept in `live`.
 pub(crate) fn record_output(
@@ -200,23 +242,71 @@ pub(crate) fn record_output(
     max_recorded: u64,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let Ok(mut receiver) = pipe::Receiver::from_owned_fd(fd) else {
-            return;
+        if let Ok(receiver) = pipe::Receiver::from_owned_fd(fd) {
+            let output = Output {
+                log: &log,
+                live: &live,
+                spid,
+                which,
+                max_recorded,
+            };
+            output.record(receiver, None).await;
+        }
+    })
+}
+
+/// Records the output of a terminal as standard output, and passes all of it on to the client that
+/// shows the terminal.
+pub(crate) fn record_terminal(
+    log: Arc<EventLog>,
+    live: Arc<LiveOutput>,
+    spid: u64,
+    terminal: Arc<ProcessTerminal>,
+    max_recorded: u64,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let reader = TerminalReader(Arc::clone(&terminal));
+        let output = Output {
+            log: &log,
+            live: &live,
+            spid,
+            which: EventDataTruncatedStream::Stdout,
+            max_recorded,
         };
+        output.record(reader, Some(&terminal)).await;
+        terminal.end();
+    })
+}
+
+/// Where the output of a stream goes.
+struct Output<'a> {
+    log: &'a EventLog,
+    live: &'a LiveOutput,
+    spid: u64,
+    which: EventDataTruncatedStream,
+    max_recorded: u64,
+}
+
+impl Output<'_> {
+    /// Records what `receiver` reads, and shows it on a terminal if there is one.
+    async fn record(
+        &self,
+        mut receiver: impl AsyncRead + Unpin,
+        shown_on: Option<&ProcessTerminal>,
+    ) {
         let mut buffer = vec![0; CHUNK];
         let mut emitted: u64 = 0;
         let mut dropped: u64 = 0;
         let mut collector = WriteCollector::default();
         while let Ok(read @ 1..) = receiver.read(&mut buffer).await {
-            if emitted == max_recorded {
-                // Nothing more is recorded, so nothing has to be collected.
-                live.push(which, &buffer[..read]);
-                dropped += read as u64;
-                continue;
-            }
-            let read = collector.collect(&mut receiver, &mut buffer, read).await;
-            live.push(which, &buffer[..read]);
-            let recordable = usize::try_from(max_recorded - emitted)
+            let is_recorded = emitted < self.max_recorded;
+            // What is not recorded need not be collected.
+            let read = match is_recorded {
+                true => collector.collect(&mut receiver, &mut buffer, read).await,
+                false => read,
+            };
+            self.live.push(self.which, &buffer[..read]);
+            let recordable = usize::try_from(self.max_recorded - emitted)
                 .unwrap_or(usize::MAX)
                 .min(read);
             if recordable > 0 {
@@ -225,16 +315,19 @@ pub(crate) fn record_output(
                     data.truncated = Some(true);
                 }
                 // An event that a full disk refuses counts as truncated output.
-                if log.append(spid, event_type(which), data) {
+                if self.log.append(self.spid, event_type(self.which), data) {
                     emitted += recordable as u64;
                 } else {
                     dropped += recordable as u64;
                 }
             }
             dropped += (read - recordable) as u64;
+            if let Some(terminal) = shown_on {
+                terminal.show(&buffer[..read]).await;
+            }
         }
-        append_truncated(&log, spid, which, emitted, dropped);
-    })
+        append_truncated(self.log, self.spid, self.which, emitted, dropped);
+    }
 }
 
 /// Logs how much of a stream is missing from the log, if anything is.
@@ -285,7 +378,7 @@ impl WriteCollector {
     /// Appends output that arrives soon to the `read` bytes in the buffer. Returns the new length.
     async fn collect(
         &mut self,
-        from: &mut pipe::Receiver,
+        from: &mut (impl AsyncRead + Unpin),
         buffer: &mut [u8],
         read: usize,
     ) -> usize {

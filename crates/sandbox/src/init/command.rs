@@ -1,7 +1,7 @@
 //! Starts commands.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::io::Errno;
@@ -9,8 +9,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Resource;
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::terminals::Terminals;
 use super::{home_directory, limits};
 use crate::os::sys::{self, CStringArray, Fork};
+use crate::os::terminal::TerminalSize;
 use crate::protocol::spec::Command;
 use crate::protocol::step::Step;
 use crate::protocol::step_failure::{StepContext, StepFailure};
@@ -22,20 +24,27 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 const FIRST_DUPLICATE: i32 = 64;
 const ERROR_PIPE: i32 = 3;
 
+/// The terminals of the sandbox, and the size of the one that a command gets.
+pub(crate) type RequestedTerminal<'a> = (&'a Terminals, TerminalSize);
+
 /// Starts the command that a memfd describes. Returns its process id and the engine's ends of its
-/// three standard streams.
+/// three standard streams, or its terminal.
 pub(crate) fn start(
     description: OwnedFd,
+    terminal: Option<RequestedTerminal<'_>>,
     groups: bool,
     descriptors: u64,
-) -> Result<(i32, [OwnedFd; 3]), StepFailure> {
+) -> Result<(i32, Vec<OwnedFd>), StepFailure> {
     let command: Command = payload::read(description).at_step(Step::Request)?;
     let prepared = PreparedCommand::new(&command, groups, descriptors).at_step(Step::Request)?;
-    // The command's user owns its pipes, so that the command can reopen /dev/stdout.
+    // The command's user owns its pipes or terminal, so that the command can reopen /dev/stdout.
     sys::set_file_ids(command.uid, command.gid);
-    let streams = streams();
+    let streams = match terminal {
+        None => pipes().at_step(Step::Pipes),
+        Some((terminals, size)) => on_terminal(terminals, size).at_step(Step::Terminal),
+    };
     sys::set_file_ids(0, 0);
-    let (theirs, ours) = streams.at_step(Step::Pipes)?;
+    let (theirs, ours) = streams?;
     let (error_in, error_out) = pipe_with(PipeFlags::CLOEXEC).at_step(Step::Pipes)?;
     let pid = match sys::fork().at_step(Step::Fork)? {
         Fork::Parent(pid) => pid,
@@ -70,17 +79,41 @@ pub(crate) fn start(
     }
 }
 
-type StandardStreams = [OwnedFd; 3];
+/// The command's ends of its standard streams.
+enum StandardStreams {
+    /// One pipe for each.
+    Pipes([OwnedFd; 3]),
+    /// The same terminal for all.
+    Terminal(OwnedFd),
+}
+
+impl StandardStreams {
+    fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
+        match self {
+            Self::Pipes(pipes) => pipes.each_ref().map(AsFd::as_fd),
+            Self::Terminal(terminal) => [terminal.as_fd(); 3],
+        }
+    }
+}
 
 /// Makes three pipes: the command's ends and the engine's.
-fn streams() -> Result<(StandardStreams, StandardStreams), Errno> {
+fn pipes() -> Result<(StandardStreams, Vec<OwnedFd>), Errno> {
     let (stdin, to_stdin) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_stdout, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_stderr, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
     Ok((
-        [stdin, stdout, stderr],
-        [to_stdin, from_stdout, from_stderr],
+        StandardStreams::Pipes([stdin, stdout, stderr]),
+        vec![to_stdin, from_stdout, from_stderr],
     ))
+}
+
+/// Makes a terminal: the command's side and the engine's.
+fn on_terminal(
+    terminals: &Terminals,
+    size: TerminalSize,
+) -> Result<(StandardStreams, Vec<OwnedFd>), Errno> {
+    let (theirs, ours) = terminals.make(size)?;
+    Ok((StandardStreams::Terminal(theirs), vec![ours.into()]))
 }
 
 /// A command with everything allocated before the fork.
@@ -148,6 +181,11 @@ impl PreparedCommand {
         sys::block_signals(&[]);
         let _ = rustix::process::setsid();
         connect(streams, error_pipe).map_err(|errno| (Step::Streams, errno))?;
+        if matches!(streams, StandardStreams::Terminal(_)) {
+            // This process leads a new session, whose terminal becomes the one that it has now.
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())
+                .map_err(|errno| (Step::Terminal, errno))?;
+        }
         // Pid 1 itself keeps a higher limit, so that it can always pass descriptors.
         limits::lower(Resource::Nofile, self.descriptors).map_err(|errno| (Step::Limits, errno))?;
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
@@ -183,7 +221,7 @@ impl PreparedCommand {
 /// Moves the streams to 0 to 2 and the error pipe to 3, and closes everything else.
 fn connect(streams: &StandardStreams, error_pipe: &OwnedFd) -> Result<(), Errno> {
     let mut duplicates = Vec::with_capacity(4);
-    for fd in streams.iter().chain([error_pipe]) {
+    for fd in streams.descriptors().into_iter().chain([error_pipe.as_fd()]) {
         duplicates.push(rustix::io::fcntl_dupfd_cloexec(fd, FIRST_DUPLICATE)?);
     }
     for (number, fd) in (0..).zip(&duplicates) {

@@ -14,6 +14,7 @@ mod limits;
 mod pause;
 mod pid1;
 mod setup;
+mod terminals;
 mod watch;
 
 use std::os::fd::BorrowedFd;

@@ -23,6 +23,7 @@ use super::setup::{
     allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files, sysfs,
     temporary_lines,
 };
+use super::terminals::Terminals;
 use super::{command, watch};
 use crate::os::poll::timespec;
 use crate::os::sys;
@@ -30,7 +31,7 @@ use crate::os::usage::Usage;
 use crate::protocol::boot::SandboxBoot;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Pid1Request;
-use crate::protocol::spec::Exit;
+use crate::protocol::spec::{Exit, Network};
 use crate::protocol::step::Step;
 use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::watcher::WatcherMessage;
@@ -67,7 +68,7 @@ pub(crate) fn main(
             SETUP_FAILED
         }
         Ok(setup) => {
-            let served = Pid1::new(socket, watcher, boot.has_other_groups, limits.descriptors)
+            let served = Pid1::new(socket, watcher, boot, limits.descriptors)
                 .and_then(|mut pid1| pid1.serve(setup));
             match served {
                 Ok(()) => 0,
@@ -192,6 +193,8 @@ struct Pid1<'a> {
     pause: Pause,
     child_signals: OwnedFd,
     groups: bool,
+    network: Network,
+    terminals: Terminals,
     /// The most open descriptors of a command.
     descriptors: u64,
     /// The numbers of running commands, by process id.
@@ -207,7 +210,7 @@ impl<'a> Pid1<'a> {
     fn new(
         socket: &'a OwnedFd,
         watcher: Option<OwnedFd>,
-        groups: bool,
+        boot: &SandboxBoot,
         descriptors: u64,
     ) -> Result<Self, WireError> {
         sys::block_signals(&[libc::SIGCHLD]);
@@ -216,7 +219,9 @@ impl<'a> Pid1<'a> {
             watcher,
             pause: Pause::default(),
             child_signals: sys::child_signals()?,
-            groups,
+            groups: boot.has_other_groups,
+            network: boot.network,
+            terminals: Terminals::open()?,
             descriptors,
             running: HashMap::new(),
             end_requests: Vec::new(),
@@ -283,9 +288,10 @@ impl<'a> Pid1<'a> {
         files: Vec<OwnedFd>,
     ) -> Result<(), WireError> {
         match request {
-            Pid1Request::Exec { id } => {
+            Pid1Request::Exec { id, terminal } => {
                 let [description] = wire::exact_files(files)?;
-                let started = command::start(description, self.groups, self.descriptors)
+                let terminal = terminal.map(|size| (&self.terminals, size));
+                let started = command::start(description, terminal, self.groups, self.descriptors)
                     .and_then(|(pid, streams)| self.pass_streams(id, pid, &streams));
                 match started {
                     Ok(pid) => {
@@ -308,6 +314,22 @@ impl<'a> Pid1<'a> {
                     .map(|(pid, _)| *pid);
                 let result = group.map_or(Err(Errno::SRCH), |group| sys::kill(-group, signal));
                 self.send_done(request, result)?;
+            }
+            Pid1Request::Connect { request, address } => {
+                match network::begin_connection(self.network, address) {
+                    Ok(socket) => {
+                        let reply = Reply::Connecting { request };
+                        match wire::send(self.socket, &reply, &[socket.as_fd()]) {
+                            // Too many descriptors are in flight.
+                            Err(WireError::Os(error)) => {
+                                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                                self.send_done(request, Err(errno))?;
+                            }
+                            sent => sent?,
+                        }
+                    }
+                    Err(errno) => self.send_done(request, Err(errno))?,
+                }
             }
             Pid1Request::EndAll { request, grace_ms } => {
                 self.end_requests.push(request);
@@ -344,8 +366,8 @@ impl<'a> Pid1<'a> {
 
     /// Passes the streams of a started command to the engine. If the kernel refuses, the command is
     /// killed.
-    fn pass_streams(&self, id: u32, pid: i32, streams: &[OwnedFd; 3]) -> Result<i32, StepFailure> {
-        let streams = streams.each_ref().map(AsFd::as_fd);
+    fn pass_streams(&self, id: u32, pid: i32, streams: &[OwnedFd]) -> Result<i32, StepFailure> {
+        let streams: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
         wire::send(self.socket, &Reply::Started { id, pid }, &streams)
             .inspect_err(|_| {
                 let _ = sys::kill(-pid, libc::SIGKILL);

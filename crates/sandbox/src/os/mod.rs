@@ -10,6 +10,7 @@ pub(crate) mod process_tree;
 pub(crate) mod programs;
 pub(crate) mod scheduling;
 pub(crate) mod sys;
+pub(crate) mod terminal;
 pub(crate) mod tree;
 pub(crate) mod usage;
 pub(crate) mod users;

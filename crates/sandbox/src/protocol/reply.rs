@@ -28,8 +28,12 @@ pub(crate) enum Reply {
     },
     /// A step failed: of the set-up, of a helper's task, or while commands run.
     Failed(StepFailure),
-    /// A command was started. The engine's ends of its standard streams come with the message.
+    /// A command was started. The engine's ends of its standard streams come with the message, or
+    /// its terminal.
     Started { id: u32, pid: i32 },
+    /// The socket of a requested connection comes with the message. The connection may not be
+    /// established yet.
+    Connecting { request: u32 },
     /// The command could not be started.
     NotStarted { id: u32, failure: StepFailure },
     /// The command ended.

@@ -1,10 +1,12 @@
 //! Requests of the engine, one enum for each receiver.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::wire::text;
+use crate::os::terminal::TerminalSize;
 
 /// A request to the first stage.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,8 +37,15 @@ pub(crate) enum RequestAfterPid1 {
 /// A request to pid 1.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Pid1Request {
-    /// Starts a command. A [`crate::Command`] comes with the message.
-    Exec { id: u32 },
+    /// Starts a command. A [`crate::Command`] comes with the message. With `terminal`, its streams
+    /// are a new terminal of this size.
+    Exec {
+        id: u32,
+        #[serde(default)]
+        terminal: Option<TerminalSize>,
+    },
+    /// Connects to a loopback address of the sandbox, without waiting for the connection.
+    Connect { request: u32, address: SocketAddr },
     /// Sends a signal to the process group of a command.
     Signal {
         request: u32,
@@ -100,7 +109,14 @@ mod tests {
             RequestAfterPid1::FirstStage(FirstStageRequest::Inspect)
         ));
         for late in [
-            Pid1Request::Exec { id: 1 },
+            Pid1Request::Exec {
+                id: 1,
+                terminal: Some(TerminalSize::default()),
+            },
+            Pid1Request::Connect {
+                request: 4,
+                address: ([127, 0, 0, 1], 80).into(),
+            },
             Pid1Request::Signal {
                 request: 2,
                 process: 1,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::wire::{payload, text};
+use crate::os::terminal::Terminal;
 use crate::os::usage::Usage;
 
 /// The number of a layer in its store. Its files are in `layers/<n>/d`.
@@ -282,6 +283,19 @@ pub struct Process {
     pub stdout: OwnedFd,
     /// The reading end of its standard error.
     pub stderr: OwnedFd,
+    /// Receives the exit code or signal that ended the command. It fails if the sandbox is gone.
+    pub exit: oneshot::Receiver<Exit>,
+}
+
+/// A running command whose standard streams are a terminal.
+#[derive(Debug)]
+pub struct TerminalProcess {
+    /// The command's number in calls on its sandbox.
+    pub id: u32,
+    /// The process id inside the sandbox.
+    pub pid: i32,
+    /// Its terminal. Dropping it hangs the command up (SIGHUP).
+    pub terminal: Terminal,
     /// Receives the exit code or signal that ended the command. It fails if the sandbox is gone.
     pub exit: oneshot::Receiver<Exit>,
 }

@@ -82,6 +82,8 @@ steps! {
     Request => "read the request",
     /// Making the pipes of a command.
     Pipes => "make its pipes",
+    /// Opening the terminal of a command.
+    Terminal => "open a terminal",
     /// Starting a process.
     Fork => "start a process",
     /// Connecting the standard streams.

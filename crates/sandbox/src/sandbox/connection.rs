@@ -54,10 +54,13 @@ struct ConnectionState {
 pub(super) enum RequestOutcome {
     Started {
         pid: i32,
-        streams: [OwnedFd; 3],
+        /// The engine's ends of its three pipes, or its terminal.
+        streams: Vec<OwnedFd>,
         exit: oneshot::Receiver<Exit>,
     },
     NotStarted(StepFailure),
+    /// A connection has begun on this socket.
+    Connecting(OwnedFd),
     Done {
         errno: i32,
     },
@@ -147,12 +150,20 @@ impl Connection {
         let mut state = self.state();
         let (id, outcome) = match reply {
             Reply::Started { id, pid } => {
-                let Ok(streams) = wire::exact_files(files) else {
-                    return false;
-                };
                 let (sender, exit) = oneshot::channel();
                 state.exits.insert(id, sender);
-                (id, RequestOutcome::Started { pid, streams, exit })
+                let started = RequestOutcome::Started {
+                    pid,
+                    streams: files,
+                    exit,
+                };
+                (id, started)
+            }
+            Reply::Connecting { request } => {
+                let Ok([socket]) = wire::exact_files(files) else {
+                    return false;
+                };
+                (request, RequestOutcome::Connecting(socket))
             }
             Reply::NotStarted { id, failure } => (id, RequestOutcome::NotStarted(failure)),
             Reply::Done { request, errno } => (request, RequestOutcome::Done { errno }),

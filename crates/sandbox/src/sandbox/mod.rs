@@ -3,8 +3,8 @@
 mod connection;
 mod snapshot;
 
-use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::net::{Shutdown, shutdown};
+use tokio::sync::oneshot;
 
 use self::connection::{Connection, RequestOutcome};
 use self::snapshot::SnapshotSource;
@@ -23,11 +24,14 @@ use crate::layer_error::layer_error;
 use crate::layers::LayerStore;
 use crate::os::error::CallContext;
 use crate::os::process_tree;
+use crate::os::terminal::{Terminal, TerminalSize};
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
 use crate::protocol::layer_limit::LayerExcess;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
-use crate::protocol::spec::{Command, Limits, Network, Process, SandboxOutcome, SandboxSpec};
+use crate::protocol::spec::{
+    Command, Exit, Limits, Network, Process, SandboxOutcome, SandboxSpec, TerminalProcess,
+};
 use crate::protocol::wire::{self, WireError, payload};
 use crate::spec_check::{check_spec, check_user};
 use crate::store::runs::RunDir;
@@ -238,29 +242,89 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Exec`] with the failed step if the command cannot be started.
     pub fn exec(&self, command: &Command) -> Result<Process, Error> {
+        let started = self.start_command(command, None)?;
+        let [stdin, stdout, stderr] = wire::exact_files(started.streams)?;
+        Ok(Process {
+            id: started.id,
+            pid: started.pid,
+            stdin,
+            stdout,
+            stderr,
+            exit: started.exit,
+        })
+    }
+
+    /// Starts a command whose standard streams are a new terminal of the sandbox. It leads a
+    /// session with this terminal, so job control works.
+    ///
+    /// # Errors
+    /// [`Error::Exec`] with the failed step if the command cannot be started.
+    pub fn exec_on_terminal(
+        &self,
+        command: &Command,
+        size: TerminalSize,
+    ) -> Result<TerminalProcess, Error> {
+        let started = self.start_command(command, Some(size))?;
+        let [terminal] = wire::exact_files(started.streams)?;
+        Ok(TerminalProcess {
+            id: started.id,
+            pid: started.pid,
+            terminal: Terminal::new(terminal),
+            exit: started.exit,
+        })
+    }
+
+    fn start_command(
+        &self,
+        command: &Command,
+        terminal: Option<TerminalSize>,
+    ) -> Result<StartedCommand, Error> {
         check_user(self.store.layout(), command.uid, command.gid)?;
         let description = payload::write(command)?;
         let (id, outcome) = self.connection.request("start the command", |id| {
-            (Pid1Request::Exec { id }, Some(description.as_fd()))
+            let request = Pid1Request::Exec { id, terminal };
+            (request, Some(description.as_fd()))
         })?;
         match outcome {
-            RequestOutcome::Started { pid, streams, exit } => {
-                let [stdin, stdout, stderr] = streams;
-                Ok(Process {
-                    id,
-                    pid,
-                    stdin,
-                    stdout,
-                    stderr,
-                    exit,
-                })
-            }
+            RequestOutcome::Started { pid, streams, exit } => Ok(StartedCommand {
+                id,
+                pid,
+                streams,
+                exit,
+            }),
             RequestOutcome::NotStarted(failure) => Err(Error::Exec {
                 step: failure.step,
                 error: failure.cause.into(),
                 program: command.program.clone(),
             }),
-            RequestOutcome::Done { .. } => Err(Error::Gone),
+            RequestOutcome::Done { .. } | RequestOutcome::Connecting(_) => Err(Error::Gone),
+        }
+    }
+
+    /// Begins a TCP connection to a loopback address of the sandbox, made by its init. No route is
+    /// made, and no address outside of the sandbox is reached.
+    ///
+    /// The socket does not block, and the connection may still be under way: it is established when
+    /// the socket is writable without an error. The kernel keeps the sandbox's network until the
+    /// socket is closed.
+    ///
+    /// # Errors
+    /// - [`Error::Connect`] if nothing listens there, or the kernel refuses otherwise.
+    /// - [`Error::Invalid`] if the address is not a loopback address.
+    pub fn connect(&self, address: SocketAddr) -> Result<TcpStream, Error> {
+        if !address.ip().is_loopback() {
+            return Err(Error::Invalid(format!(
+                "{address} is not a loopback address, and only those of the sandbox can be reached"
+            )));
+        }
+        let request = |request| (Pid1Request::Connect { request, address }, None);
+        match self.connection.request("connect inside", request)?.1 {
+            RequestOutcome::Connecting(socket) => Ok(TcpStream::from(socket)),
+            RequestOutcome::Done { errno } => Err(Error::Connect {
+                address,
+                error: std::io::Error::from_raw_os_error(errno),
+            }),
+            _ => Err(Error::Gone),
         }
     }
 
@@ -396,6 +460,14 @@ pub struct SandboxUse {
     pub processes: u64,
     /// The memory in bytes. Without control groups, memory that processes share counts for each.
     pub memory_bytes: u64,
+}
+
+/// A command that was started.
+struct StartedCommand {
+    id: u32,
+    pid: i32,
+    streams: Vec<OwnedFd>,
+    exit: oneshot::Receiver<Exit>,
 }
 
 /// The changes that a sandbox made.

@@ -3,7 +3,7 @@
 use contree_sandbox::ControlGroups;
 
 use super::{RequestError, SpawnRequest};
-use crate::api::types::EngineLimits;
+use crate::api::types::{EngineLimits, TerminalSize};
 use crate::limits;
 
 impl SpawnRequest {
@@ -56,6 +56,16 @@ impl SpawnRequest {
         }
         if let Some(engine_limits) = &self.x_limits {
             engine_limits.check()?;
+        }
+        if let Some(size) = &self.x_terminal {
+            size.checked()?;
+        }
+        let ports = self.x_ports.as_deref().unwrap_or_default();
+        if ports.len() > limits::MAX_RUN_PORTS {
+            return Err(RequestError::TooManyPorts {
+                most: limits::MAX_RUN_PORTS,
+                given: ports.len(),
+            });
         }
         if let Some(reason) = ControlGroups::get().refusal(&self.sandbox_limits()) {
             return Err(RequestError::LimitsUnenforced(reason));
@@ -118,6 +128,27 @@ impl EngineLimits {
     }
 }
 
+impl TerminalSize {
+    /// The size, if it is one that a terminal can have.
+    pub(crate) fn checked(&self) -> Result<contree_sandbox::TerminalSize, RequestError> {
+        let number = |field, given: u64| {
+            u16::try_from(given)
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(|| RequestError::OutOfBounds {
+                    field,
+                    least: "1".to_owned(),
+                    most: u16::MAX.to_string(),
+                    given: given.to_string(),
+                })
+        };
+        Ok(contree_sandbox::TerminalSize {
+            columns: number("columns", self.columns)?,
+            rows: number("rows", self.rows)?,
+        })
+    }
+}
+
 fn check_hostname(name: &str) -> Result<(), RequestError> {
     let is_label = |part: &str| {
         !part.is_empty()
@@ -152,6 +183,15 @@ mod tests {
                 "`truncate_output_at`",
             ),
             (serde_json::json!({"hostname": "a b"}), "`hostname`"),
+            (
+                serde_json::json!({"x-terminal": {"columns": 0, "rows": 24}}),
+                "`columns`",
+            ),
+            (
+                serde_json::json!({"x-terminal": {"columns": 80, "rows": 65536}}),
+                "`rows`",
+            ),
+            (serde_json::json!({"x-ports": [80; 17]}), "`x-ports`"),
             (
                 serde_json::json!({"resources_limits": {"max_layer_bytes": 0}}),
                 "`max_layer_bytes`",

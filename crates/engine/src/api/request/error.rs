@@ -39,6 +39,14 @@ pub(crate) enum RequestError {
         /// The number that was sent.
         given: String,
     },
+    /// The request publishes too many ports.
+    #[error("`x-ports` takes at most {most} ports, not {given}")]
+    TooManyPorts {
+        /// The most ports.
+        most: usize,
+        /// The number of ports that were sent.
+        given: usize,
+    },
     /// The limit of recorded output is too high.
     #[error("`truncate_output_at` must be at most {most}, not {given}")]
     TooMuchOutput {

@@ -44,6 +44,11 @@ impl SpawnRequest {
         }
     }
 
+    /// The size of the terminal that the process gets instead of pipes.
+    pub(crate) fn terminal_size(&self) -> Option<contree_sandbox::TerminalSize> {
+        self.x_terminal.as_ref().and_then(|size| size.checked().ok())
+    }
+
     /// The bytes for standard input.
     pub(crate) fn stdin_bytes(&self) -> Result<Vec<u8>, RequestError> {
         self.stdin
@@ -88,6 +93,8 @@ impl ExecSpec {
             x_limits: None,
             x_network: None,
             x_detached: None,
+            x_ports: None,
+            x_terminal: self.x_terminal,
             networking: None,
             stdin: self.stdin,
             timeout: SpawnRequest::default_timeout(),

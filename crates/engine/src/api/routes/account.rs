@@ -87,6 +87,7 @@ pub(super) async fn whoami(
 fn notes(engine: &Engine, single_id: bool) -> Vec<String> {
     let mut notes = vec![
         engine.egress.describe(),
+        engine.publisher.describe().to_owned(),
         "the limit on concurrent commands applies to each process that serves this store, not to all of them together".to_owned(),
     ];
     let groups = ControlGroups::get();

@@ -27,7 +27,7 @@ use crate::operation::lookup;
 use crate::operation::start::wait_until_started;
 
 /// How often an idle stream sends a comment, which keeps the connection alive.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How long a follower waits for the completion event after the owner has recorded the operation's
 /// end. Normally the event comes within milliseconds.

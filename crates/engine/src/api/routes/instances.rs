@@ -21,6 +21,7 @@ use crate::image::lookup;
 use crate::image::squash;
 use crate::limits;
 use crate::operation::lifecycle::{self, QueuedOperation};
+use crate::ports::ReservedPort;
 use crate::rows::images::Image;
 use crate::rows::{files, layers};
 use crate::run::runner::{self, RunPlan};
@@ -50,7 +51,8 @@ pub(super) async fn spawn(
         ..request
     };
     let operation = Uuid::new_v4();
-    let answer = to_answer(operation, image.uuid, request.masked());
+    let ports = reserve_ports(&engine, &request)?;
+    let answer = to_answer(operation, image.uuid, request.masked(), &ports);
     let recorded = serde_json::to_value(request.recorded())
         .map_err(|error| ApiError::internal(error.to_string()))?;
     let shared = Arc::clone(&engine);
@@ -61,6 +63,7 @@ pub(super) async fn spawn(
             operation,
             request,
             image,
+            ports,
             &recorded,
             client.as_deref(),
         )?;
@@ -82,7 +85,12 @@ pub(super) async fn spawn(
 }
 
 /// The answer to an accepted request: the request with its defaults, and the operation.
-fn to_answer(operation: Uuid, image: Uuid, request: SpawnRequest) -> InstanceSpawnResponse {
+fn to_answer(
+    operation: Uuid,
+    image: Uuid,
+    request: SpawnRequest,
+    ports: &[ReservedPort],
+) -> InstanceSpawnResponse {
     InstanceSpawnResponse {
         command: Some(request.command),
         args: Some(request.args),
@@ -100,6 +108,8 @@ fn to_answer(operation: Uuid, image: Uuid, request: SpawnRequest) -> InstanceSpa
         x_limits: request.x_limits,
         x_network: request.x_network,
         x_detached: request.x_detached,
+        x_ports: (!ports.is_empty()).then(|| ports.iter().map(ReservedPort::describe).collect()),
+        x_terminal: request.x_terminal,
         networking: request.networking,
         stdin: request.stdin,
         timeout: Some(request.timeout),
@@ -116,6 +126,7 @@ fn accept(
     operation: Uuid,
     request: SpawnRequest,
     image: Image,
+    ports: Vec<ReservedPort>,
     recorded: &Value,
     client: Option<&str>,
 ) -> Result<(QueuedOperation, RunPlan), ApiError> {
@@ -148,8 +159,21 @@ fn accept(
         chain,
         files,
         changes,
+        ports,
     };
     Ok((queued, plan))
+}
+
+/// Sets the ports aside that the request publishes, each once.
+fn reserve_ports(engine: &Engine, request: &SpawnRequest) -> Result<Vec<ReservedPort>, ApiError> {
+    let access = engine.egress.access(request);
+    let mut ports = request.x_ports.clone().unwrap_or_default();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+        .into_iter()
+        .map(|port| engine.publisher.reserve(access, port, None))
+        .collect()
 }
 
 /// The uploaded files that the request puts into the sandbox.

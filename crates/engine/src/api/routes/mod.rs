@@ -79,6 +79,14 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route(
             "/x/operations/{operation}/processes/{spid}/output",
             get(extensions::output),
+        )
+        .route(
+            "/x/operations/{operation}/ports",
+            get(extensions::list_ports).post(extensions::publish_port),
+        )
+        .route(
+            "/x/operations/{operation}/subprocesses/{spid}/terminal",
+            get(extensions::terminal_output).patch(extensions::resize_terminal),
         );
     Router::new()
         .nest("/v1", v1)

@@ -1,10 +1,10 @@
 //! The sandbox's network: a namespace with a loopback interface, and the listener for the caller.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use rustix::thread::UnshareFlags;
 
 use crate::os::sys;
@@ -34,6 +34,27 @@ pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, StepFailure> {
     match network {
         Network::Listener { port } => listener(port).at_step(Step::Listener).map(Some),
         Network::Loopback | Network::Host => Ok(None),
+    }
+}
+
+/// Begins a connection to a loopback address of the sandbox. The socket does not block, and the
+/// connection may still be under way.
+///
+/// A sandbox that shares this machine's network has no loopback of its own, so nothing is
+/// connected.
+pub(crate) fn begin_connection(network: Network, address: SocketAddr) -> Result<OwnedFd, Errno> {
+    if network == Network::Host || !address.ip().is_loopback() {
+        return Err(Errno::PERM);
+    }
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
     }
 }
 

@@ -4,19 +4,24 @@ mod delete;
 mod diff;
 mod log;
 mod output;
+mod ports;
 mod push;
 mod snapshot;
+mod terminal;
 
 pub(super) use delete::delete;
 pub(super) use diff::diff;
 pub(super) use log::log;
 pub(super) use output::output;
+pub(super) use ports::{list_ports, publish_port};
 pub(super) use push::push;
 pub(super) use snapshot::snapshot;
+pub(super) use terminal::{resize_terminal, terminal_output};
 
 /// The names of the extensions, as `whoami` lists them.
 ///
 /// `files` has no route: it is the fields of `files` in a run's request that begin with `x-`.
-pub(super) const NAMES: [&str; 10] = [
-    "delete", "diff", "files", "limits", "live", "log", "network", "output", "push", "snapshot",
+pub(super) const NAMES: [&str; 12] = [
+    "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports", "push",
+    "snapshot", "terminal",
 ];
