@@ -75,6 +75,7 @@ mod layer_error;
 mod layers;
 mod options;
 mod os;
+mod packet;
 mod protocol;
 mod sandbox;
 mod spec_check;
@@ -98,6 +99,7 @@ pub use options::StoreOptions;
 pub use os::error::OsError;
 pub use os::limits::{descriptor_limit, raise_descriptor_limit};
 pub use os::usage::Usage;
+pub use packet::{InterceptedPackets, PacketSocket};
 pub use protocol::compare::{ComparedSide, Difference};
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{

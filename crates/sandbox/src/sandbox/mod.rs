@@ -1,6 +1,7 @@
 //! A running sandbox, as the engine controls it.
 
 mod connection;
+mod network_ends;
 
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 
 use self::connection::{Connection, RequestOutcome};
+use self::network_ends::NetworkEnds;
 use crate::cgroup::group::{ReachedMemoryLimit, SandboxGroup};
 use crate::error::Error;
 use crate::launch::classify::explain;
@@ -20,11 +22,12 @@ use crate::launch::handshake::{InitProcess, SetupResult};
 use crate::layer_error::layer_error;
 use crate::layers::LayerStore;
 use crate::os::error::CallContext;
+use crate::packet::InterceptedPackets;
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
 use crate::protocol::layer_limit::LayerExcess;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
-use crate::protocol::spec::{Command, Limits, Network, Process, SandboxOutcome, SandboxSpec};
+use crate::protocol::spec::{Command, Limits, Process, SandboxOutcome, SandboxSpec};
 use crate::protocol::wire::{self, WireError, payload};
 use crate::spec_check::{check_spec, check_user};
 use crate::store::runs::RunDir;
@@ -50,6 +53,8 @@ pub struct Sandbox {
     side_files: Vec<String>,
     made_directories: Vec<PathBuf>,
     listener: Mutex<Option<TcpListener>>,
+    packets: Mutex<Option<InterceptedPackets>>,
+    interception_refusal: Option<String>,
     /// Declared last: it is dropped after the init, which is in the group.
     group: SandboxGroup,
 }
@@ -131,7 +136,8 @@ impl Sandbox {
             SetupResult {
                 side_files,
                 directories,
-                listener,
+                network_sockets,
+                interception_refusal,
             },
         ) = InitProcess::start_with_files(store.layout(), &boot, &contents)?;
         drop(join_files);
@@ -141,9 +147,11 @@ impl Sandbox {
                 "limits: the kernel does not let the sandbox join its control group".into(),
             ));
         }
-        if matches!(spec.network, Network::Listener { .. }) != listener.is_some() {
-            return Err(Error::Gone);
-        }
+        let NetworkEnds { listener, packets } = NetworkEnds::sort(
+            spec.network,
+            network_sockets,
+            interception_refusal.is_some(),
+        )?;
         let side_files = side_files
             .into_iter()
             .filter_map(|index| spec.side_files.get(index))
@@ -174,14 +182,16 @@ impl Sandbox {
             reader: Some(reader),
             side_files,
             made_directories,
-            listener: Mutex::new(listener.map(TcpListener::from)),
+            listener: Mutex::new(listener),
+            packets: Mutex::new(packets),
+            interception_refusal,
             end: Mutex::new(end),
             group,
         })
     }
 
     /// The non-blocking socket that listens on the sandbox's loopback interface, with
-    /// [`Network::Listener`]. Only the first call returns it. The kernel keeps the sandbox's
+    /// [`Network::Listener`] and [`Network::Intercepted`]. Only the first call returns it. The kernel keeps the sandbox's
     /// network until the socket and every connection accepted on it are closed.
     #[must_use]
     pub fn take_listener(&self) -> Option<TcpListener> {
@@ -189,6 +199,22 @@ impl Sandbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// The packets to foreign addresses, with [`Network::Intercepted`]. Only the first call returns
+    /// them.
+    #[must_use]
+    pub fn take_packets(&self) -> Option<InterceptedPackets> {
+        self.packets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// The reason why packets are not intercepted, although [`Network::Intercepted`] requests it.
+    #[must_use]
+    pub fn interception_refusal(&self) -> Option<&str> {
+        self.interception_refusal.as_deref()
     }
 
     /// The memory limit that was reached, if the kernel has killed a process of the sandbox for it.
