@@ -63,6 +63,15 @@ impl PacketSocket {
         Ok(length)
     }
 
+    /// A copy of the socket for waiting until it has a packet. It has this type because libraries
+    /// for asynchronous code wait for sockets of the standard library, which has none for packets.
+    ///
+    /// # Errors
+    /// The descriptor cannot be copied.
+    pub fn readiness(&self) -> io::Result<UdpSocket> {
+        self.0.try_clone().map(UdpSocket::from)
+    }
+
     /// Puts a packet into the sandbox.
     ///
     /// # Errors

@@ -103,6 +103,23 @@ impl Policy {
         Ok(name_decision)
     }
 
+    /// Returns whether a name passes the check with some port. The engine looks up no other names.
+    pub(super) fn may_resolve(&self, host: &Host) -> bool {
+        let named: Vec<u16> = self
+            .allow
+            .iter()
+            .chain(&self.deny)
+            .filter_map(EgressRule::port)
+            .collect();
+        // Rules treat all ports alike that none of them names.
+        let unnamed =
+            (1..=u16::MAX).find(|port| !MAIL_PORTS.contains(port) && !named.contains(port));
+        named.into_iter().chain(unnamed).any(|port| {
+            let host = host.clone();
+            self.check_name(&Target { host, port }).is_ok()
+        })
+    }
+
     /// Checks a target whose addresses are unknown because another proxy resolves its name.
     ///
     /// # Errors
@@ -246,6 +263,23 @@ mod tests {
             let why = decide(&none, "rebinding.example", address).expect_err(address);
             assert!(why.contains(word) && why.contains(address), "{why}");
         }
+    }
+
+    #[test]
+    fn names_are_looked_up_if_some_port_is_allowed() {
+        let decide = |allow: &str, deny: &str, name: &str| {
+            policy(allow, deny).may_resolve(&Host::parse(name).expect(name))
+        };
+        assert!(decide("", "", "example.com"));
+        assert!(decide("example.com:8443", "", "example.com"));
+        assert!(decide("example.com:25", "", "example.com"));
+        assert!(decide("", "example.com:443", "example.com"));
+        assert!(decide("203.0.113.0/24", "", "example.com"));
+        assert!(!decide("other.example", "", "example.com"));
+        assert!(!decide("", "*.example.com", "a.example.com"));
+        assert!(!decide("example.com:443", "example.com:443", "example.com"));
+        assert!(!decide("", "", "printer.local"));
+        assert!(!decide("", "", "metadata.google.internal"));
     }
 
     #[test]
