@@ -65,7 +65,7 @@ pub struct LocalConfig {
     /// 65,536, or to the hard limit if that is lower. The default is not to: the limit holds for
     /// the whole process, and child processes inherit it.
     ///
-    /// A running command takes about six descriptors. If there are too few, the engine refuses
+    /// A running command takes about twelve descriptors. If there are too few, the engine refuses
     /// further commands with 429 and runs those that it has accepted one after the other.
     pub raise_descriptor_limit: bool,
 }

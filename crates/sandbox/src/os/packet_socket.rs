@@ -4,12 +4,15 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::sys::check;
 
 /// The number of the loopback interface in every network namespace.
 pub(crate) const LOOPBACK_INDEX: u32 = 1;
+
+/// The wanted size of a socket's queue, in bytes.
+const QUEUE_BYTES: usize = 4 << 20;
 
 /// Opens a packet socket on the loopback interface, with a filter that decides which IPv4 packets
 /// it gets. Each packet has a `virtio_net_hdr` in front of its Ethernet header.
@@ -21,6 +24,8 @@ pub(crate) fn open_on_loopback(filter: &[libc::sock_filter]) -> Result<OwnedFd, 
     // Without a protocol, it gets no packet before it is bound.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
     attach_filter(&socket, filter)?;
+    // The kernel reduces it to what it permits. The default holds only a few large packets.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, QUEUE_BYTES);
     set_option(&socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1_i32)?;
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as libc::c_ushort,

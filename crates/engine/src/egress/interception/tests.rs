@@ -490,3 +490,37 @@ async fn a_flood_of_connections_and_names_is_bounded_and_ends() {
     assert!(denied.expect("a summary").len() < 2000);
     assert!(connections.len() <= 1000, "{}", connections.len());
 }
+
+/// Prints the cost of a connection: `cargo test --release -p contree-engine --lib -- --ignored
+/// --nocapture the_cost_of_a_connection`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn the_cost_of_a_connection() {
+    let address = server().await;
+    let port = address.port();
+    let script = |host: &str| {
+        format!(
+            "import socket, time\n\
+             def ask():\n\
+             \x20   start = time.perf_counter()\n\
+             \x20   s = socket.create_connection(('{host}', {port})); took = time.perf_counter() - start\n\
+             \x20   s.sendall(b'x\\n'); s.recv(100); s.close(); return took\n\
+             ask(); times = sorted(ask() for _ in range(500))\n\
+             print('%s: median %.0f µs, 99 of 100 below %.0f µs' % ('{host}', times[250] * 1e6, times[495] * 1e6))"
+        )
+    };
+    let direct = std::process::Command::new("python3")
+        .args(["-c", &script("127.0.0.1")])
+        .output()
+        .expect("python");
+    println!(
+        "on this machine, {}",
+        String::from_utf8_lossy(&direct.stdout)
+    );
+    let fixture = Fixture::start("", "");
+    println!(
+        "in a sandbox, {}",
+        fixture.python(&script("server.example")).await.text
+    );
+    fixture.end().await;
+}
