@@ -299,7 +299,7 @@ fn control_groups() -> Check {
     Check::new(NAME, state, groups.describe(), remedy)
 }
 
-/// What a test sandbox shows.
+/// The findings of a test sandbox.
 struct Trial {
     map: IdMap,
     /// The reason why the packets of a sandbox cannot be intercepted.

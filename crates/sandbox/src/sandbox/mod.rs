@@ -191,8 +191,10 @@ impl Sandbox {
     }
 
     /// The non-blocking socket that listens on the sandbox's loopback interface, with
-    /// [`Network::Listener`] and [`Network::Intercepted`]. Only the first call returns it. The kernel keeps the sandbox's
-    /// network until the socket and every connection accepted on it are closed.
+    /// [`Network::Listener`](crate::Network::Listener) and
+    /// [`Network::Intercepted`](crate::Network::Intercepted). Only the first call returns it. The
+    /// kernel keeps the sandbox's network until the socket and every connection accepted on it are
+    /// closed.
     #[must_use]
     pub fn take_listener(&self) -> Option<TcpListener> {
         self.listener
@@ -201,8 +203,8 @@ impl Sandbox {
             .take()
     }
 
-    /// The packets to foreign addresses, with [`Network::Intercepted`]. Only the first call returns
-    /// them.
+    /// The packets to foreign addresses, with
+    /// [`Network::Intercepted`](crate::Network::Intercepted). Only the first call returns them.
     #[must_use]
     pub fn take_packets(&self) -> Option<InterceptedPackets> {
         self.packets
@@ -211,7 +213,8 @@ impl Sandbox {
             .take()
     }
 
-    /// The reason why packets are not intercepted, although [`Network::Intercepted`] requests it.
+    /// The reason why packets are not intercepted, although
+    /// [`Network::Intercepted`](crate::Network::Intercepted) requests it.
     #[must_use]
     pub fn interception_refusal(&self) -> Option<&str> {
         self.interception_refusal.as_deref()

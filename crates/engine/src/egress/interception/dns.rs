@@ -13,6 +13,8 @@ const TTL: u32 = 60;
 pub(super) enum Question {
     /// The IPv4 address of a name.
     Address(String),
+    /// The IPv6 address of a name. It has none, but the name may exist.
+    Ipv6Address(String),
     /// Anything else about a name. It has no such records.
     Other,
 }
@@ -33,12 +35,11 @@ pub(super) enum Answer {
 pub(super) fn question(query: &[u8]) -> Option<Question> {
     let packet = parse(query)?;
     let question = packet.questions.first()?;
-    let is_address =
-        question.qtype == QTYPE::TYPE(TYPE::A) && question.qclass == QCLASS::CLASS(CLASS::IN);
-    Some(if is_address {
-        Question::Address(question.qname.to_string())
-    } else {
-        Question::Other
+    let name = || question.qname.to_string();
+    Some(match (question.qtype, question.qclass) {
+        (QTYPE::TYPE(TYPE::A), QCLASS::CLASS(CLASS::IN)) => Question::Address(name()),
+        (QTYPE::TYPE(TYPE::AAAA), QCLASS::CLASS(CLASS::IN)) => Question::Ipv6Address(name()),
+        _ => Question::Other,
     })
 }
 
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn other_types_have_no_records() {
-        for kind in [TYPE::AAAA, TYPE::MX, TYPE::TXT, TYPE::SRV, TYPE::PTR] {
+        for kind in [TYPE::MX, TYPE::TXT, TYPE::SRV, TYPE::PTR] {
             let query = query("example.com", kind);
             assert_eq!(question(&query), Some(Question::Other));
             let bytes = answer(&query, Answer::NoRecord).expect("an answer");

@@ -19,7 +19,7 @@ pub(super) struct FlowKey {
     pub(super) outside: SocketAddrV4,
 }
 
-/// Where a connection stands.
+/// The stage of a connection.
 enum Stage {
     /// The engine connects to the outside. The first packet waits.
     Waiting { first: Vec<u8> },
@@ -39,7 +39,7 @@ struct Flow {
     stage: Stage,
 }
 
-/// What to do with a packet from inside.
+/// The decision about a packet from inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// It belongs to no flow.
@@ -62,8 +62,8 @@ pub(super) struct FlowTable {
 }
 
 impl FlowTable {
-    /// Decides about a packet from inside. `first` has the sequence number of a packet that asks for
-    /// a new connection.
+    /// Decides about a packet from inside. `first` has the sequence number of a packet that asks
+    /// for a new connection.
     pub(super) fn decide(&mut self, key: &FlowKey, first: Option<u32>) -> Decision {
         let Some((&number, flow)) = self
             .numbers

@@ -289,7 +289,7 @@ mod tests {
         );
         assert_eq!(redirected.sequence, 1000);
         assert_eq!(sum(&frame[IP_START..IP_START + 20]), 0xffff);
-        // What the kernel does: it sums the segment, which has the sum of the pseudo header.
+        // The kernel sums the segment, which has the sum of the pseudo header.
         let start = usize::from(u16::from_ne_bytes([frame[6], frame[7]])) + VIRTIO_BYTES;
         let offset = usize::from(u16::from_ne_bytes([frame[8], frame[9]]));
         let checksum = !sum(&frame[start..]);

@@ -39,12 +39,12 @@ use super::connection_context::ConnectionContext;
 const NAME_PORT: u16 = 53;
 /// The most queries of a sandbox that are answered at once. Programs repeat those that are dropped.
 const MAX_QUERIES: usize = 64;
-/// The largest query, in bytes. Larger ones are cut, and then are none.
+/// The largest query, in bytes. The rest of a larger one is lost, so it gets no answer.
 const MAX_QUERY_BYTES: usize = 2048;
 /// The pause after an error of the socket for names.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the thread and the tasks of one sandbox share.
+/// The state that the thread and the tasks of one sandbox share.
 struct Interception {
     small: PacketSocket,
     large: PacketSocket,

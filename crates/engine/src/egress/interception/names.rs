@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 /// The last address. Those above are the sandbox's own.
 const LAST: u32 = u32::from_be_bytes([198, 19, 254, 255]);
-/// The most names of a sandbox that have an address. A further one takes that of the oldest from it.
+/// The most names of a sandbox that have an address. Of more names, the oldest loses its address.
 const MAX_NAMES: usize = 4096;
 
 /// The names of one sandbox, with their addresses.

@@ -26,6 +26,10 @@ pub(super) async fn answer(
 ) -> Option<Vec<u8>> {
     let answer = match dns::question(query)? {
         Question::Address(name) => address(context, names, &name).await,
+        Question::Ipv6Address(name) => match address(context, names, &name).await {
+            Answer::Address(_) => Answer::NoRecord,
+            other => other,
+        },
         Question::Other => Answer::NoRecord,
     };
     dns::answer(query, answer)
