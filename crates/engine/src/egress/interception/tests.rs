@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,11 @@ impl Fixture {
     }
 
     fn with_limit(allow: &str, deny: &str, connections: usize) -> Self {
+        Self::with_image(allow, deny, connections, |_| ())
+    }
+
+    /// `change` gets the directory of the image's only layer.
+    fn with_image(allow: &str, deny: &str, connections: usize, change: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("contree-test-")
             .tempdir_in(
@@ -65,6 +71,7 @@ impl Fixture {
         store
             .stage_host_layer(HOST)
             .expect("this machine's programs");
+        change(&folder.path().join("store/layers/1/d"));
         let run = store.create_run("run").expect("a run directory");
         let spec = SandboxSpec {
             layers: vec![HOST],
@@ -89,7 +96,7 @@ impl Fixture {
         let looked_up: Arc<Mutex<Vec<String>>> = Arc::default();
         let mut dialer = Dialer::new(policy, Upstream::none());
         let names = Arc::clone(&looked_up);
-        dialer.lookups = LookupPool::with_resolver(Arc::new(move |name| {
+        dialer.lookups = LookupPool::with_resolver(Arc::new(move |name: &str| {
             names.lock().expect("a lock").push(name.to_owned());
             match name {
                 "private.test" => Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))]),
@@ -192,7 +199,8 @@ impl Fixture {
     }
 }
 
-/// A server that answers every line with `answer: LINE`, and HTTP requests with a page.
+/// A server that answers the first bytes of a client with `answer: BYTES`, and HTTP requests with a
+/// page.
 async fn server() -> SocketAddr {
     static RUNTIME: LazyLock<tokio::runtime::Runtime> =
         LazyLock::new(|| tokio::runtime::Runtime::new().expect("a runtime"));
@@ -203,14 +211,9 @@ async fn server() -> SocketAddr {
             tokio::spawn(async move {
                 while let Ok((mut stream, _)) = listener.accept().await {
                     tokio::spawn(async move {
-                        let mut request = Vec::new();
-                        let mut buffer = [0; 1024];
-                        while !request.ends_with(b"\n") {
-                            match stream.read(&mut buffer).await {
-                                Ok(0) | Err(_) => break,
-                                Ok(count) => request.extend_from_slice(&buffer[..count]),
-                            }
-                        }
+                        let mut request = vec![0; 1024];
+                        let count = stream.read(&mut request).await.unwrap_or(0);
+                        request.truncate(count);
                         let text = String::from_utf8_lossy(&request);
                         let answer = if text.starts_with("GET ") {
                             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\npage\n"
@@ -523,4 +526,66 @@ async fn the_cost_of_a_connection() {
         fixture.python(&script("server.example")).await.text
     );
     fixture.end().await;
+}
+
+/// Prints how the programs of this machine fare, with an allowed and a denied name. It links all of
+/// `/usr` into an image, so `CONTREE_TEST_DIR` must be on the same file system.
+#[tokio::test]
+#[ignore = "needs the programs"]
+async fn the_table_of_programs() {
+    let address = server().await;
+    let port = address.port();
+    let fixture = Fixture::with_image("*.example", "", 128, |layer| {
+        let copy = |from: &str, to: &Path| {
+            let status = std::process::Command::new("cp")
+                .args(["-al", "--remove-destination", from])
+                .arg(to)
+                .status();
+            assert!(status.expect("cp").success(), "{from}");
+        };
+        for part in [
+            "bin",
+            "lib",
+            "share/postgresql-common",
+            "share/perl5",
+            "share/perl",
+        ] {
+            let to = layer.join("usr").join(part);
+            std::fs::create_dir_all(&to).expect("a directory");
+            copy(&format!("/usr/{part}/."), &to);
+        }
+        for etc in ["/etc/java-17-openjdk", "/etc/ssh", "/etc/alternatives"] {
+            copy(etc, &layer.join("etc"));
+        }
+        let java = "import java.net.*; import java.net.http.*; class F { public static void main(String[] a) throws Exception { \
+            System.out.println(HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(a[0])).build(), HttpResponse.BodyHandlers.ofString()).body()); \
+            System.out.println(new String(new URL(a[0]).openStream().readAllBytes())); } }";
+        std::fs::write(layer.join("F.java"), java).expect("a file");
+    });
+    for host in ["server.example", "denied.test", "203.0.113.7"] {
+        let url = format!("http://{host}:{port}/");
+        for command in [
+            format!("curl -sS {url}"),
+            format!("wget -qO- {url}"),
+            format!("git ls-remote git://{host}:{port}/x"),
+            format!("ssh -o BatchMode=yes -o StrictHostKeyChecking=no -p {port} {host}"),
+            format!(
+                "/usr/lib/postgresql/*/bin/psql 'host={host} port={port} user=x connect_timeout=20'"
+            ),
+            format!(
+                "node -e \"fetch('{url}').then(r => r.text()).then(console.log).catch(e => console.log(String(e.cause)))\""
+            ),
+            format!("java /F.java {url}"),
+        ] {
+            let done = fixture
+                .run("bash", &format!("timeout 120 {command} 2>&1 | tail -4"))
+                .await;
+            println!("== {command}\n{}", done.text);
+        }
+    }
+    let (denied, connections) = fixture.end().await;
+    println!("{denied:?}");
+    for connection in connections {
+        println!("{connection}");
+    }
 }
