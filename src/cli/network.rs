@@ -22,6 +22,9 @@ pub(super) enum NetworkError {
     #[error("CONTREE_NETWORK: {0}")]
     Mode(#[source] EngineError),
     #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[error("CONTREE_TRANSPARENT_NETWORK: {0}")]
+    Transparent(#[source] EngineError),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
     #[error(transparent)]
     Rule(#[from] EgressRuleError),
 }
@@ -32,6 +35,11 @@ pub(super) struct NetworkOptions {
     /// the default), the network of this machine (host), or none [env: CONTREE_NETWORK]
     #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND_HEADING)]
     network: Option<String>,
+    /// Network of programs that do not know the proxy: by name and by TCP, under the same rules
+    /// (auto, the default, where this machine permits it), or none (off)
+    /// [env: CONTREE_TRANSPARENT_NETWORK]
+    #[arg(long, global = true, value_name = "auto|off", value_parser = ["auto", "off"], help_heading = BACKEND_HEADING)]
+    transparent_network: Option<String>,
     /// Host that the proxy lets sandboxes reach; if any is given, it refuses all others.
     /// HOST[:PORT][+private], where HOST is a name, *.NAME, *, an address or a network; repeatable
     /// [env: CONTREE_EGRESS_ALLOW, separated by commas]
@@ -59,6 +67,13 @@ impl NetworkOptions {
             .or_else(|| environment.get("CONTREE_NETWORK"));
         if let Some(mode) = mode.filter(|mode| !mode.is_empty()) {
             config.network = mode.parse().map_err(NetworkError::Mode)?;
+        }
+        let transparent = self
+            .transparent_network
+            .as_deref()
+            .or_else(|| environment.get("CONTREE_TRANSPARENT_NETWORK"));
+        if let Some(mode) = transparent.filter(|mode| !mode.is_empty()) {
+            config.transparent_network = mode.parse().map_err(NetworkError::Transparent)?;
         }
         config.egress_allow = rules(&self.egress_allow, environment, "CONTREE_EGRESS_ALLOW")?;
         config.egress_deny = rules(&self.egress_deny, environment, "CONTREE_EGRESS_DENY")?;
@@ -91,6 +106,7 @@ pub(super) fn warn(config: &LocalConfig) {
 #[cfg(all(test, feature = "engine", target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::engine::TransparentNetwork;
 
     fn configured(
         options: NetworkOptions,
@@ -106,22 +122,26 @@ mod tests {
     fn options_come_before_variables() {
         let variables = [
             ("CONTREE_NETWORK", "none"),
+            ("CONTREE_TRANSPARENT_NETWORK", "off"),
             ("CONTREE_EGRESS_ALLOW", "a.example, b.example:80+private"),
             ("CONTREE_EGRESS_DENY", "c.example"),
         ];
         let config = configured(NetworkOptions::default(), &variables).unwrap();
         assert_eq!(config.network, NetworkMode::None);
+        assert_eq!(config.transparent_network, TransparentNetwork::Off);
         assert_eq!(
             (config.egress_allow.len(), config.egress_deny.len()),
             (2, 1)
         );
         let options = NetworkOptions {
             network: Some("host".to_owned()),
+            transparent_network: Some("auto".to_owned()),
             egress_allow: vec!["d.example".to_owned()],
             ..NetworkOptions::default()
         };
         let config = configured(options, &variables).unwrap();
         assert_eq!(config.network, NetworkMode::Host);
+        assert_eq!(config.transparent_network, TransparentNetwork::Auto);
         assert_eq!(config.egress_allow[0].to_string(), "d.example");
         assert_eq!(config.egress_deny[0].to_string(), "c.example");
         let config = configured(NetworkOptions::default(), &[]).unwrap();
@@ -135,6 +155,7 @@ mod tests {
             result.unwrap_err().to_string()
         };
         assert!(bad("CONTREE_NETWORK", "all").contains("`proxy`, `host` or `none`"));
+        assert!(bad("CONTREE_TRANSPARENT_NETWORK", "on").contains("`auto` or `off`"));
         assert!(bad("CONTREE_EGRESS_ALLOW", "https://x.example").contains("HOST[:PORT]"));
     }
 }

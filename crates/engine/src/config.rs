@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use contree_paths::expand_home;
 
-use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables};
+use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables, TransparentNetwork};
 use crate::error::{EngineError, SettingError};
 use crate::shared_memory::SharedMemorySize;
 
@@ -46,6 +46,8 @@ pub struct LocalConfig {
     pub max_pending: usize,
     /// The network of commands that ask for one, which they do by default.
     pub network: NetworkMode,
+    /// With [`NetworkMode::Proxy`]: the network of programs that do not know the proxy.
+    pub transparent_network: TransparentNetwork,
     /// With [`NetworkMode::Proxy`]: the hosts that commands may reach. Empty: every public address.
     pub egress_allow: Vec<EgressRule>,
     /// With [`NetworkMode::Proxy`]: hosts that commands may not reach. It overrides `egress_allow`.
@@ -66,7 +68,7 @@ pub struct LocalConfig {
     /// 65,536, or to the hard limit if that is lower. The default is not to: the limit holds for
     /// the whole process, and child processes inherit it.
     ///
-    /// A running command takes about six descriptors. If there are too few, the engine refuses
+    /// A running command takes about twelve descriptors. If there are too few, the engine refuses
     /// further commands with 429 and runs those that it has accepted one after the other.
     pub raise_descriptor_limit: bool,
 }
@@ -80,6 +82,18 @@ impl FromStr for NetworkMode {
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
             other => Err(SettingError::Network(other.to_owned()).into()),
+        }
+    }
+}
+
+impl FromStr for TransparentNetwork {
+    type Err = EngineError;
+
+    fn from_str(text: &str) -> Result<Self, EngineError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            other => Err(SettingError::TransparentNetwork(other.to_owned()).into()),
         }
     }
 }
@@ -120,6 +134,7 @@ impl LocalConfig {
             import_bytes: 64 << 30,
             import_entries: 2_000_000,
             network: NetworkMode::default(),
+            transparent_network: TransparentNetwork::default(),
             egress_allow: Vec::new(),
             egress_deny: Vec::new(),
             publish: false,
@@ -149,6 +164,8 @@ impl LocalConfig {
     /// - the data directory: `CONTREE_DATA_DIR`, else `contree` in `XDG_DATA_HOME`, else
     ///   `~/.local/share/contree`;
     /// - the network: `CONTREE_NETWORK` (`proxy`, `host` or `none`);
+    /// - the network of programs that do not know the proxy: `CONTREE_TRANSPARENT_NETWORK` (`auto`
+    ///   or `off`);
     /// - egress rules, separated by commas: `CONTREE_EGRESS_ALLOW` and `CONTREE_EGRESS_DENY`;
     /// - whether ports may be published: `CONTREE_PUBLISH` (`allow` or `deny`);
     /// - trust in this machine's certificate authorities: `CONTREE_TRUST_HOST_CA` (`true` or
@@ -182,6 +199,9 @@ impl LocalConfig {
         let mut config = Self::new(data_dir);
         if let Some(mode) = text("CONTREE_NETWORK")? {
             config.network = mode.parse()?;
+        }
+        if let Some(mode) = text("CONTREE_TRANSPARENT_NETWORK")? {
+            config.transparent_network = mode.parse()?;
         }
         let rules = |name| {
             let list = text(name)?.unwrap_or_default();
@@ -252,6 +272,7 @@ impl LocalConfig {
     pub(super) fn egress_settings(&self) -> EgressSettings {
         EgressSettings {
             network: self.network,
+            transparent: self.transparent_network,
             allow: self.egress_allow.clone(),
             deny: self.egress_deny.clone(),
             max_sandboxes: self.max_concurrency,

@@ -105,6 +105,9 @@ pub enum SettingError {
     /// The setting about published ports is unknown.
     #[error("publishing ports of sandboxes takes `allow` or `deny`, not `{}`", .0.escape_debug())]
     Publish(String),
+    /// The mode of the transparent network is unknown.
+    #[error("the transparent network of sandboxes is `auto` or `off`, not `{}`", .0.escape_debug())]
+    TransparentNetwork(String),
     /// The size of `/dev/shm` is invalid.
     #[error("the size of /dev/shm in sandboxes is a number of bytes or has a unit, such as 512m or 2g, and is 64k or more, not `{}`", .0.escape_debug())]
     SharedMemory(String),

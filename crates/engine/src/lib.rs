@@ -47,7 +47,7 @@ mod upkeep;
 pub use config::{LocalConfig, RETENTION_DAYS};
 pub use contree_sandbox::{Check, CheckState, ControlGroups};
 pub use contree_sqlite::DbError;
-pub use egress::{EgressRule, EgressRuleError, NetworkMode};
+pub use egress::{EgressRule, EgressRuleError, NetworkMode, TransparentNetwork};
 pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
 pub use serve::server::{Listen, ListenError, ServeConfig, Server};

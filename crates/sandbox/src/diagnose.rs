@@ -79,6 +79,9 @@ const OVERLAY: &str = "data directory";
 const PROC: &str = "procfs";
 const SANDBOX: &str = "sandbox";
 
+/// The port of the listener in a test sandbox. It is in the sandbox's own network.
+const TRIAL_PORT: u16 = 3128;
+
 /// Checks each prerequisite and starts a real sandbox in the data directory. Existing files there
 /// are not touched, and the id map of a new store is not recorded.
 pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
@@ -96,7 +99,9 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             Check::fine(MEMFD, "the init is run from a sealed in-memory file")
         }),
         (NAMESPACES, &|| Check::fine(NAMESPACES, "can be made")),
-        (IDS, &|| id_map_check(trial.as_ref().ok(), options)),
+        (IDS, &|| {
+            id_map_check(trial.as_ref().ok().map(|trial| &trial.map), options)
+        }),
         (APPARMOR, &|| {
             let detail = if host.apparmor && !host.root {
                 "restricts others, not this program"
@@ -127,8 +132,9 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         }
     }
     match &trial {
-        Ok(_) => {
+        Ok(trial) => {
             checks.push(Check::fine("system call filter", "installed"));
+            checks.push(interception(trial));
             checks.push(process_bound());
             checks.push(control_groups());
             checks.push(recorded_ids(root, options));
@@ -293,8 +299,29 @@ fn control_groups() -> Check {
     Check::new(NAME, state, groups.describe(), remedy)
 }
 
+/// The findings of a test sandbox.
+struct Trial {
+    map: IdMap,
+    /// The reason why the packets of a sandbox cannot be intercepted.
+    interception_refusal: Option<String>,
+}
+
+/// Reports whether programs that know no proxy can have a network.
+fn interception(trial: &Trial) -> Check {
+    const NAME: &str = "transparent network";
+    match &trial.interception_refusal {
+        None => Check::fine(NAME, "programs that know no proxy can have a network"),
+        Some(reason) => Check::new(
+            NAME,
+            CheckState::Degraded,
+            format!("programs that know no proxy have no network, since a sandbox {reason}"),
+            Some("let the programs use the proxy".into()),
+        ),
+    }
+}
+
 /// Makes a temporary store in the data directory, starts a sandbox in it, and removes both.
-fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
+fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<Trial, Error> {
     let existed = root.exists();
     fs::create_dir_all(root).context_path("make the directory", root)?;
     let store_path = root.join(format!(".doctor-{}", std::process::id()));
@@ -310,7 +337,7 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
         // This fails if something else was put into the directory, which is fine.
         let _ = fs::remove_dir(root);
     }
-    let map = result.map_err(|error| match error {
+    let trial = result.map_err(|error| match error {
         // The error names the caller's directory, not the temporary store in it.
         Error::Unavailable(Unavailable::DataDirectory {
             filesystem, remedy, ..
@@ -323,19 +350,24 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
         other => other,
     })?;
     removed.context_path("remove", &store_path)?;
-    Ok(map)
+    Ok(trial)
 }
 
-fn try_store(store_path: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
+fn try_store(store_path: &Path, options: &StoreOptions) -> Result<Trial, Error> {
     let store = LayerStore::open(store_path, options.clone())?;
     let run = store.create_run("doctor")?;
     let result = try_run(&store, &run);
     let removed = store.remove_run("doctor");
-    result.and(removed)?;
-    Ok(store.id_map().clone())
+    let interception_refusal = result?;
+    removed?;
+    Ok(Trial {
+        map: store.id_map().clone(),
+        interception_refusal,
+    })
 }
 
-fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
+/// Returns the reason why the packets of a sandbox cannot be intercepted, if there is one.
+fn try_run(store: &LayerStore, run: &RunDir) -> Result<Option<String>, Error> {
     // The image has no programs: the check covers everything up to the point where one would run.
     let base = run.path().join("L/base");
     let (uid, gid) = store.id_map().root_owner();
@@ -364,15 +396,16 @@ fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
         side_files: Vec::new(),
         temporary_lines: Vec::new(),
         shared_memory_bytes: 64 << 20,
-        network: Network::Loopback,
+        network: Network::Intercepted { port: TRIAL_PORT },
         max_processes: 400,
         max_layer_bytes: None,
         limits: Limits::default(),
     };
     let lower = PathBuf::from("run").join(run.name()).join("L/base");
-    Sandbox::boot(store, run, &spec, vec![lower])?
-        .finish(true)
-        .map(drop)
+    let sandbox = Sandbox::boot(store, run, &spec, vec![lower])?;
+    let refusal = sandbox.interception_refusal().map(str::to_owned);
+    sandbox.finish(true)?;
+    Ok(refusal)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), 
     if spec.shared_memory_bytes == 0 {
         return Err(Error::Invalid("the size of /dev/shm is not 0".into()));
     }
-    if spec.network == (Network::Listener { port: 0 }) {
+    if let Network::Listener { port: 0 } | Network::Intercepted { port: 0 } = spec.network {
         return Err(Error::Invalid("a listener needs a port".into()));
     }
     for directory in &spec.directories {

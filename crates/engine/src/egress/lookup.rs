@@ -60,6 +60,22 @@ pub(super) enum ResolveError {
     Closed(#[from] tokio::sync::AcquireError),
 }
 
+impl ResolveError {
+    /// Returns whether the name may exist nevertheless. The standard library has only the text of
+    /// the resolver's error.
+    pub(super) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Resolver(error) => {
+                let text = error.to_string();
+                ["Temporary", "Try again", "recoverable"]
+                    .iter()
+                    .any(|word| text.contains(word))
+            }
+            _ => true,
+        }
+    }
+}
+
 impl LookupPool {
     /// A pool with this machine's resolver.
     pub(super) fn new() -> Self {

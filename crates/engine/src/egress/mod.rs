@@ -1,8 +1,9 @@
-//! The network of sandboxes: a filtering HTTP proxy in the engine.
+//! The network of sandboxes: a filtering HTTP proxy in the engine, and the same policy for programs
+//! that know no proxy.
 //!
 //! A sandbox has only its own loopback. Before any command runs, it hands a listening socket on
 //! that loopback to the engine. The engine accepts connections there and opens the outgoing ones
-//! from the machine ([`proxy`]).
+//! from the machine ([`proxy`]). It also gets the packets to foreign addresses ([`interception`]).
 //!
 //! Two checks decide which connections are allowed:
 //! - by name, before it is resolved: [`target`], [`policy`], [`rules`], [`denial`];
@@ -15,11 +16,13 @@ mod address;
 mod address_class;
 mod certificates;
 mod check;
+mod connection_context;
 mod connection_log;
 mod denial;
 mod dial;
 mod embedded_ipv4;
 mod forwarding;
+mod interception;
 mod local_address;
 mod lookup;
 mod network;
@@ -44,5 +47,5 @@ pub(crate) use network::{Egress, NetworkVariables, SandboxNetwork, missing_netwo
 pub(crate) use network_access::NetworkAccess;
 pub(crate) use proxy::Proxy;
 pub use rules::{EgressRule, EgressRuleError};
-pub use settings::NetworkMode;
 pub(crate) use settings::{EgressSettings, ProxyVariables};
+pub use settings::{NetworkMode, TransparentNetwork};

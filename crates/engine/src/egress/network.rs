@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use contree_sandbox::{Network, Sandbox, SideFile, TemporaryLines};
 
@@ -15,7 +15,7 @@ use super::policy::Policy;
 use super::provisions::{self, Provisions};
 use super::proxy::{Proxy, ProxyLimits};
 use super::run_network::{RunNetwork, RunNetworkError};
-use super::settings::{EgressSettings, NetworkMode, ProxyVariables};
+use super::settings::{EgressSettings, NetworkMode, ProxyVariables, TransparentNetwork};
 use super::upstream::{self, ConnectionPurpose, Upstream};
 use super::{target, tool_settings, traffic};
 use crate::api::request::SpawnRequest;
@@ -48,6 +48,9 @@ pub(crate) struct SandboxNetwork {
 /// The network of an engine's sandboxes.
 pub(crate) struct Egress {
     mode: NetworkMode,
+    transparent: TransparentNetwork,
+    /// The reason why the kernel does not permit the transparent network, from the last sandbox.
+    refusal: Mutex<Option<String>>,
     single_user: bool,
     dialer: Arc<Dialer>,
     provisions: Provisions,
@@ -77,6 +80,8 @@ impl Egress {
         let upstream = Upstream::new(&settings.machine);
         Self {
             mode: settings.network,
+            transparent: settings.transparent,
+            refusal: Mutex::default(),
             single_user,
             dialer: Arc::new(Dialer::new(policy, upstream)),
             provisions: Provisions::new(settings.trust_host_ca, settings.named_certificates),
@@ -111,7 +116,10 @@ impl Egress {
     ) -> SandboxNetwork {
         let network = match access {
             NetworkAccess::Loopback | NetworkAccess::Unavailable => Network::Loopback,
-            NetworkAccess::Proxy => Network::Listener { port: PROXY_PORT },
+            NetworkAccess::Proxy => match self.transparent {
+                TransparentNetwork::Auto => Network::Intercepted { port: PROXY_PORT },
+                TransparentNetwork::Off => Network::Listener { port: PROXY_PORT },
+            },
             NetworkAccess::Host => Network::Host,
         };
         // The values that the request leaves to the engine.
@@ -171,8 +179,11 @@ impl Egress {
         request: &SpawnRequest,
     ) -> Option<Proxy> {
         let listener = sandbox.take_listener()?;
+        let refusal = sandbox.interception_refusal().map(str::to_owned);
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
         Proxy::start(
             listener,
+            sandbox.take_packets(),
             self.run_dialer(request)?,
             ConnectionLog::new(Arc::clone(log)),
             ProxyLimits {
@@ -212,11 +223,27 @@ impl Egress {
                 nothing is filtered"
                 .to_owned(),
             NetworkMode::Proxy => {
-                let mut text = format!(
-                    "sandboxes reach HTTP and HTTPS, and what else a client sends by CONNECT, through a filtering proxy ({}); \
-                    no DNS, no UDP, no direct TCP, and never this machine",
-                    self.dialer.policy.describe()
-                );
+                let policy = self.dialer.policy.describe();
+                let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut text = match (self.transparent, refusal.as_deref()) {
+                    (TransparentNetwork::Auto, None) => format!(
+                        "sandboxes reach the outside by name and by TCP, and through a filtering proxy, both with one policy ({policy}); \
+                        no UDP but DNS, no IPv6 but through the proxy, and never this machine"
+                    ),
+                    (mode, refusal) => {
+                        let mut text = format!(
+                            "sandboxes reach HTTP and HTTPS, and what else a client sends by CONNECT, through a filtering proxy ({policy}); \
+                            no DNS, no UDP, no direct TCP, and never this machine"
+                        );
+                        match (mode, refusal) {
+                            (TransparentNetwork::Auto, Some(reason)) => text.push_str(&format!(
+                                "; there is no transparent network here, since a sandbox {reason}"
+                            )),
+                            _ => text.push_str(" (--transparent-network off)"),
+                        }
+                        text
+                    }
+                };
                 match self.upstream() {
                     Ok(Some(via)) => text.push_str(&format!("; it forwards to this machine's own proxy {via}, which resolves names itself")),
                     Ok(None) => {}

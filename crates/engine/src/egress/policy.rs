@@ -124,6 +124,23 @@ impl Policy {
         Ok(name_decision)
     }
 
+    /// Returns whether a name passes the check with some port. The engine looks up no other names.
+    pub(super) fn may_resolve(&self, host: &Host) -> bool {
+        let named: Vec<u16> = self
+            .allow
+            .iter()
+            .chain(&self.deny)
+            .filter_map(EgressRule::port)
+            .collect();
+        // Rules treat all ports alike that none of them names.
+        let unnamed =
+            (1..=u16::MAX).find(|port| !MAIL_PORTS.contains(port) && !named.contains(port));
+        named.into_iter().chain(unnamed).any(|port| {
+            let host = host.clone();
+            self.check_name(&Target { host, port }).is_ok()
+        })
+    }
+
     /// Checks a target whose addresses are unknown because another proxy resolves its name.
     ///
     /// # Errors
@@ -317,6 +334,23 @@ mod tests {
         narrow
             .check_unresolved(&target, decision)
             .expect_err("unknown");
+    }
+
+    #[test]
+    fn names_are_looked_up_if_some_port_is_allowed() {
+        let decide = |allow: &str, deny: &str, name: &str| {
+            policy(allow, deny).may_resolve(&Host::parse(name).expect(name))
+        };
+        assert!(decide("", "", "example.com"));
+        assert!(decide("example.com:8443", "", "example.com"));
+        assert!(decide("example.com:25", "", "example.com"));
+        assert!(decide("", "example.com:443", "example.com"));
+        assert!(decide("203.0.113.0/24", "", "example.com"));
+        assert!(!decide("other.example", "", "example.com"));
+        assert!(!decide("", "*.example.com", "a.example.com"));
+        assert!(!decide("example.com:443", "example.com:443", "example.com"));
+        assert!(!decide("", "", "printer.local"));
+        assert!(!decide("", "", "metadata.google.internal"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use contree_sandbox::InterceptedPackets;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -19,10 +20,11 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::connection_context::ConnectionContext;
 use super::connection_log::ConnectionLog;
 use super::dial::{Dialer, OutgoingConnection, Route};
 use super::forwarding::{client_response, outgoing_request, set_request_target};
-use super::lookup::SandboxLookups;
+use super::interception::InterceptedNetwork;
 use super::proxy_error::{ProxyBody, ProxyError};
 use super::target::Target;
 use super::traffic::{self, CountedStream, TrafficMonitor};
@@ -50,6 +52,8 @@ pub(crate) struct Proxy {
     stop: CancellationToken,
     task: JoinHandle<()>,
     log: Arc<ConnectionLog>,
+    /// The network of programs that know no proxy. It has the same policy, limits and log.
+    intercepted: Option<InterceptedNetwork>,
 }
 
 impl Proxy {
@@ -60,6 +64,7 @@ impl Proxy {
     /// tunnel without traffic for that time is closed.
     pub(super) fn start(
         listener: StdListener,
+        packets: Option<InterceptedPackets>,
         dialer: Arc<Dialer>,
         log: ConnectionLog,
         limits: ProxyLimits,
@@ -68,14 +73,25 @@ impl Proxy {
         let listener = TcpListener::from_std(listener)?;
         let log = Arc::new(log);
         let stop = CancellationToken::new();
-        let context = ProxyContext {
+        let context = ConnectionContext {
             lookups: Arc::new(dialer.lookups.for_sandbox()),
             dialer,
             log: Arc::clone(&log),
+            permits: Arc::new(Semaphore::new(limits.connections)),
             idle: limits.idle,
         };
-        let task = tokio::spawn(accept(listener, limits.connections, context, stop.clone()));
-        Ok(Self { stop, task, log })
+        let intercepted = packets.and_then(|packets| {
+            InterceptedNetwork::start(packets, context.clone())
+                .inspect_err(|error| tracing::error!(%error, "cannot answer a sandbox's packets"))
+                .ok()
+        });
+        let task = tokio::spawn(accept(listener, context, stop.clone()));
+        Ok(Self {
+            stop,
+            task,
+            log,
+            intercepted,
+        })
     }
 
     /// Closes the listener and all connections, so that nothing keeps the sandbox's network alive.
@@ -83,6 +99,9 @@ impl Proxy {
     pub(crate) async fn close(mut self) -> Option<String> {
         self.stop.cancel();
         let _ = (&mut self.task).await;
+        if let Some(intercepted) = self.intercepted.take() {
+            intercepted.close().await;
+        }
         self.log.finish()
     }
 }
@@ -93,22 +112,16 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    max_connections: usize,
-    context: ProxyContext,
-    stop: CancellationToken,
-) {
-    let permits = Arc::new(Semaphore::new(max_connections));
+async fn accept(listener: TcpListener, context: ConnectionContext, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     let accepting = async {
         loop {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-                return;
-            };
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    // A permit that waits for a connection would be missing elsewhere.
+                    let permit = Arc::clone(&context.permits).acquire_owned().await;
+                    let Ok(permit) = permit else { return };
                     let connection = ClientConnection::new(context.clone());
                     connections.spawn(async move {
                         connection.serve(stream).await;
@@ -128,18 +141,9 @@ async fn accept(
     connections.shutdown().await;
 }
 
-/// The state that all connections of a proxy share.
-#[derive(Clone)]
-struct ProxyContext {
-    dialer: Arc<Dialer>,
-    lookups: Arc<SandboxLookups>,
-    log: Arc<ConnectionLog>,
-    idle: Duration,
-}
-
 /// A client's connection. It handles one request at a time.
 struct ClientConnection {
-    context: ProxyContext,
+    context: ConnectionContext,
     /// The tunnel to start once the response to CONNECT is sent.
     tunnel: Mutex<Option<(OnUpgrade, TcpStream)>>,
     /// The connection to the last server, reused for further requests to it.
@@ -162,7 +166,7 @@ impl Drop for ServerConnection {
 }
 
 impl ClientConnection {
-    fn new(context: ProxyContext) -> Arc<Self> {
+    fn new(context: ConnectionContext) -> Arc<Self> {
         Arc::new(Self {
             context,
             tunnel: Mutex::default(),

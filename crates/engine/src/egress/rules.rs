@@ -117,6 +117,11 @@ impl EgressRule {
         self.port.is_some()
     }
 
+    /// The port of a rule about one port.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     pub(super) fn has_port(&self, port: u16) -> bool {
         self.port.is_none_or(|only| only == port)
     }

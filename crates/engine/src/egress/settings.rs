@@ -19,11 +19,24 @@ pub enum NetworkMode {
     None,
 }
 
+/// The network of programs that do not know the proxy, with [`NetworkMode::Proxy`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransparentNetwork {
+    /// Their names and TCP connections go through the same policy, where the kernel permits it.
+    #[default]
+    Auto,
+    /// They have only their own loopback.
+    Off,
+}
+
 /// Network settings of sandboxes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EgressSettings {
     /// The network of commands that enable networking.
     pub(crate) network: NetworkMode,
+    /// The network of programs that do not know the proxy.
+    pub(crate) transparent: TransparentNetwork,
     /// Everything that the proxy allows. If empty, it allows every public address.
     pub(crate) allow: Vec<EgressRule>,
     /// Hosts that the proxy always denies, even if a rule allows them.

@@ -59,6 +59,7 @@ impl Fixture {
         Self {
             proxy: Proxy::start(
                 listener,
+                None,
                 dialer,
                 log,
                 ProxyLimits {

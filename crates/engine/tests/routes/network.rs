@@ -305,3 +305,51 @@ async fn the_engines_egress_rules_apply() {
     let notes = local.get("/whoami").await.json["x-engine"]["notes"].to_string();
     assert!(notes.contains("only allowed.example:443"), "{notes}");
 }
+
+/// Connects to addresses and names without the proxy, and shows what the kernel has of a network.
+const WITHOUT_PROXY: &str = "for host in 10.0.0.1 169.254.169.254 vm.local; do\n\
+    (: </dev/tcp/$host/80) 2>&1 | grep -o 'Network is unreachable\\|No route to host\\|Name or service not known\\|Temporary failure in name resolution' | head -1\n\
+    done; tail -n +2 /proc/net/route | wc -l; tail -n +2 /proc/net/udp | wc -l";
+
+#[tokio::test]
+async fn programs_that_know_no_proxy_have_the_same_policy() {
+    let local = TestEngine::shared().await;
+    let done = bash(&local, WITHOUT_PROXY, json!({})).await;
+    let refused = "No route to host\nNo route to host\nNo route to host\n";
+    assert_eq!(done.stdout, format!("{refused}1\n1\n"), "{done:?}");
+    let summary = done.stderr.lines().last().unwrap_or_default();
+    assert!(
+        summary.starts_with("contree: 3 connections were denied by the network policy of this sandbox: 10.0.0.1 is a private address; 169.254.169.254 is a link-local address"),
+        "{done:?}"
+    );
+    let network = connections(&done);
+    assert_eq!(network[0]["x-connection"]["method"], "TCP", "{network:?}");
+    assert_eq!(network[0]["x-connection"]["verdict"], "denied");
+    assert_eq!(network[2]["x-connection"]["host"], "vm.local");
+    let notes = local.get("/whoami").await.json["x-engine"]["notes"].to_string();
+    assert!(notes.contains("by name and by TCP"), "{notes}");
+}
+
+#[tokio::test]
+async fn without_a_network_or_a_transparent_one_nothing_of_it_is_there() {
+    let local = TestEngine::with_settings(|config| {
+        config.transparent_network = contree_engine::TransparentNetwork::Off;
+    })
+    .await;
+    let unreachable = "Network is unreachable\nNetwork is unreachable\n";
+    for fields in [json!({}), json!({"networking": {"enabled": false}})] {
+        let done = bash(&local, WITHOUT_PROXY, fields).await;
+        let rest = done.stdout.strip_prefix(unreachable);
+        // The last name does not resolve.
+        let rest = rest.unwrap_or_else(|| panic!("{done:?}"));
+        assert!(rest.ends_with("\n0\n0\n"), "{done:?}");
+        assert!(connections(&done).is_empty(), "{done:?}");
+    }
+    let notes = local.get("/whoami").await.json["x-engine"]["notes"].to_string();
+    assert!(notes.contains("--transparent-network off"), "{notes}");
+    let shared = TestEngine::shared().await;
+    let fields = json!({"networking": {"enabled": false}});
+    let done = bash(&shared, WITHOUT_PROXY, fields).await;
+    assert!(done.stdout.starts_with(unreachable), "{done:?}");
+    assert!(done.stdout.ends_with("\n0\n0\n"), "{done:?}");
+}

@@ -18,6 +18,7 @@ use rustix::thread::UnshareFlags;
 use super::error::InitError;
 use super::limits::{self, CommandLimits};
 use super::pause::{Pause, PauseHolder};
+use super::setup::network::NetworkSockets;
 use super::setup::overlay::{self, WritableLayer};
 use super::setup::{
     allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files, sysfs,
@@ -89,7 +90,7 @@ pub(crate) fn main(
 struct SetupResult {
     side_files: Vec<usize>,
     directories: Vec<usize>,
-    listener: Option<OwnedFd>,
+    network: NetworkSockets,
 }
 
 /// Turns this new process into a confined pid 1 whose root directory is the image.
@@ -132,7 +133,7 @@ fn build(
     drop(store);
     enter(root)?;
     rustix::system::sethostname(boot.hostname.as_bytes()).at_step(Step::Hostname)?;
-    let listener = network::set_up(boot.network)?;
+    let network = network::set_up(boot.network)?;
     limits::lower(Resource::Core, 0).at_step_on(Step::Limits, "RLIMIT_CORE")?;
     // The allocator of the watcher counts as a process of root.
     let processes = u64::from(boot.max_processes) + u64::from(watcher.is_some());
@@ -151,7 +152,7 @@ fn build(
     Ok(SetupResult {
         side_files,
         directories,
-        listener,
+        network,
     })
 }
 
@@ -235,16 +236,17 @@ impl<'a> Pid1<'a> {
         let SetupResult {
             side_files,
             directories,
-            listener,
+            network: NetworkSockets { sockets, refusal },
         } = setup;
-        let files: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+        let files: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
         let up = Reply::Up {
             side_files,
             directories,
+            interception_refusal: refusal,
         };
         wire::send(self.socket, &up, &files)?;
-        // No process inside may get the listener.
-        drop(listener);
+        // No process inside may get them.
+        drop(sockets);
         loop {
             let [request, ended, watcher_ready] = {
                 let watcher = self.watcher.as_ref().map_or(self.socket, AsFd::as_fd);

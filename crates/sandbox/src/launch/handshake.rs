@@ -55,8 +55,10 @@ pub(crate) struct SetupResult {
     pub(crate) side_files: Vec<usize>,
     /// The directories that were missing, as indices into the request.
     pub(crate) directories: Vec<usize>,
-    /// The socket that listens on the sandbox's loopback interface.
-    pub(crate) listener: Option<OwnedFd>,
+    /// The sockets of the sandbox's network, as the init passes them.
+    pub(crate) network_sockets: Vec<OwnedFd>,
+    /// The reason why packets are not intercepted, although that was requested.
+    pub(crate) interception_refusal: Option<String>,
 }
 
 impl InitProcess {
@@ -117,14 +119,15 @@ impl InitProcess {
                 Reply::Up {
                     side_files,
                     directories,
+                    interception_refusal,
                 },
-                files,
+                network_sockets,
             ) => {
-                let listener = files.into_iter().next();
                 let result = SetupResult {
                     side_files,
                     directories,
-                    listener,
+                    network_sockets,
+                    interception_refusal,
                 };
                 Ok((init, result))
             }

@@ -11,7 +11,7 @@ const MAX_DESCRIPTORS: u64 = 65_536;
 ///
 /// A program that starts sandboxes calls this first:
 ///
-/// - A sandbox holds about six descriptors, so 200 sandboxes exceed the usual limit of 1,024.
+/// - A sandbox holds about twelve descriptors, so 100 sandboxes exceed the usual limit of 1,024.
 /// - The kernel passes descriptors for a process only while fewer than this limit are in flight for
 ///   its user. One command of an ordinary user may keep 1,021 in flight.
 ///

@@ -5,6 +5,7 @@ pub(crate) mod extents;
 pub(crate) mod free_space;
 pub(crate) mod limits;
 pub(crate) mod notifier;
+pub(crate) mod packet_socket;
 pub(crate) mod poll;
 pub(crate) mod process_tree;
 pub(crate) mod programs;

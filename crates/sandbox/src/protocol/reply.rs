@@ -19,12 +19,15 @@ pub(crate) enum Reply {
     NeedMap,
     /// The helper is ready, or has done its task.
     Ready,
-    /// The sandbox is set up. The listener comes with the message, if one was requested.
+    /// The sandbox is set up. The listener comes with the message, if one was requested, and then
+    /// the sockets of the interception, unless the kernel refused it.
     Up {
         /// The side files that exist, as indices into the request.
         side_files: Vec<usize>,
         /// The directories that were missing, as indices into the request.
         directories: Vec<usize>,
+        /// The reason why packets are not intercepted, although that was requested.
+        interception_refusal: Option<String>,
     },
     /// A step failed: of the set-up, of a helper's task, or while commands run.
     Failed(StepFailure),

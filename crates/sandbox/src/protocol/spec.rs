@@ -84,6 +84,14 @@ pub enum Network {
         /// The TCP port. It may be below 1024, because the sandbox's root binds it.
         port: u16,
     },
+    /// As [`Network::Listener`]. In addition, the sandbox's caller gets the packets to foreign
+    /// addresses, from [`Sandbox::take_packets`](crate::Sandbox::take_packets), and answers them.
+    /// If the kernel refuses that, the sandbox has the listener alone, and
+    /// [`Sandbox::interception_refusal`](crate::Sandbox::interception_refusal) has the reason.
+    Intercepted {
+        /// The TCP port of the listener.
+        port: u16,
+    },
     /// This machine's network, including its loopback interface and abstract unix sockets. No
     /// network namespace is made.
     Host,

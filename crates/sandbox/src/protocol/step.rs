@@ -70,6 +70,12 @@ steps! {
     Loopback => "bring the loopback interface up",
     /// Listening on the loopback interface for the sandbox's caller.
     Listener => "listen on the loopback interface",
+    /// Opening a packet socket on the loopback interface.
+    PacketSocket => "open a packet socket",
+    /// Opening the socket that answers names.
+    NameSocket => "listen for names on the loopback interface",
+    /// Adding addresses and the default route.
+    Route => "add a default route",
     /// Mounting the side files.
     SideFiles => "put the side file in place",
     /// Setting resource limits.

@@ -35,6 +35,15 @@ impl FailureCause {
     }
 }
 
+impl std::fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Errno(errno) => io::Error::from_raw_os_error(*errno).fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 impl From<Errno> for FailureCause {
     fn from(errno: Errno) -> Self {
         Self::Errno(errno.raw_os_error())

@@ -1,6 +1,7 @@
 //! A running sandbox, as the engine controls it.
 
 mod connection;
+mod network_ends;
 mod snapshot;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::sync::oneshot;
 
 use self::connection::{Connection, RequestOutcome};
+use self::network_ends::NetworkEnds;
 use self::snapshot::SnapshotSource;
 use crate::cgroup::group::{ReachedMemoryLimit, SandboxGroup};
 use crate::error::Error;
@@ -25,12 +27,13 @@ use crate::layers::LayerStore;
 use crate::os::error::CallContext;
 use crate::os::process_tree;
 use crate::os::terminal::{Terminal, TerminalSize};
+use crate::packet::InterceptedPackets;
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
 use crate::protocol::layer_limit::LayerExcess;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
 use crate::protocol::spec::{
-    Command, Exit, Limits, Network, Process, SandboxOutcome, SandboxSpec, TerminalProcess,
+    Command, Exit, Limits, Process, SandboxOutcome, SandboxSpec, TerminalProcess,
 };
 use crate::protocol::wire::{self, WireError, payload};
 use crate::spec_check::{check_spec, check_user};
@@ -58,6 +61,8 @@ pub struct Sandbox {
     made_directories: Vec<PathBuf>,
     listener: Mutex<Option<TcpListener>>,
     snapshot_source: SnapshotSource,
+    packets: Mutex<Option<InterceptedPackets>>,
+    interception_refusal: Option<String>,
     /// Declared last: it is dropped after the init, which is in the group.
     group: SandboxGroup,
 }
@@ -146,7 +151,8 @@ impl Sandbox {
             SetupResult {
                 side_files,
                 directories,
-                listener,
+                network_sockets,
+                interception_refusal,
             },
         ) = InitProcess::start_with_files(store.layout(), &boot, &contents)?;
         drop(join_files);
@@ -156,9 +162,11 @@ impl Sandbox {
                 "limits: the kernel does not let the sandbox join its control group".into(),
             ));
         }
-        if matches!(spec.network, Network::Listener { .. }) != listener.is_some() {
-            return Err(Error::Gone);
-        }
+        let NetworkEnds { listener, packets } = NetworkEnds::sort(
+            spec.network,
+            network_sockets,
+            interception_refusal.is_some(),
+        )?;
         let side_files = side_files
             .into_iter()
             .filter_map(|index| spec.side_files.get(index))
@@ -189,7 +197,9 @@ impl Sandbox {
             reader: Some(reader),
             side_files,
             made_directories,
-            listener: Mutex::new(listener.map(TcpListener::from)),
+            listener: Mutex::new(listener),
+            packets: Mutex::new(packets),
+            interception_refusal,
             end: Mutex::new(end),
             snapshot_source,
             group,
@@ -197,14 +207,33 @@ impl Sandbox {
     }
 
     /// The non-blocking socket that listens on the sandbox's loopback interface, with
-    /// [`Network::Listener`]. Only the first call returns it. The kernel keeps the sandbox's
-    /// network until the socket and every connection accepted on it are closed.
+    /// [`Network::Listener`](crate::Network::Listener) and
+    /// [`Network::Intercepted`](crate::Network::Intercepted). Only the first call returns it. The
+    /// kernel keeps the sandbox's network until the socket and every connection accepted on it are
+    /// closed.
     #[must_use]
     pub fn take_listener(&self) -> Option<TcpListener> {
         self.listener
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// The packets to foreign addresses, with
+    /// [`Network::Intercepted`](crate::Network::Intercepted). Only the first call returns them.
+    #[must_use]
+    pub fn take_packets(&self) -> Option<InterceptedPackets> {
+        self.packets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// The reason why packets are not intercepted, although
+    /// [`Network::Intercepted`](crate::Network::Intercepted) requests it.
+    #[must_use]
+    pub fn interception_refusal(&self) -> Option<&str> {
+        self.interception_refusal.as_deref()
     }
 
     /// The memory limit that was reached, if the kernel has killed a process of the sandbox for it.

@@ -1,4 +1,4 @@
-//! The sandbox's network: a namespace with a loopback interface, and the listener for the caller.
+//! The sandbox's network: a namespace with a loopback interface, and the sockets for the caller.
 
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, listen, socket_with};
 use rustix::thread::UnshareFlags;
 
+use super::interception;
 use crate::os::sys;
 use crate::protocol::spec::Network;
 use crate::protocol::step::Step;
@@ -19,22 +20,40 @@ const BACKLOG: i32 = 256;
 pub(crate) fn leave(network: Network) -> Result<(), StepFailure> {
     match network {
         Network::Host => Ok(()),
-        Network::Loopback | Network::Listener { .. } => {
+        Network::Loopback | Network::Listener { .. } | Network::Intercepted { .. } => {
             sys::unshare(UnshareFlags::NEWNET).at_step(Step::NetworkNamespace)
         }
     }
 }
 
+/// The sockets for the caller, and the reason if packets are not intercepted.
+#[derive(Default)]
+pub(crate) struct NetworkSockets {
+    /// The listener, then the sockets of the interception.
+    pub(crate) sockets: Vec<OwnedFd>,
+    /// The reason why the packets of a sandbox with [`Network::Intercepted`] are not intercepted.
+    pub(crate) refusal: Option<String>,
+}
+
 /// Brings the sandbox's loopback interface up, and listens on it before any command can.
-pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, StepFailure> {
+pub(crate) fn set_up(network: Network) -> Result<NetworkSockets, StepFailure> {
+    let mut result = NetworkSockets::default();
     if network == Network::Host {
-        return Ok(None);
+        return Ok(result);
     }
     sys::loopback_up().at_step(Step::Loopback)?;
-    match network {
-        Network::Listener { port } => listener(port).at_step(Step::Listener).map(Some),
-        Network::Loopback | Network::Host => Ok(None),
+    if let Network::Listener { port } | Network::Intercepted { port } = network {
+        result.sockets.push(listener(port).at_step(Step::Listener)?);
     }
+    if let Network::Intercepted { .. } = network {
+        match interception::set_up() {
+            Ok(sockets) => result.sockets.extend(sockets),
+            Err(failure) => {
+                result.refusal = Some(format!("cannot {}: {}", failure.step, failure.cause));
+            }
+        }
+    }
+    Ok(result)
 }
 
 /// Begins a connection to a loopback address of the sandbox. The socket does not block, and the

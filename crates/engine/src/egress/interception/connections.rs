@@ -1,0 +1,140 @@
+//! Connects the redirected connections of a sandbox to the outside.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contree_sandbox::InterceptedPackets;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::Interception;
+use super::flow_table::FlowKey;
+use super::frame::{self, Packet, Unreachable};
+use crate::egress::dial::{DialError, OutgoingConnection};
+use crate::egress::target::{Host, Target};
+use crate::egress::traffic::{self, CountedStream};
+use crate::egress::upstream::ConnectionPurpose;
+
+/// The method of these connections in events.
+const METHOD: &str = "TCP";
+/// How long the kernel may take to complete a connection whose first packet was passed on. A
+/// command that no longer wants it does not.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause after a connection that could not be accepted, until descriptors may be free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts redirected connections and gives each to its flow. Closes all others.
+pub(super) async fn accept(shared: Arc<Interception>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, SocketAddr::V4(peer))) if *peer.ip() == InterceptedPackets::PEER => {
+                let flow = shared.flows().take_accepted(peer.port());
+                if let Some(flow) = flow {
+                    let _ = flow.send(stream);
+                }
+            }
+            Ok(_) => {}
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Serves a new flow until its connection ends or the sandbox does.
+pub(super) fn spawn(shared: &Arc<Interception>, number: u16, key: FlowKey) {
+    let flow = Arc::clone(shared);
+    shared.tasks.spawn_on(
+        async move {
+            tokio::select! {
+                () = flow.stop.cancelled() => {}
+                () = serve(&flow, number, key) => {}
+            }
+            flow.flows().end(number);
+        },
+        &shared.runtime,
+    );
+}
+
+async fn serve(shared: &Interception, number: u16, key: FlowKey) {
+    let context = &shared.context;
+    let Ok(_permit) = context.permits.acquire().await else {
+        return;
+    };
+    let target = target(shared, key.outside);
+    let OutgoingConnection { stream, route } = match context
+        .dialer
+        .dial(&context.lookups, &target, ConnectionPurpose::Tunnel)
+        .await
+    {
+        Ok(connection) => connection,
+        Err(failure) => {
+            context.log.record_failure(METHOD, &target, &failure);
+            refuse(shared, number, &failure);
+            return;
+        }
+    };
+    context.log.record_open(METHOD, &target, &route);
+    let (sender, accepted) = oneshot::channel();
+    let Some(mut first) = shared.flows().pass(number, sender) else {
+        return;
+    };
+    if frame::redirect(&mut first, peer(number), LISTENER).is_none() {
+        return;
+    }
+    shared.send(&first);
+    let Ok(Ok(mut inside)) = timeout(ACCEPT_TIMEOUT, accepted).await else {
+        return;
+    };
+    let _ = inside.set_nodelay(true);
+    let mut outside = CountedStream::new(stream, Arc::clone(&context.log.counters));
+    traffic::tunnel(&mut inside, &mut outside, context.idle).await;
+}
+
+/// The address of the listener, to which connections are redirected.
+pub(super) const LISTENER: SocketAddrV4 = SocketAddrV4::new(
+    InterceptedPackets::LISTENER,
+    InterceptedPackets::LISTENER_PORT,
+);
+
+/// The address from which the listener sees a flow.
+pub(super) fn peer(number: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(InterceptedPackets::PEER, number)
+}
+
+/// The target of a connection: the name that has the address, or else the address.
+fn target(shared: &Interception, outside: SocketAddrV4) -> Target {
+    let host = match shared.names().name(*outside.ip()) {
+        Some(name) => Host::Name(name.to_owned()),
+        None => Host::Address(IpAddr::V4(*outside.ip())),
+    };
+    Target {
+        host,
+        port: outside.port(),
+    }
+}
+
+/// Answers the first packet of a flow that has no connection to the outside.
+fn refuse(shared: &Interception, number: u16, failure: &DialError) {
+    let Some(first) = shared.flows().refuse(number) else {
+        return;
+    };
+    let answer = match failure {
+        DialError::Denial(_) => frame::unreachable(&first, Unreachable::Prohibited),
+        DialError::Connect { source, .. } => match source.kind() {
+            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => {
+                match frame::parse(&first) {
+                    Some(Packet::Tcp(segment)) => frame::reset(&segment),
+                    _ => None,
+                }
+            }
+            ErrorKind::NetworkUnreachable => frame::unreachable(&first, Unreachable::Network),
+            _ => frame::unreachable(&first, Unreachable::Host),
+        },
+        _ => frame::unreachable(&first, Unreachable::Host),
+    };
+    if let Some(answer) = answer {
+        shared.send(&answer);
+    }
+}

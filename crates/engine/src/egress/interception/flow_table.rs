@@ -1,0 +1,262 @@
+//! The connections of a sandbox that the engine redirects to its own listener.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddrV4;
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// The most flows of a sandbox, with those that have ended. The kernel still sends the last packets
+/// of a connection after its end.
+const MAX_FLOWS: usize = 4096;
+/// The most flows that wait for their connection to the outside.
+const MAX_WAITING: usize = 1024;
+
+/// The two ends of a connection, as the command sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FlowKey {
+    pub(super) inside: SocketAddrV4,
+    pub(super) outside: SocketAddrV4,
+}
+
+/// The stage of a connection.
+enum Stage {
+    /// The engine connects to the outside. The first packet waits.
+    Waiting { first: Vec<u8> },
+    /// The first packet was passed on. The sender, if it is still there, waits for the connection
+    /// that the listener accepts.
+    Passed {
+        accepted: Option<oneshot::Sender<TcpStream>>,
+    },
+    /// The connection has ended.
+    Ended,
+}
+
+struct Flow {
+    key: FlowKey,
+    /// The sequence number of the first packet. Another one means a new connection.
+    sequence: u32,
+    stage: Stage,
+}
+
+/// The decision about a packet from inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It belongs to no flow.
+    Unknown,
+    /// Its flow waits for the connection to the outside. It is a repetition.
+    Wait,
+    /// It belongs to the flow of this number.
+    Pass(u16),
+}
+
+/// The flows of one sandbox. The number of a flow is the port from which the listener sees it.
+#[derive(Default)]
+pub(super) struct FlowTable {
+    numbers: HashMap<FlowKey, u16>,
+    flows: HashMap<u16, Flow>,
+    waiting: usize,
+    /// The flows that have ended, oldest first. Some may have been removed.
+    ended: VecDeque<u16>,
+    last: u16,
+}
+
+impl FlowTable {
+    /// Decides about a packet from inside. `first` has the sequence number of a packet that asks
+    /// for a new connection.
+    pub(super) fn decide(&mut self, key: &FlowKey, first: Option<u32>) -> Decision {
+        let Some((&number, flow)) = self
+            .numbers
+            .get(key)
+            .and_then(|number| Some((number, self.flows.get(number)?)))
+        else {
+            return Decision::Unknown;
+        };
+        if first.is_some_and(|sequence| sequence != flow.sequence) {
+            // The command uses its port again.
+            self.remove(number);
+            return Decision::Unknown;
+        }
+        match flow.stage {
+            Stage::Waiting { .. } => Decision::Wait,
+            Stage::Passed { .. } | Stage::Ended => Decision::Pass(number),
+        }
+    }
+
+    /// Adds a flow with its first packet. `None` if there are too many.
+    pub(super) fn begin(&mut self, key: FlowKey, sequence: u32, first: &[u8]) -> Option<u16> {
+        if self.waiting >= MAX_WAITING {
+            return None;
+        }
+        while self.flows.len() >= MAX_FLOWS {
+            let oldest = self.ended.pop_front()?;
+            self.remove(oldest);
+        }
+        // Fewer flows than ports, so one is free. The one that was free the longest comes next.
+        loop {
+            self.last = self.last.wrapping_add(1).max(1);
+            if !self.flows.contains_key(&self.last) {
+                break;
+            }
+        }
+        let stage = Stage::Waiting {
+            first: first.to_vec(),
+        };
+        let flow = Flow {
+            key,
+            sequence,
+            stage,
+        };
+        self.waiting += 1;
+        self.numbers.insert(key, self.last);
+        self.flows.insert(self.last, flow);
+        Some(self.last)
+    }
+
+    /// The ends of a flow that is not waiting.
+    pub(super) fn passed_key(&self, number: u16) -> Option<FlowKey> {
+        let flow = self.flows.get(&number)?;
+        (!matches!(flow.stage, Stage::Waiting { .. })).then_some(flow.key)
+    }
+
+    /// Returns the first packet of a waiting flow, to be passed on. `accepted` gets the connection
+    /// that the listener accepts.
+    pub(super) fn pass(
+        &mut self,
+        number: u16,
+        accepted: oneshot::Sender<TcpStream>,
+    ) -> Option<Vec<u8>> {
+        let flow = self.flows.get_mut(&number)?;
+        let passed = Stage::Passed {
+            accepted: Some(accepted),
+        };
+        match std::mem::replace(&mut flow.stage, passed) {
+            Stage::Waiting { first } => {
+                self.waiting -= 1;
+                Some(first)
+            }
+            other => {
+                flow.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Removes a waiting flow and returns its first packet, to be refused.
+    pub(super) fn refuse(&mut self, number: u16) -> Option<Vec<u8>> {
+        match self.remove(number)?.stage {
+            Stage::Waiting { first } => Some(first),
+            Stage::Passed { .. } | Stage::Ended => None,
+        }
+    }
+
+    /// Takes the sender that waits for the accepted connection of a flow. Without it, nothing waits
+    /// any more.
+    pub(super) fn take_accepted(&mut self, number: u16) -> Option<oneshot::Sender<TcpStream>> {
+        match &mut self.flows.get_mut(&number)?.stage {
+            Stage::Passed { accepted } => accepted.take(),
+            Stage::Waiting { .. } | Stage::Ended => None,
+        }
+    }
+
+    /// Marks a flow as ended. Its last packets are still passed on.
+    pub(super) fn end(&mut self, number: u16) {
+        let Some(flow) = self.flows.get_mut(&number) else {
+            return;
+        };
+        match std::mem::replace(&mut flow.stage, Stage::Ended) {
+            Stage::Waiting { .. } => {
+                self.remove(number);
+                self.waiting -= 1;
+            }
+            Stage::Passed { .. } => self.ended.push_back(number),
+            Stage::Ended => {}
+        }
+    }
+
+    fn remove(&mut self, number: u16) -> Option<Flow> {
+        let flow = self.flows.remove(&number)?;
+        self.numbers.remove(&flow.key);
+        if matches!(flow.stage, Stage::Waiting { .. }) {
+            self.waiting -= 1;
+        }
+        Some(flow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn key(inside: u16) -> FlowKey {
+        FlowKey {
+            inside: SocketAddrV4::new(Ipv4Addr::new(198, 19, 255, 251), inside),
+            outside: SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 7), 443),
+        }
+    }
+
+    #[test]
+    fn a_flow_waits_then_passes_packets_also_after_its_end() {
+        let mut table = FlowTable::default();
+        assert_eq!(table.decide(&key(1), Some(5)), Decision::Unknown);
+        let number = table.begin(key(1), 5, b"first").expect("a flow");
+        assert_eq!(table.decide(&key(1), Some(5)), Decision::Wait);
+        assert_eq!(table.passed_key(number), None);
+        let (sender, _receiver) = oneshot::channel();
+        assert_eq!(table.pass(number, sender), Some(b"first".to_vec()));
+        assert_eq!(table.waiting, 0);
+        assert_eq!(table.decide(&key(1), Some(5)), Decision::Pass(number));
+        assert_eq!(table.passed_key(number), Some(key(1)));
+        assert!(table.take_accepted(number).is_some());
+        assert!(table.take_accepted(number).is_none());
+        table.end(number);
+        assert_eq!(table.decide(&key(1), None), Decision::Pass(number));
+        // The command uses the port for another connection.
+        assert_eq!(table.decide(&key(1), Some(6)), Decision::Unknown);
+        assert_eq!(table.passed_key(number), None);
+    }
+
+    #[test]
+    fn a_refused_flow_is_gone() {
+        let mut table = FlowTable::default();
+        let number = table.begin(key(1), 5, b"first").expect("a flow");
+        assert_eq!(table.refuse(number), Some(b"first".to_vec()));
+        assert_eq!(table.refuse(number), None);
+        table.end(number);
+        assert_eq!((table.flows.len(), table.waiting), (0, 0));
+        assert_eq!(table.decide(&key(1), None), Decision::Unknown);
+        let number = table.begin(key(1), 5, b"first").expect("a flow");
+        table.end(number);
+        assert_eq!((table.flows.len(), table.waiting), (0, 0));
+    }
+
+    #[test]
+    fn flows_are_bounded_and_ended_ones_make_room() {
+        let mut table = FlowTable::default();
+        let mut started = 0;
+        for port in 1..=u16::MAX {
+            if table.begin(key(port), 0, b"").is_some() {
+                started += 1;
+            }
+        }
+        assert_eq!(started, MAX_WAITING);
+        let mut table = FlowTable::default();
+        let mut open = Vec::new();
+        for port in 1..=u16::MAX {
+            let Some(number) = table.begin(key(port), 0, b"") else {
+                break;
+            };
+            let (sender, _) = oneshot::channel();
+            table.pass(number, sender).expect("a packet");
+            open.push(number);
+        }
+        assert_eq!(open.len(), MAX_FLOWS);
+        table.end(open[17]);
+        let number = table.begin(key(u16::MAX), 0, b"").expect("room");
+        assert_eq!(table.passed_key(open[17]), None);
+        assert!(!open.contains(&number), "a port is not used again at once");
+        assert_eq!(table.begin(key(u16::MAX - 1), 0, b""), None);
+    }
+}
