@@ -1,5 +1,6 @@
 //! The server: the default command.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
     }
     for note in &setup.backend_selection.notes {
         print_message(note);
+    }
+    if http.is_none() && std::io::stdin().is_terminal() {
+        print_message(
+            "this is an MCP server, which now waits for a client on standard input; `contree --help` and \
+             `contree-mcp --help` list commands for people (Ctrl-C ends the server)",
+        );
     }
     let session = setup.session(http.is_some())?;
     let runtime = runtime()?;
