@@ -4,8 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::Time;
-
 /// A number of bytes with a binary unit.
 pub(in crate::cli) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -43,11 +41,15 @@ pub(in crate::cli) fn age(time: &str) -> String {
     }
 }
 
-/// Milliseconds since 1970 as RFC 3339.
-pub(in crate::cli) fn rfc_3339(milliseconds: i64) -> String {
-    DateTime::from_timestamp_millis(milliseconds)
-        .unwrap_or_default()
-        .to_rfc3339_opts(SecondsFormat::Millis, true)
+/// A time as RFC 3339.
+pub(in crate::cli) fn rfc_3339(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// The time of a number of milliseconds since 1970.
+pub(in crate::cli) fn time_of(milliseconds: i64) -> SystemTime {
+    let since = Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default());
+    UNIX_EPOCH + since
 }
 
 /// A time in a filter: an age such as `90`, `15m`, `2h` or `7d`, a date, or RFC 3339.
@@ -85,11 +87,6 @@ pub(in crate::cli) fn parse_age(text: &str) -> Option<Duration> {
     };
     let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
     Some(Duration::from_secs(seconds))
-}
-
-/// A time as the SDK's filters take it.
-pub(in crate::cli) fn filter_time(time: SystemTime) -> Time {
-    time.into()
 }
 
 #[cfg(test)]

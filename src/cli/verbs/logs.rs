@@ -59,7 +59,7 @@ impl Logs {
             let request = cx.client.get_operation_events().operation_id(id);
             let answer = request.send().await.map_err(crate::Error::from)?;
             let mut text = Vec::new();
-            let mut bytes = answer.into_inner();
+            let mut bytes = answer.into_inner().into_inner();
             while let Some(chunk) = futures_util::StreamExt::next(&mut bytes).await {
                 text.extend_from_slice(&chunk.map_err(crate::Error::from)?);
             }

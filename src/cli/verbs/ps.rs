@@ -7,7 +7,7 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::rows::print_rows;
-use crate::cli::units::{age, filter_time, parse_time, size};
+use crate::cli::units::{age, parse_time, rfc_3339, size};
 use crate::OperationStatus;
 use crate::cli::output::{print, print_message};
 use crate::types::OperationSummary;
@@ -112,10 +112,10 @@ impl Ps {
                     request = request.kind(crate::OperationKind::from(kind.as_str()));
                 }
                 if let Some(since) = self.since {
-                    request = request.since(filter_time(since).as_str());
+                    request = request.since(rfc_3339(since));
                 }
                 if let Some(until) = self.until {
-                    request = request.until(filter_time(until).as_str());
+                    request = request.until(rfc_3339(until));
                 }
                 let listed = request.send().await.map_err(crate::Error::from)?.into_inner();
                 let is_last = (listed.len() as u64) < PAGE;

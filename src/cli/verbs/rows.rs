@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Row, Table, style::presets};
+use comfy_table::{ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
 use super::error::VerbError;

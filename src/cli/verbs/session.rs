@@ -9,7 +9,7 @@ use super::error::VerbError;
 use super::image_name::{nearest, short};
 use super::rows::print_rows;
 use super::session_state::{EntryRef, no_image};
-use crate::cli::units::{age, parse_time, rfc_3339};
+use crate::cli::units::{age, parse_time, rfc_3339, time_of};
 use super::use_image;
 use crate::cli::output::{print, print_message};
 use crate::store::sessions::{self, SessionEntry, SessionRow};
@@ -90,7 +90,7 @@ impl From<SessionRow> for ListedSession {
             current_image: tip.as_ref().map(|tip| tip.image.clone()),
             last_kind: tip.as_ref().map(|tip| tip.kind.clone()),
             last_title: tip.map(|tip| tip.title),
-            updated_at: rfc_3339(row.used_at),
+            updated_at: rfc_3339(time_of(row.used_at)),
         }
     }
 }
@@ -334,7 +334,7 @@ impl Rollback {
         let branch = state.branch;
         let store = cx.tools.store();
         store.write_durably(move |c| sessions::set_branch(c, &backend, &key, &branch, id)).await?;
-        print_message(format_args!("back at @{id}: {} ({})", entry.title, short_text(&entry.image)));
+        print_message(format_args!("now at @{id}: {} ({})", entry.title, short_text(&entry.image)));
         Ok(0)
     }
 }
@@ -398,15 +398,11 @@ impl ShowHistory {
         };
         let state = cx.state().await?;
         let branches = cx.branches().await?;
-        let milliseconds = |time: std::time::SystemTime| {
-            let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        };
         let mut rows: Vec<HistoryRow> = Vec::new();
         for entry in cx.history().await? {
             if self.kind.as_ref().is_some_and(|kind| *kind != entry.kind)
-                || self.since.is_some_and(|since| entry.made_at < milliseconds(since))
-                || self.until.is_some_and(|until| entry.made_at > milliseconds(until))
+                || self.since.is_some_and(|since| time_of(entry.made_at) < since)
+                || self.until.is_some_and(|until| time_of(entry.made_at) > until)
             {
                 continue;
             }
@@ -424,7 +420,7 @@ impl ShowHistory {
                 kind: entry.kind,
                 title: entry.title,
                 operation: entry.operation,
-                created_at: rfc_3339(entry.made_at),
+                created_at: rfc_3339(time_of(entry.made_at)),
                 branches: names.join(" "),
             });
         }
