@@ -6,7 +6,9 @@ use std::process::Command;
 fn main() {
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
     println!("cargo::rerun-if-env-changed=CONTREE_COMMIT");
-    let commit = std::env::var("CONTREE_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = std::env::var("CONTREE_COMMIT")
+        .ok()
+        .filter(|commit| !commit.is_empty());
     let version = match commit.or_else(commit_of_repository) {
         Some(commit) => format!("{version} ({commit})"),
         None => version,
@@ -24,7 +26,12 @@ fn commit_of_repository() -> Option<String> {
         return None;
     }
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(root)
+            .args(arguments)
+            .output()
+            .ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_owned())
     };

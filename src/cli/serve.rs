@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
-use super::output::{print_error_line, print_message};
+use super::output::{print_error_line, print_message, program};
 use super::process::runtime;
 use super::setup::Setup;
 use super::{USAGE, signals};
@@ -26,7 +26,8 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
         }
     };
     print_error_line(format_args!(
-        "contree-mcp {}: backend {}",
+        "{} {}: backend {}",
+        program(),
         env!("CARGO_PKG_VERSION"),
         setup.backend()
     ));

@@ -61,14 +61,17 @@ pub(in crate::cli) fn parse_time(text: &str) -> Result<SystemTime, TimeError> {
         return Ok(SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH));
     }
     let midnight = format!("{text}T00:00:00Z");
-    let time = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc3339(&midnight));
+    let time =
+        DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc3339(&midnight));
     time.map(SystemTime::from)
         .map_err(|_| TimeError(text.to_owned()))
 }
 
 /// A filter's time that cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("`{0}` is no time: give an age such as 90s, 15m, 2h or 7d, a date such as 2026-01-31, or RFC 3339")]
+#[error(
+    "`{0}` is no time: give an age such as 90s, 15m, 2h or 7d, a date such as 2026-01-31, or RFC 3339"
+)]
 pub(in crate::cli) struct TimeError(String);
 
 /// An age: a number of seconds, or a number with the unit s, m, h, d, w, M or y.
@@ -103,7 +106,13 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
-        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (90_000, "1 d")] {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (7200, "2 h"),
+            (90_000, "1 d"),
+        ] {
             assert_eq!(span(seconds), text);
         }
         assert_eq!(age("yesterday"), "yesterday");
@@ -112,8 +121,18 @@ mod tests {
 
     #[test]
     fn ages_have_units_and_other_texts_are_refused() {
-        for (text, seconds) in [("90", 90), ("2m", 120), ("1h", 3600), ("7d", 604_800), ("2w", 1_209_600)] {
-            assert_eq!(parse_age(text), Some(Duration::from_secs(seconds)), "{text}");
+        for (text, seconds) in [
+            ("90", 90),
+            ("2m", 120),
+            ("1h", 3600),
+            ("7d", 604_800),
+            ("2w", 1_209_600),
+        ] {
+            assert_eq!(
+                parse_age(text),
+                Some(Duration::from_secs(seconds)),
+                "{text}"
+            );
         }
         for text in ["", "d", "7x", "-", "99999999999999999999d", "1d2h"] {
             assert_eq!(parse_age(text), None, "{text}");

@@ -28,10 +28,7 @@ use contree_sqlite::{self as sqlite, DbError};
 pub(crate) use error::StoreError;
 
 /// Schema migrations, oldest first. A release appends one and never edits earlier ones.
-const MIGRATIONS: &[&str] = &[
-    include_str!("schema.sql"),
-    include_str!("sessions.sql"),
-];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("sessions.sql")];
 /// How long to wait for another process that sets a corrupt file aside.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Name of the database file.

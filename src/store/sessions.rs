@@ -230,9 +230,7 @@ pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<SessionRow>, DbE
     let mut statement = c.prepare_cached(
         "SELECT key, branch, used_at FROM cli_sessions WHERE backend = ?1 ORDER BY used_at DESC, key",
     )?;
-    let rows = statement.query_map([backend], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    })?;
+    let rows = statement.query_map([backend], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let rows: Vec<(String, String, i64)> = rows.collect::<Result<_, _>>()?;
     let mut sessions = Vec::with_capacity(rows.len());
     for (key, branch, used_at) in rows {

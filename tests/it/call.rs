@@ -792,7 +792,10 @@ mod other_commands {
         let version = env!("CARGO_PKG_VERSION");
         let commit = text.trim().strip_prefix(&format!("contree-mcp {version}"));
         let is_hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let commit = commit.unwrap().trim_start_matches(" (").trim_end_matches(')');
+        let commit = commit
+            .unwrap()
+            .trim_start_matches(" (")
+            .trim_end_matches(')');
         assert!(is_hexadecimal(commit), "{text}");
         let other = stdout(&home.contree().arg("-V").output().unwrap());
         assert_eq!(other, text.replace("contree-mcp", "contree"));

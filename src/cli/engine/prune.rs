@@ -96,7 +96,8 @@ fn days(text: &str) -> Result<u32, AgeError> {
         None => (text.strip_suffix('d').unwrap_or(text), 1),
     };
     let days = number.parse::<u32>().ok();
-    days.and_then(|days| days.checked_mul(factor)).ok_or(AgeError)
+    days.and_then(|days| days.checked_mul(factor))
+        .ok_or(AgeError)
 }
 
 /// Names what would be removed, one on a line.

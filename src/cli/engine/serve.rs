@@ -18,7 +18,11 @@ Clients take the address as their URL, for instance CONTREE_URL=http://127.0.0.1
 Beyond loopback, a token is required. Examples: `--listen 127.0.0.1:0`, `--listen unix:/run/contree.sock`. Put a TLS proxy in front: this server does not encrypt the token.")]
 pub(in crate::cli) struct Serve {
     /// Address to listen on; port 0 chooses a free one
-    #[arg(long, value_name = "HOST:PORT|unix:PATH", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT|unix:PATH",
+        default_value = "127.0.0.1:8080"
+    )]
     listen: Listen,
     /// File with the token that clients must send; required beyond loopback
     #[arg(long, value_name = "FILE", value_parser = home_path())]

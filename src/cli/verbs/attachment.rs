@@ -98,7 +98,11 @@ impl Attachment {
         if metadata.is_dir() {
             let fixed = EXCLUDED.iter().map(|name| (*name).to_owned());
             let excludes: Vec<String> = fixed.chain(excludes.iter().cloned()).collect();
-            let tree = cx.client.upload_dir(&source).exclude(excludes).gitignore(false);
+            let tree = cx
+                .client
+                .upload_dir(&source)
+                .exclude(excludes)
+                .gitignore(false);
             let tree = tree.await?;
             if tree.skipped_count() > 0 {
                 crate::cli::output::print_message(format_args!(
@@ -162,10 +166,19 @@ mod tests {
         let whole = Attachment::parse("a.py:/app/a.py:u0:g5:m0755").unwrap();
         assert_eq!(whole.source, Path::new("a.py"));
         assert_eq!(whole.destination.as_deref(), Some("/app/a.py"));
-        assert_eq!((whole.uid, whole.gid, whole.mode), (Some(0), Some(5), Some(0o755)));
-        assert_eq!(Attachment::parse("a.py:m0755:g5:u0:/app/a.py").unwrap(), whole);
+        assert_eq!(
+            (whole.uid, whole.gid, whole.mode),
+            (Some(0), Some(5), Some(0o755))
+        );
+        assert_eq!(
+            Attachment::parse("a.py:m0755:g5:u0:/app/a.py").unwrap(),
+            whole
+        );
         let bare = Attachment::parse("a:b.txt").unwrap();
-        assert_eq!((bare.source.as_path(), bare.destination), (Path::new("a:b.txt"), None));
+        assert_eq!(
+            (bare.source.as_path(), bare.destination),
+            (Path::new("a:b.txt"), None)
+        );
         for wrong in ["", ":/x", "a:m0999"] {
             assert!(Attachment::parse(wrong).is_err(), "{wrong}");
         }

@@ -42,7 +42,9 @@ pub(super) fn values(known: Known) -> ArgValueCompleter {
 fn candidates(known: Known) -> Option<Vec<(String, String)>> {
     // The command line is not complete, so the environment alone selects the backend.
     let command = Options::augment_args(clap::Command::new("contree").no_binary_name(true));
-    let matches = command.try_get_matches_from(std::iter::empty::<&str>()).ok()?;
+    let matches = command
+        .try_get_matches_from(std::iter::empty::<&str>())
+        .ok()?;
     let setup = Setup::new(Options::from_arg_matches(&matches).ok()?);
     let tools = setup.session(false).ok()?;
     let runtime = runtime().ok()?;
@@ -68,7 +70,9 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
                 }
                 Known::Sessions => {
                     let backend = client.backend().identity();
-                    let list = tools.store().read_durably(move |c| sessions::list(c, &backend));
+                    let list = tools
+                        .store()
+                        .read_durably(move |c| sessions::list(c, &backend));
                     let rows = list.await.ok()?;
                     Some(rows.into_iter().map(|row| (row.key, row.branch)).collect())
                 }

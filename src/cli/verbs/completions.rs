@@ -35,7 +35,10 @@ impl Completions {
         };
         // A program that is not found by its name is called by its path.
         let own = std::env::args_os().next();
-        let own = own.map_or_else(|| "contree".to_owned(), |own| own.to_string_lossy().into_owned());
+        let own = own.map_or_else(
+            || "contree".to_owned(),
+            |own| own.to_string_lossy().into_owned(),
+        );
         let completer = match Path::new(&own).components().count() {
             1 => own,
             _ => std::path::absolute(&own)
@@ -45,7 +48,13 @@ impl Completions {
         };
         let mut script = Vec::new();
         shell
-            .write_registration(COMPLETE_VARIABLE, "contree", "contree", &completer, &mut script)
+            .write_registration(
+                COMPLETE_VARIABLE,
+                "contree",
+                "contree",
+                &completer,
+                &mut script,
+            )
             .map_err(VerbError::file(&completer))?;
         print(&String::from_utf8_lossy(&script))?;
         Ok(0)

@@ -34,11 +34,7 @@ pub(in crate::cli) struct VerbContext {
 }
 
 /// Runs a verb. The first signal drops its future, which cancels what it started.
-pub(super) fn run_verb<F>(
-    setup: &Setup,
-    options: &VerbOptions,
-    verb: F,
-) -> Result<u8, CommandError>
+pub(super) fn run_verb<F>(setup: &Setup, options: &VerbOptions, verb: F) -> Result<u8, CommandError>
 where
     F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
 {
@@ -110,7 +106,9 @@ impl VerbContext {
         let is_named = named.is_some();
         let key = match named {
             Some(name) if name.is_empty() => {
-                return Err(VerbError::Usage("a session has a name; -S \"\" has none".into()));
+                return Err(VerbError::Usage(
+                    "a session has a name; -S \"\" has none".into(),
+                ));
             }
             Some(name) => name,
             None => {

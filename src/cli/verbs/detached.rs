@@ -47,7 +47,10 @@ pub(super) fn start() -> Result<u8, VerbError> {
     }
     print_error_line(messages.trim_end());
     let status = child.wait().map_err(VerbError::file(&program))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1))
 }
 
 /// Prints the id of the operation, and leaves the terminal in the process of a detached run.

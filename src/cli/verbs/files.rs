@@ -58,8 +58,17 @@ pub(in crate::cli) struct Ls {
 impl Ls {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let at = cx.image_path(&self.path).await?;
-        let request = cx.client.inspect_image_file().image_uuid(at.image).path(&at.path);
-        let files = request.send().await.map_err(Error::from)?.into_inner().files;
+        let request = cx
+            .client
+            .inspect_image_file()
+            .image_uuid(at.image)
+            .path(&at.path);
+        let files = request
+            .send()
+            .await
+            .map_err(Error::from)?
+            .into_inner()
+            .files;
         if cx.format.is_json() {
             for file in &files {
                 print_record(cx.format, file)?;
@@ -105,7 +114,11 @@ fn long_line(file: &FileItem) -> String {
 /// Permission bits as `rwxr-xr-x`.
 fn permissions(bits: u32) -> String {
     let mut text = String::with_capacity(9);
-    for (shift, special, set, clear) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+    for (shift, special, set, clear) in [
+        (6, 0o4000, 's', 'S'),
+        (3, 0o2000, 's', 'S'),
+        (0, 0o1000, 't', 'T'),
+    ] {
         let three = bits >> shift;
         text.push(if three & 4 != 0 { 'r' } else { '-' });
         text.push(if three & 2 != 0 { 'w' } else { '-' });
@@ -156,8 +169,12 @@ impl Cat {
 }
 
 impl VerbContext {
-    async fn next_chunk(&self, content: &mut FileReader) -> Result<Option<bytes::Bytes>, VerbError> {
-        self.unless_interrupted(async { content.next().await.transpose() }).await
+    async fn next_chunk(
+        &self,
+        content: &mut FileReader,
+    ) -> Result<Option<bytes::Bytes>, VerbError> {
+        self.unless_interrupted(async { content.next().await.transpose() })
+            .await
     }
 }
 
@@ -171,7 +188,10 @@ async fn copy_to_stdout(cx: &VerbContext, content: &mut FileReader) -> Result<u8
             Err(error) => return Err(ProcessError::Output(error).into()),
         }
     }
-    std::io::stdout().lock().flush().map_err(ProcessError::Output)?;
+    std::io::stdout()
+        .lock()
+        .flush()
+        .map_err(ProcessError::Output)?;
     Ok(0)
 }
 
@@ -181,7 +201,6 @@ enum Case {
     #[default]
     Sensitive,
     Insensitive,
-    /// Insensitive unless the pattern has an upper-case letter.
     Smart,
 }
 
@@ -207,7 +226,7 @@ pub(in crate::cli) struct Grep {
     /// At most N matches; default: 1000
     #[arg(long, value_name = "N")]
     max_total: Option<u64>,
-    /// Upper and lower case
+    /// Upper and lower case; `smart` ignores them unless the pattern has an upper-case letter
     #[arg(long, value_enum, default_value_t)]
     case: Case,
     /// Lines before a match
@@ -229,11 +248,17 @@ impl Grep {
         let mut image = None;
         let mut paths = Vec::new();
         let default = [".".to_owned()];
-        let given = if self.paths.is_empty() { &default[..] } else { &self.paths };
+        let given = if self.paths.is_empty() {
+            &default[..]
+        } else {
+            &self.paths
+        };
         for text in given {
             let at = cx.image_path(text).await?;
             if image.is_some_and(|image| image != at.image) {
-                return Err(VerbError::Usage("a search has one image; give paths of one".to_owned()));
+                return Err(VerbError::Usage(
+                    "a search has one image; give paths of one".to_owned(),
+                ));
             }
             image = Some(at.image);
             paths.push(at.path);
@@ -283,7 +308,10 @@ impl Grep {
         for line in &found.matches {
             let mark = if line.type_ == "context" { '-' } else { ':' };
             let content = line.line_text.trim_end_matches(['\n', '\r']);
-            text.push_str(&format!("{}{mark}{}{mark}{content}\n", line.path, line.line_number));
+            text.push_str(&format!(
+                "{}{mark}{}{mark}{content}\n",
+                line.path, line.line_number
+            ));
         }
         print(&text)?;
         if found.truncated {
@@ -326,13 +354,21 @@ impl Cp {
         };
         let progress = Progress::spinner(&format!("copying {}", at.path));
         if is_file {
-            cx.unless_interrupted(files.download(&at.path, &destination)).await?;
+            cx.unless_interrupted(files.download(&at.path, &destination))
+                .await?;
             return Ok(0);
         }
-        let unpacked = cx.unless_interrupted(files.unpack(&at.path, &destination)).await?;
+        let unpacked = cx
+            .unless_interrupted(files.unpack(&at.path, &destination))
+            .await?;
         drop(progress);
         if unpacked.skipped_count > 0 {
-            let first: Vec<String> = unpacked.skipped.iter().take(3).map(|path| path.display().to_string()).collect();
+            let first: Vec<String> = unpacked
+                .skipped
+                .iter()
+                .take(3)
+                .map(|path| path.display().to_string())
+                .collect();
             print_message(format_args!(
                 "{} paths were left out, since they lead out of the directory or are special files: {}",
                 unpacked.skipped_count,
@@ -371,7 +407,10 @@ impl Export {
         let at = cx.image_path(&self.path).await?;
         let mut archive = cx.client.image(at.image).fs().archive(&at.path).await?;
         let is_plain = self.decompress
-            || self.file.as_ref().is_some_and(|file| file.extension().is_some_and(|name| name == "tar"));
+            || self
+                .file
+                .as_ref()
+                .is_some_and(|file| file.extension().is_some_and(|name| name == "tar"));
         let progress = Progress::bytes(None, "exporting");
         let Some(path) = &self.file else {
             let mut output = Packed::new(std::io::stdout(), is_plain);
@@ -383,15 +422,20 @@ impl Export {
             };
         };
         // A failed export leaves an existing file as it is.
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         let new = tempfile::NamedTempFile::new_in(directory).map_err(VerbError::file(directory))?;
         let mut output = Packed::new(new, is_plain);
         let copied = copy(cx, &mut archive, &mut output, &progress).await?;
-        let new = copied.and_then(|()| output.finish()).map_err(VerbError::file(path))?;
+        let new = copied
+            .and_then(|()| output.finish())
+            .map_err(VerbError::file(path))?;
         drop(progress);
         readable(new.path()).map_err(VerbError::file(path))?;
-        new.persist(path).map_err(|error| VerbError::file(path)(error.error))?;
+        new.persist(path)
+            .map_err(|error| VerbError::file(path)(error.error))?;
         Ok(0)
     }
 }
@@ -434,7 +478,10 @@ impl<W: std::io::Write> Packed<W> {
     fn new(output: W, is_plain: bool) -> Self {
         match is_plain {
             true => Self::Plain(output),
-            false => Self::Gzip(flate2::write::GzEncoder::new(output, flate2::Compression::fast())),
+            false => Self::Gzip(flate2::write::GzEncoder::new(
+                output,
+                flate2::Compression::fast(),
+            )),
         }
     }
 

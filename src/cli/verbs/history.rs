@@ -9,8 +9,8 @@ use super::image_name::short;
 use super::rows::{print_record, print_rows};
 use super::session_state::join;
 use super::tree;
-use crate::cli::units::{age, size};
 use crate::cli::output::{print, print_message};
+use crate::cli::units::{age, size};
 use crate::types::{ImageChange, ImageLogEntry};
 use crate::{DiffRequest, LogRequest};
 
@@ -48,19 +48,42 @@ impl Log {
             &log.images,
             &[
                 ("image", &|entry: &ImageLogEntry| short(&entry.uuid)),
-                ("created", &|entry| entry.created_at.as_deref().map(age).unwrap_or_default()),
-                ("exit", &|entry| entry.exit_code.map(|code| code.to_string()).unwrap_or_default()),
-                ("files", &|entry| entry.changed_files.map(|count| count.to_string()).unwrap_or_default()),
-                ("size", &|entry| entry.changed_bytes.map(size).unwrap_or_default()),
+                ("created", &|entry| {
+                    entry.created_at.as_deref().map(age).unwrap_or_default()
+                }),
+                ("exit", &|entry| {
+                    entry
+                        .exit_code
+                        .map(|code| code.to_string())
+                        .unwrap_or_default()
+                }),
+                ("files", &|entry| {
+                    entry
+                        .changed_files
+                        .map(|count| count.to_string())
+                        .unwrap_or_default()
+                }),
+                ("size", &|entry| {
+                    entry.changed_bytes.map(size).unwrap_or_default()
+                }),
                 ("tags", &|entry| entry.tags.join(" ")),
-                ("command", &|entry| entry.command.clone().or(entry.kind.clone()).unwrap_or_default()),
+                ("command", &|entry| {
+                    entry
+                        .command
+                        .clone()
+                        .or(entry.kind.clone())
+                        .unwrap_or_default()
+                }),
             ],
         )?;
         if let Some(note) = log.note {
             print_message(note);
         }
         if log.next.is_some() {
-            print_message(format_args!("there are more; -n N shows more than {}", self.limit));
+            print_message(format_args!(
+                "there are more; -n N shows more than {}",
+                self.limit
+            ));
         }
         Ok(0)
     }
@@ -83,7 +106,7 @@ pub(in crate::cli) struct Diff {
     #[arg(num_args = 0..=3, value_name = "A B PATH", add = complete::values(Known::Images))]
     words: Vec<String>,
     /// Print a patch for `git apply`
-    #[arg(short, long, conflicts_with = "stat")]
+    #[arg(long, conflicts_with = "stat")]
     patch: bool,
     /// Print sizes before and after
     #[arg(long)]
@@ -118,7 +141,9 @@ impl Diff {
         };
         let mut changes: Vec<ImageChange> = Vec::new();
         loop {
-            let page = cx.unless_interrupted(cx.client.diff(image, &request)).await?;
+            let page = cx
+                .unless_interrupted(cx.client.diff(image, &request))
+                .await?;
             if self.patch && !cx.format.is_json() {
                 print(page.patch.as_deref().unwrap_or_default())?;
             } else if cx.format.is_json() {
@@ -150,7 +175,11 @@ impl Diff {
             return Ok(0);
         }
         let lines = changes.iter().map(|change| {
-            format!("{} {}\n", letter(&change.change), crate::tools::one_line(&path_of(change)))
+            format!(
+                "{} {}\n",
+                letter(&change.change),
+                crate::tools::one_line(&path_of(change))
+            )
         });
         print(&lines.collect::<String>())?;
         Ok(0)
@@ -158,7 +187,11 @@ impl Diff {
 }
 
 fn path_of(change: &ImageChange) -> String {
-    let slash = if change.kind == "directory" && !change.path.ends_with('/') { "/" } else { "" };
+    let slash = if change.kind == "directory" && !change.path.ends_with('/') {
+        "/"
+    } else {
+        ""
+    };
     match &change.from {
         Some(from) => format!("{from} -> {}", change.path),
         None => format!("{}{slash}", change.path),

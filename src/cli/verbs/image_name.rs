@@ -27,7 +27,9 @@ pub(super) fn short(uuid: &Uuid) -> String {
 fn is_prefix(text: &str) -> bool {
     text.len() >= MIN_PREFIX
         && text.len() <= 36
-        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// The digits of a UUID or of a beginning of one.
@@ -140,7 +142,9 @@ impl VerbContext {
             message.push_str(&format!("; did you mean {}?", near.join(" or ")));
         }
         if !is_prefix(name) && name.parse::<Reference>().is_ok() {
-            message.push_str(&format!("\n`contree images import {name}` brings it from its registry"));
+            message.push_str(&format!(
+                "\n`contree images import {name}` brings it from its registry"
+            ));
         } else if near.is_empty() {
             message.push_str("; `contree images -a` lists the images");
         }
@@ -247,7 +251,13 @@ mod tests {
 
     #[test]
     fn a_prefix_has_at_least_four_hexadecimal_digits() {
-        for (text, expected) in [("1a2b", true), ("6fbb9061-12", true), ("abc", false), ("cafe:1", false), ("host", false)] {
+        for (text, expected) in [
+            ("1a2b", true),
+            ("6fbb9061-12", true),
+            ("abc", false),
+            ("cafe:1", false),
+            ("host", false),
+        ] {
             assert_eq!(is_prefix(text), expected, "{text}");
         }
     }

@@ -9,9 +9,9 @@ use super::error::VerbError;
 use super::import::ImportImages;
 use super::rows::print_rows;
 use super::tree;
-use crate::cli::units::{age, parse_time};
 use crate::ImageInfo;
 use crate::cli::output::print_message;
+use crate::cli::units::{age, parse_time};
 
 /// List images, or import some
 #[derive(Args, Debug)]

@@ -85,7 +85,8 @@ impl ImportImages {
             (None, _) => None,
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (Some(user), None) => {
-                let password = secret::ask("password").map_err(|error| VerbError::Usage(error.to_string()))?;
+                let password =
+                    secret::ask("password").map_err(|error| VerbError::Usage(error.to_string()))?;
                 Some((user.clone(), password))
             }
         };
@@ -104,7 +105,14 @@ impl ImportImages {
             }
             let image = self.import(cx, &source, &tag, login.clone()).await?;
             match cx.format.is_json() {
-                true => print_record(cx.format, &Imported { uuid: image, tag: &tag, source: &source.url })?,
+                true => print_record(
+                    cx.format,
+                    &Imported {
+                        uuid: image,
+                        tag: &tag,
+                        source: &source.url,
+                    },
+                )?,
                 false => print(&format!("{tag} is now {}\n", short(&image)))?,
             }
         }
@@ -141,7 +149,11 @@ impl ImportImages {
 /// The stored login for the registry of a reference.
 async fn stored(cx: &VerbContext, url: &str) -> Option<(String, String)> {
     let reference = url.parse::<Reference>().ok()?;
-    let context = Context::new(cx.tools.clone(), Arc::new(SilentWatcher), cx.cancelled.clone());
+    let context = Context::new(
+        cx.tools.clone(),
+        Arc::new(SilentWatcher),
+        cx.cancelled.clone(),
+    );
     match stored_login(&context, &cx.client, reference.host()).await? {
         Login::Password { username, secret } => Some((username, secret.expose().to_owned())),
         Login::Identity(_) => {
@@ -212,14 +224,16 @@ fn tag_of(url: &str) -> String {
     };
     let bare = bare.strip_prefix("library/").unwrap_or(bare);
     // A digest is no tag.
-    bare.split_once('@').map_or(bare, |(name, _)| name).to_owned()
+    bare.split_once('@')
+        .map_or(bare, |(name, _)| name)
+        .to_owned()
 }
 
 fn absolute(path: &Path) -> Result<String, VerbError> {
     let path = std::path::absolute(path).map_err(VerbError::file(path))?;
-    path.to_str().map(str::to_owned).ok_or_else(|| {
-        VerbError::Usage(format!("the path {} is not UTF-8", path.display()))
-    })
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| VerbError::Usage(format!("the path {} is not UTF-8", path.display())))
 }
 
 /// Whether an archive is one of `docker save`, which has a manifest in its root.
@@ -256,26 +270,38 @@ mod tests {
             assert!(source.url.starts_with("docker://") && !source.is_local);
         }
         let named = source("alpine:3?tag=mine").unwrap();
-        assert_eq!((named.url.as_str(), named.tag.as_deref()), ("docker://alpine:3", Some("mine")));
+        assert_eq!(
+            (named.url.as_str(), named.tag.as_deref()),
+            ("docker://alpine:3", Some("mine"))
+        );
     }
 
     #[test]
     fn files_are_recognised() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
-        for (name, member, scheme) in [("d.tar", "manifest.json", "docker-archive"), ("r.tar", "etc", "rootfs")] {
+        for (name, member, scheme) in [
+            ("d.tar", "manifest.json", "docker-archive"),
+            ("r.tar", "etc", "rootfs"),
+        ] {
             let mut archive = tar::Builder::new(std::fs::File::create(path(name)).unwrap());
             let mut header = tar::Header::new_gnu();
             header.set_size(0);
             header.set_cksum();
             archive.append_data(&mut header, member, &b""[..]).unwrap();
             archive.finish().unwrap();
-            assert_eq!(source(&path(name)).unwrap().url, format!("{scheme}:{}", path(name)));
+            assert_eq!(
+                source(&path(name)).unwrap().url,
+                format!("{scheme}:{}", path(name))
+            );
         }
         std::fs::create_dir(path("layout")).unwrap();
         assert!(source(&path("layout")).is_err());
         std::fs::write(path("layout/oci-layout"), "{}").unwrap();
-        assert_eq!(source(&path("layout")).unwrap().url, format!("oci-layout:{}", path("layout")));
+        assert_eq!(
+            source(&path("layout")).unwrap().url,
+            format!("oci-layout:{}", path("layout"))
+        );
         assert!(source(&path("missing")).is_err());
     }
 }

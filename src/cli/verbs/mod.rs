@@ -41,6 +41,29 @@ use context::run_verb;
 pub(super) use error::VerbError;
 pub(super) use rows::VerbOptions;
 
+#[cfg(all(feature = "engine", target_os = "linux"))]
+const DF_EXAMPLES: &str = "\
+Examples:
+  contree df             what the data directory holds, and what `contree prune` would free
+  contree df --images    each image with its size";
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+const PRUNE_EXAMPLES: &str = "\
+Examples:
+  contree prune -n                    what would be removed
+  contree prune --older-than 7d -f    without a question
+
+Images with a tag stay, and so does what they are built on, what runs, and what is younger than a
+minute. `contree rmi` deletes one image.";
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  contree serve                                for clients of this machine
+  contree serve --listen unix:/tmp/c.sock      then CONTREE_URL=unix:/tmp/c.sock
+
+Beyond loopback, --token-file is required. Put a TLS proxy in front: this server does not encrypt.";
+
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
@@ -66,10 +89,13 @@ pub(super) enum Verb {
     Cd(settings::Cd),
     Env(settings::Env),
     #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[command(after_help = DF_EXAMPLES)]
     Df(super::engine::Df),
     #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[command(after_help = PRUNE_EXAMPLES)]
     Prune(super::engine::Prune),
     #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(super::engine::Serve),
     Http(http::HttpServer),
     Completions(completions::Completions),

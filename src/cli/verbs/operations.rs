@@ -11,8 +11,8 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::rows::{print_record, print_rows};
-use crate::cli::units::{age, size};
 use crate::cli::output::print_message;
+use crate::cli::units::{age, size};
 use crate::types::OperationResponse;
 use crate::{Error, OperationStatus, Outcome};
 
@@ -71,13 +71,24 @@ fn show_record(id: Uuid, record: OperationResponse) -> Result<(), VerbError> {
     add("kind", record.kind.as_ref().map(ToString::to_string));
     add("status", record.status.as_ref().map(ToString::to_string));
     add("created", record.created_at.as_deref().map(age));
-    add("took", record.duration.map(|seconds| format!("{seconds:.3} s")));
+    add(
+        "took",
+        record.duration.map(|seconds| format!("{seconds:.3} s")),
+    );
     add("image", uuid(record.image_uuid));
     add("result", uuid(record.result_image_uuid));
-    let image_size = record.image_size.and_then(|bytes| u64::try_from(bytes).ok());
+    let image_size = record
+        .image_size
+        .and_then(|bytes| u64::try_from(bytes).ok());
     add("size", image_size.filter(|bytes| *bytes > 0).map(size));
-    add("error", record.error.clone().filter(|error| !error.is_empty()));
-    let has_ended = record.status.as_ref().is_some_and(OperationStatus::is_terminal);
+    add(
+        "error",
+        record.error.clone().filter(|error| !error.is_empty()),
+    );
+    let has_ended = record
+        .status
+        .as_ref()
+        .is_some_and(OperationStatus::is_terminal);
     let outcome = match has_ended {
         true => Outcome::try_from(record).ok(),
         false => None,
@@ -88,7 +99,10 @@ fn show_record(id: Uuid, record: OperationResponse) -> Result<(), VerbError> {
         add("timed out", outcome.timed_out.then(|| "yes".to_owned()));
         for (name, stream) in [("stdout", &outcome.stdout), ("stderr", &outcome.stderr)] {
             let text = String::from_utf8_lossy(&stream.bytes).into_owned();
-            add(name, Some(format!("\n{text}")).filter(|_| !stream.bytes.is_empty()));
+            add(
+                name,
+                Some(format!("\n{text}")).filter(|_| !stream.bytes.is_empty()),
+            );
         }
     }
     let text: String = lines
@@ -131,7 +145,9 @@ pub(in crate::cli) struct Wait {
 impl Wait {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let ids = ids(cx, &self.operations, self.all).await?;
-        let end = self.timeout.map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds));
+        let end = self
+            .timeout
+            .map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds));
         let mut all_succeeded = true;
         let mut rows = Vec::new();
         for id in ids {
@@ -173,8 +189,18 @@ fn print_ends(cx: &VerbContext, rows: &[EndRow]) -> Result<(), VerbError> {
         rows,
         &[
             ("operation", &|row: &EndRow| short(&row.uuid)),
-            ("status", &|row| row.status.as_ref().map(ToString::to_string).unwrap_or_default()),
-            ("result", &|row| row.result_image_uuid.as_ref().map(short).unwrap_or_default()),
+            ("status", &|row| {
+                row.status
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default()
+            }),
+            ("result", &|row| {
+                row.result_image_uuid
+                    .as_ref()
+                    .map(short)
+                    .unwrap_or_default()
+            }),
             ("error", &|row| row.error.clone().unwrap_or_default()),
         ],
     )
@@ -221,7 +247,12 @@ async fn ids(cx: &VerbContext, names: &[String], all: bool) -> Result<Vec<Uuid>,
         ids.push(cx.operation(name).await?);
     }
     if all {
-        ids.extend(cx.active_operations().await?.into_iter().map(|operation| operation.id));
+        ids.extend(
+            cx.active_operations()
+                .await?
+                .into_iter()
+                .map(|operation| operation.id),
+        );
     }
     let mut seen = std::collections::BTreeSet::new();
     ids.retain(|id| seen.insert(*id));

@@ -7,9 +7,9 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::rows::print_rows;
-use crate::cli::units::{age, parse_time, rfc_3339, size};
 use crate::OperationStatus;
 use crate::cli::output::{print, print_message};
+use crate::cli::units::{age, parse_time, rfc_3339, size};
 use crate::types::OperationSummary;
 
 /// Operations in one request.
@@ -51,9 +51,18 @@ pub(in crate::cli) struct Ps {
 struct UnknownStatus;
 
 fn status(text: &str) -> Result<OperationStatus, UnknownStatus> {
-    const ALL: [&str; 6] = ["PENDING", "ASSIGNED", "EXECUTING", "SUCCESS", "FAILED", "CANCELLED"];
+    const ALL: [&str; 6] = [
+        "PENDING",
+        "ASSIGNED",
+        "EXECUTING",
+        "SUCCESS",
+        "FAILED",
+        "CANCELLED",
+    ];
     let text = text.to_ascii_uppercase();
-    let known = ALL.into_iter().find(|name| *name == text || name[..1] == text);
+    let known = ALL
+        .into_iter()
+        .find(|name| *name == text || name[..1] == text);
     known.map(OperationStatus::from).ok_or(UnknownStatus)
 }
 
@@ -117,7 +126,11 @@ impl Ps {
                 if let Some(until) = self.until {
                     request = request.until(rfc_3339(until));
                 }
-                let listed = request.send().await.map_err(crate::Error::from)?.into_inner();
+                let listed = request
+                    .send()
+                    .await
+                    .map_err(crate::Error::from)?
+                    .into_inner();
                 let is_last = (listed.len() as u64) < PAGE;
                 rows.extend(listed.into_iter().map(OperationRow::from));
                 if is_last || rows.len() > self.show_max {
@@ -138,20 +151,48 @@ impl Ps {
                 cx.format,
                 &rows,
                 &[
-                    ("operation", &|row: &OperationRow| row.uuid.as_ref().map(short).unwrap_or_default()),
-                    ("kind", &|row| row.kind.as_ref().map(ToString::to_string).unwrap_or_default()),
-                    ("status", &|row| row.status.as_ref().map(ToString::to_string).unwrap_or_default()),
-                    ("created", &|row| row.created_at.as_deref().map(age).unwrap_or_default()),
-                    ("took", &|row| row.duration.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default()),
+                    ("operation", &|row: &OperationRow| {
+                        row.uuid.as_ref().map(short).unwrap_or_default()
+                    }),
+                    ("kind", &|row| {
+                        row.kind
+                            .as_ref()
+                            .map(ToString::to_string)
+                            .unwrap_or_default()
+                    }),
+                    ("status", &|row| {
+                        row.status
+                            .as_ref()
+                            .map(ToString::to_string)
+                            .unwrap_or_default()
+                    }),
+                    ("created", &|row| {
+                        row.created_at.as_deref().map(age).unwrap_or_default()
+                    }),
+                    ("took", &|row| {
+                        row.duration
+                            .map(|seconds| format!("{seconds:.1} s"))
+                            .unwrap_or_default()
+                    }),
                     ("memory", &|row| memory(row.consumed_memory)),
-                    ("image", &|row| row.image_uuid.as_ref().map(short).unwrap_or_default()),
-                    ("result", &|row| row.result_image_uuid.as_ref().map(short).unwrap_or_default()),
+                    ("image", &|row| {
+                        row.image_uuid.as_ref().map(short).unwrap_or_default()
+                    }),
+                    ("result", &|row| {
+                        row.result_image_uuid
+                            .as_ref()
+                            .map(short)
+                            .unwrap_or_default()
+                    }),
                     ("error", &|row| row.error.clone().unwrap_or_default()),
                 ],
             )?;
         }
         if has_more {
-            print_message(format_args!("there are more; -M N shows more than {}", self.show_max));
+            print_message(format_args!(
+                "there are more; -M N shows more than {}",
+                self.show_max
+            ));
         }
         Ok(0)
     }
@@ -159,5 +200,8 @@ impl Ps {
 
 fn memory(bytes: Option<i64>) -> String {
     let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
-    bytes.filter(|bytes| *bytes > 0).map(size).unwrap_or_default()
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .map(size)
+        .unwrap_or_default()
 }

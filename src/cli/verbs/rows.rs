@@ -30,18 +30,19 @@ pub(in crate::cli) struct VerbOptions {
     pub(super) output_format: Option<OutputFormat>,
 }
 
-/// The format of lists and records.
+/// The format of lists and records. The variants have no help texts, since those would spread the
+/// help of every verb over several screens.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) enum OutputFormat {
-    /// A table.
+    // A table.
     #[default]
     #[value(name = "default", alias = "table")]
     Table,
-    /// One `name: value` on a line.
+    // One `name: value` on a line.
     Plain,
-    /// One JSON object on a line.
+    // One JSON object on a line.
     Json,
-    /// Indented JSON objects.
+    // Indented JSON objects.
     JsonPretty,
 }
 
@@ -98,7 +99,9 @@ pub(super) fn print_rows<T: Serialize>(
         }
     } else if !rows.is_empty() {
         let cells = rows.iter().map(|row| {
-            let cells = columns.iter().map(|(_, value)| one_line(&value(row)).into_owned());
+            let cells = columns
+                .iter()
+                .map(|(_, value)| one_line(&value(row)).into_owned());
             cells.collect()
         });
         let header = columns.iter().map(|(name, _)| name.to_uppercase());
@@ -203,20 +206,32 @@ mod tests {
     #[test]
     fn a_row_is_one_line_whatever_the_width() {
         for width in [60, 200] {
-            let shown = sample(Terminal { width: Some(width), has_colours: false });
+            let shown = sample(Terminal {
+                width: Some(width),
+                has_colours: false,
+            });
             assert_eq!(shown.lines().count(), 3, "{shown}");
             let longest = shown.lines().map(|line| line.chars().count()).max();
             assert!(longest <= Some(width.into()), "{shown}");
         }
-        let narrow = sample(Terminal { width: Some(60), has_colours: false });
+        let narrow = sample(Terminal {
+            width: Some(60),
+            has_colours: false,
+        });
         assert!(narrow.contains('…'), "{narrow}");
         let piped = sample(Terminal::default());
-        assert!(piped.contains(&"x ".repeat(99)) && !piped.contains('…'), "{piped}");
+        assert!(
+            piped.contains(&"x ".repeat(99)) && !piped.contains('…'),
+            "{piped}"
+        );
     }
 
     #[test]
     fn only_a_terminal_with_colours_gets_escapes() {
-        let coloured = sample(Terminal { width: Some(80), has_colours: true });
+        let coloured = sample(Terminal {
+            width: Some(80),
+            has_colours: true,
+        });
         assert!(coloured.starts_with("\u{1b}[1mTAG"), "{coloured:?}");
         assert!(!sample(Terminal::default()).contains('\u{1b}'));
     }

@@ -18,7 +18,7 @@ use super::session_state::{Change, SessionState, join};
 use crate::cli::output::{RawOutput, WriteState, print_message};
 use crate::events::Payload;
 use crate::tools::{OutputStream, Watcher};
-use crate::{Changes, Command, Outcome, OperationStatus, Running};
+use crate::{Changes, Command, OperationStatus, Outcome, Running};
 
 /// The time limit unless the user gives one, in seconds.
 const TIMEOUT: u64 = 120;
@@ -162,7 +162,8 @@ impl Run {
                 (Some(image), _) => format!(
                     "there is no command: give one after `--`, as in `contree run {image} -- uname -a`; `contree use {image}` only selects the image"
                 ),
-                _ => "there is no command: give one after `--`, as in `contree run -- uname -a`".to_owned(),
+                _ => "there is no command: give one after `--`, as in `contree run -- uname -a`"
+                    .to_owned(),
             }));
         }
         Ok(Request {
@@ -194,14 +195,16 @@ impl Run {
                 FAILED
             }));
         }
-        super::context::run_verb(setup, &verb_options, async |cx: &VerbContext| {
-            match start(cx, request).await {
-                Ok(status) => Ok(status),
-                Err(error @ VerbError::Usage(_)) => Err(error),
-                Err(error) => {
-                    print_message(message(&cx.tools, error));
-                    Ok(FAILED)
-                }
+        super::context::run_verb(setup, &verb_options, async |cx: &VerbContext| match start(
+            cx, request,
+        )
+        .await
+        {
+            Ok(status) => Ok(status),
+            Err(error @ VerbError::Usage(_)) => Err(error),
+            Err(error) => {
+                print_message(message(&cx.tools, error));
+                Ok(FAILED)
             }
         })
     }
@@ -211,7 +214,9 @@ impl Run {
 fn is_variable(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     })
 }
 
@@ -288,7 +293,9 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
     let base = cx.client.image(cx.current_image(&state).await?);
     let mut built = match (&command[..], options.interpreter) {
         ([script, arguments @ ..], true) => {
-            let body = tokio::fs::read(script).await.map_err(VerbError::file(script))?;
+            let body = tokio::fs::read(script)
+                .await
+                .map_err(VerbError::file(script))?;
             let arguments = arguments.iter().map(String::as_str);
             base.command("/bin/sh")
                 .args(["-s", "--"].into_iter().chain(arguments))
@@ -299,7 +306,11 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
         ([program, arguments @ ..], false) => base.exec(program, arguments),
         ([], _) => return Err(VerbError::Usage("there is no command".to_owned())),
     };
-    for (name, value) in state.env.iter().chain(variables.iter().map(|(name, value)| (name, value))) {
+    for (name, value) in state
+        .env
+        .iter()
+        .chain(variables.iter().map(|(name, value)| (name, value)))
+    {
         built = built.env(name, value);
     }
     if let Some(directory) = directory(&state, options.cwd.as_deref()) {
@@ -314,13 +325,17 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
     let timeout = options.timeout.unwrap_or(TIMEOUT);
     built = built
         .timeout(Duration::from_secs(timeout))
-        .truncate_output_at(options.truncate.unwrap_or(RECORDED_BYTES).min(RECORDED_BYTES));
+        .truncate_output_at(
+            options
+                .truncate
+                .unwrap_or(RECORDED_BYTES)
+                .min(RECORDED_BYTES),
+        );
     for attachment in &attachments {
         built = attachment.place(cx, built, &options.file_excludes).await?;
     }
-    let is_forwarded = !options.interpreter
-        && !options.detach
-        && InputKind::of_process() == InputKind::Forwarded;
+    let is_forwarded =
+        !options.interpreter && !options.detach && InputKind::of_process() == InputKind::Forwarded;
     if is_forwarded {
         built = built.stdin_open();
     }
@@ -576,13 +591,28 @@ mod tests {
     #[test]
     fn image_options_and_command_are_told_apart() {
         for (words, image, command, disposable) in [
-            (&["--", "uname", "-a"][..], None, &["uname", "-a"][..], false),
+            (
+                &["--", "uname", "-a"][..],
+                None,
+                &["uname", "-a"][..],
+                false,
+            ),
             (&["uname", "-a"], None, &["uname", "-a"], false),
             (&["-D", "ls", "-D"], None, &["ls", "-D"], true),
             (&["host", "--", "ls"], Some("host"), &["ls"], false),
             (&["-D", "host", "--", "ls"], Some("host"), &["ls"], true),
-            (&["host", "-D", "--", "ls", "-l"], Some("host"), &["ls", "-l"], true),
-            (&["--", "grep", "--", "x"], None, &["grep", "--", "x"], false),
+            (
+                &["host", "-D", "--", "ls", "-l"],
+                Some("host"),
+                &["ls", "-l"],
+                true,
+            ),
+            (
+                &["--", "grep", "--", "x"],
+                None,
+                &["grep", "--", "x"],
+                false,
+            ),
             (&["-s", "a | b"], None, &["a | b"], false),
         ] {
             let request = request(words).unwrap();
@@ -592,12 +622,20 @@ mod tests {
         }
         let variables = request(&["-e", "FOO=bar", "DEBUG=1", "--", "./app"]).unwrap();
         assert_eq!(variables.options.env, ["FOO=bar", "DEBUG=1"]);
-        assert_eq!((variables.image, variables.command), (None, vec!["./app".to_owned()]));
+        assert_eq!(
+            (variables.image, variables.command),
+            (None, vec!["./app".to_owned()])
+        );
     }
 
     #[test]
     fn a_command_line_without_a_command_is_refused() {
-        for words in [&[][..], &["host", "--"], &["a", "b", "--", "ls"], &["host", "-x", "--", "ls"]] {
+        for words in [
+            &[][..],
+            &["host", "--"],
+            &["a", "b", "--", "ls"],
+            &["host", "-x", "--", "ls"],
+        ] {
             let error = request(words).unwrap_err();
             assert!(matches!(error, VerbError::Usage(_)), "{words:?}: {error}");
         }

@@ -9,9 +9,9 @@ use super::error::VerbError;
 use super::image_name::{nearest, short};
 use super::rows::print_rows;
 use super::session_state::{EntryRef, no_image};
-use crate::cli::units::{age, parse_time, rfc_3339, time_of};
 use super::use_image;
 use crate::cli::output::{print, print_message};
+use crate::cli::units::{age, parse_time, rfc_3339, time_of};
 use crate::store::sessions::{self, SessionEntry, SessionRow};
 
 /// Entries that `session show` lists unless the user asks for more.
@@ -96,17 +96,26 @@ impl From<SessionRow> for ListedSession {
 }
 
 fn short_text(uuid: &str) -> String {
-    uuid.parse().as_ref().map_or_else(|_| uuid.to_owned(), short)
+    uuid.parse()
+        .as_ref()
+        .map_or_else(|_| uuid.to_owned(), short)
 }
 
 impl List {
     async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let backend = cx.backend();
-        let listed = cx.tools.store().read_durably(move |c| sessions::list(c, &backend));
+        let listed = cx
+            .tools
+            .store()
+            .read_durably(move |c| sessions::list(c, &backend));
         let rows: Vec<ListedSession> = listed
             .await?
             .into_iter()
-            .filter(|row| self.filter.as_ref().is_none_or(|text| row.key.contains(text)))
+            .filter(|row| {
+                self.filter
+                    .as_ref()
+                    .is_none_or(|text| row.key.contains(text))
+            })
             .map(ListedSession::from)
             .collect();
         print_rows(
@@ -115,7 +124,12 @@ impl List {
             &[
                 ("session", &|row: &ListedSession| row.session_key.clone()),
                 ("branch", &|row| row.active_branch.clone()),
-                ("image", &|row| row.current_image.as_deref().map(short_text).unwrap_or_default()),
+                ("image", &|row| {
+                    row.current_image
+                        .as_deref()
+                        .map(short_text)
+                        .unwrap_or_default()
+                }),
                 ("last", &|row| row.last_title.clone().unwrap_or_default()),
                 ("used", &|row| age(&row.updated_at)),
             ],
@@ -134,7 +148,10 @@ struct UseSession {
 /// The key of the one session that a text names: its whole key, or its end.
 async fn session_key(cx: &VerbContext, text: &str) -> Result<SessionRow, VerbError> {
     let backend = cx.backend();
-    let all = cx.tools.store().read_durably(move |c| sessions::list(c, &backend));
+    let all = cx
+        .tools
+        .store()
+        .read_durably(move |c| sessions::list(c, &backend));
     let all = all.await?;
     let found: Vec<&SessionRow> = match all.iter().find(|row| row.key == text) {
         Some(row) => vec![row],
@@ -157,7 +174,11 @@ impl UseSession {
         let row = session_key(cx, &self.key).await?;
         let tip = row.tip.ok_or_else(no_image)?;
         use_image::select(cx, &tip.image).await?;
-        print_message(format_args!("using {} of {}", short_text(&tip.image), row.key));
+        print_message(format_args!(
+            "using {} of {}",
+            short_text(&tip.image),
+            row.key
+        ));
         Ok(0)
     }
 }
@@ -212,7 +233,10 @@ impl Branch {
                 .into_iter()
                 .map(|(branch, tip)| BranchRow {
                     marker: if branch == state.branch { "*" } else { "" },
-                    image: entries.iter().find(|entry| entry.id == tip).map(|entry| entry.image.clone()),
+                    image: entries
+                        .iter()
+                        .find(|entry| entry.id == tip)
+                        .map(|entry| entry.image.clone()),
                     branch,
                     entry: tip,
                 })
@@ -224,7 +248,9 @@ impl Branch {
                     ("", &|row: &BranchRow| row.marker.to_owned()),
                     ("branch", &|row| row.branch.clone()),
                     ("entry", &|row| format!("@{}", row.entry)),
-                    ("image", &|row| row.image.as_deref().map(short_text).unwrap_or_default()),
+                    ("image", &|row| {
+                        row.image.as_deref().map(short_text).unwrap_or_default()
+                    }),
                 ],
             )?;
             return Ok(0);
@@ -239,7 +265,9 @@ impl Branch {
             }
             let deleted = {
                 let name = name.clone();
-                store.write_durably(move |c| sessions::delete_branch(c, &backend, &key, &name)).await?
+                store
+                    .write_durably(move |c| sessions::delete_branch(c, &backend, &key, &name))
+                    .await?
             };
             if !deleted {
                 return Err(cx.unknown_branch(&name, &branches));
@@ -248,7 +276,9 @@ impl Branch {
             return Ok(0);
         }
         if name.is_empty() || name.starts_with(['@', '-']) {
-            return Err(VerbError::Usage(format!("`{name}` cannot name a branch; begin with a letter")));
+            return Err(VerbError::Usage(format!(
+                "`{name}` cannot name a branch; begin with a letter"
+            )));
         }
         if branches.iter().any(|(branch, _)| *branch == name) {
             return Err(VerbError::Usage(format!(
@@ -261,12 +291,16 @@ impl Branch {
                 Some(reference) => cx.entry(reference).await?.id,
                 None => {
                     let found = branches.iter().find(|(branch, _)| branch == from);
-                    found.map(|(_, tip)| *tip).ok_or_else(|| cx.unknown_branch(from, &branches))?
+                    found
+                        .map(|(_, tip)| *tip)
+                        .ok_or_else(|| cx.unknown_branch(from, &branches))?
                 }
             },
         };
         let created = name.clone();
-        store.write_durably(move |c| sessions::set_branch(c, &backend, &key, &created, tip)).await?;
+        store
+            .write_durably(move |c| sessions::set_branch(c, &backend, &key, &created, tip))
+            .await?;
         print(&format!("created branch {name} at @{tip}\n"))?;
         Ok(0)
     }
@@ -285,7 +319,11 @@ struct Checkout {
 impl Checkout {
     async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         if self.create {
-            let branch = Branch { name: Some(self.branch.clone()), from: None, delete: false };
+            let branch = Branch {
+                name: Some(self.branch.clone()),
+                from: None,
+                delete: false,
+            };
             branch.run(cx).await?;
         }
         let branches = cx.branches().await?;
@@ -294,7 +332,9 @@ impl Checkout {
         };
         let (backend, key, name) = (cx.backend(), cx.key.clone(), branch.clone());
         let store = cx.tools.store();
-        store.write_durably(move |c| sessions::activate(c, &backend, &key, &name)).await?;
+        store
+            .write_durably(move |c| sessions::activate(c, &backend, &key, &name))
+            .await?;
         print_message(format_args!("on branch {branch} at @{tip}"));
         Ok(0)
     }
@@ -308,7 +348,11 @@ Examples:
   contree session rollback @3    to entry 3; also 3, -1 and +1")]
 struct Rollback {
     /// @N or N: an entry; -N: back; +N: forward
-    #[arg(default_value = "-1", hide_default_value = true, allow_hyphen_values = true)]
+    #[arg(
+        default_value = "-1",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     target: String,
 }
 
@@ -322,32 +366,51 @@ impl Rollback {
             ))
         };
         let entry = if let Some(steps) = text.strip_prefix('-') {
-            cx.entry(EntryRef::Back(steps.parse().map_err(|_| wrong())?)).await?
+            cx.entry(EntryRef::Back(steps.parse().map_err(|_| wrong())?))
+                .await?
         } else if let Some(steps) = text.strip_prefix('+') {
             forward(cx, state.tip, steps.parse().map_err(|_| wrong())?).await?
         } else if let Some(reference) = EntryRef::parse(text) {
             cx.entry(reference).await?
         } else {
-            cx.entry(EntryRef::Number(text.parse().map_err(|_| wrong())?)).await?
+            cx.entry(EntryRef::Number(text.parse().map_err(|_| wrong())?))
+                .await?
         };
         let (backend, key, id) = (cx.backend(), cx.key.clone(), entry.id);
         let branch = state.branch;
         let store = cx.tools.store();
-        store.write_durably(move |c| sessions::set_branch(c, &backend, &key, &branch, id)).await?;
-        print_message(format_args!("now at @{id}: {} ({})", entry.title, short_text(&entry.image)));
+        store
+            .write_durably(move |c| sessions::set_branch(c, &backend, &key, &branch, id))
+            .await?;
+        print_message(format_args!(
+            "now at @{id}: {} ({})",
+            entry.title,
+            short_text(&entry.image)
+        ));
         Ok(0)
     }
 }
 
 /// The entry a number of steps after another one. Of several, the newest is taken.
-async fn forward(cx: &VerbContext, tip: Option<i64>, steps: u32) -> Result<SessionEntry, VerbError> {
+async fn forward(
+    cx: &VerbContext,
+    tip: Option<i64>,
+    steps: u32,
+) -> Result<SessionEntry, VerbError> {
     let entries = cx.history().await?;
     let mut found = tip.and_then(|tip| entries.iter().find(|entry| entry.id == tip));
     for _ in 0..steps {
-        found = found.and_then(|before| entries.iter().rev().find(|entry| entry.parent == Some(before.id)));
+        found = found.and_then(|before| {
+            entries
+                .iter()
+                .rev()
+                .find(|entry| entry.parent == Some(before.id))
+        });
     }
     found.cloned().ok_or_else(|| {
-        VerbError::Unknown("the history has no entry so far forward; `contree session show` lists it".to_owned())
+        VerbError::Unknown(
+            "the history has no entry so far forward; `contree session show` lists it".to_owned(),
+        )
     })
 }
 
@@ -355,7 +418,7 @@ async fn forward(cx: &VerbContext, tip: Option<i64>, steps: u32) -> Result<Sessi
 #[derive(Args, Debug)]
 struct ShowHistory {
     /// Key of another session, or the end of it
-    session: Option<String>,
+    key: Option<String>,
     /// Show all entries; default: the newest 20
     #[arg(short, long)]
     all: bool,
@@ -389,7 +452,7 @@ struct HistoryRow {
 impl ShowHistory {
     async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let other;
-        let cx = match &self.session {
+        let cx = match &self.key {
             Some(text) => {
                 other = cx.with_key(session_key(cx, text).await?.key);
                 &other
@@ -401,8 +464,12 @@ impl ShowHistory {
         let mut rows: Vec<HistoryRow> = Vec::new();
         for entry in cx.history().await? {
             if self.kind.as_ref().is_some_and(|kind| *kind != entry.kind)
-                || self.since.is_some_and(|since| time_of(entry.made_at) < since)
-                || self.until.is_some_and(|until| time_of(entry.made_at) > until)
+                || self
+                    .since
+                    .is_some_and(|since| time_of(entry.made_at) < since)
+                || self
+                    .until
+                    .is_some_and(|until| time_of(entry.made_at) > until)
             {
                 continue;
             }
@@ -435,7 +502,9 @@ impl ShowHistory {
             &rows,
             &[
                 ("entry", &|row: &HistoryRow| format!("@{}", row.id)),
-                ("from", &|row| row.parent_id.map(|id| format!("@{id}")).unwrap_or_default()),
+                ("from", &|row| {
+                    row.parent_id.map(|id| format!("@{id}")).unwrap_or_default()
+                }),
                 ("image", &|row| short_text(&row.image)),
                 ("kind", &|row| row.kind.clone()),
                 ("made", &|row| age(&row.created_at)),

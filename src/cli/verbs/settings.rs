@@ -41,7 +41,13 @@ impl Cd {
         let mut state = cx.state_with_image().await?;
         let path = join(state.cwd.as_deref(), &path);
         let image = cx.current_image(&state).await?;
-        let listed = cx.client.inspect_image_file().image_uuid(image).path(&path).send().await;
+        let listed = cx
+            .client
+            .inspect_image_file()
+            .image_uuid(image)
+            .path(&path)
+            .send()
+            .await;
         match listed.map_err(Error::from) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {
@@ -52,7 +58,11 @@ impl Cd {
             Err(error) => return Err(error.into()),
         }
         state.cwd = Some(path.clone());
-        let change = Change { kind: "cd", title: path, operation: None };
+        let change = Change {
+            kind: "cd",
+            title: path,
+            operation: None,
+        };
         cx.record(&state, change).await?;
         Ok(0)
     }
@@ -86,11 +96,15 @@ impl Env {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         if self.variables.is_empty() {
             if self.delete {
-                return Err(VerbError::Usage("give the names of the variables to remove".to_owned()));
+                return Err(VerbError::Usage(
+                    "give the names of the variables to remove".to_owned(),
+                ));
             }
             let env = cx.state().await?.env;
-            let rows: Vec<Variable> =
-                env.into_iter().map(|(key, value)| Variable { key, value }).collect();
+            let rows: Vec<Variable> = env
+                .into_iter()
+                .map(|(key, value)| Variable { key, value })
+                .collect();
             print_rows(
                 cx.format,
                 &rows,
@@ -118,10 +132,14 @@ impl Env {
                     names.push(name.to_owned());
                 }
                 (_, true) => {
-                    return Err(VerbError::Usage(format!("`{text}`: -U takes names without `=`")));
+                    return Err(VerbError::Usage(format!(
+                        "`{text}`: -U takes names without `=`"
+                    )));
                 }
                 (_, false) => {
-                    return Err(VerbError::Usage(format!("`{text}` has not the form KEY=VALUE")));
+                    return Err(VerbError::Usage(format!(
+                        "`{text}` has not the form KEY=VALUE"
+                    )));
                 }
             }
         }
@@ -129,7 +147,11 @@ impl Env {
         let sign = if self.delete { "-" } else { "" };
         let change = Change {
             kind: "env",
-            title: names.iter().map(|name| format!("{sign}{name}")).collect::<Vec<_>>().join(" "),
+            title: names
+                .iter()
+                .map(|name| format!("{sign}{name}"))
+                .collect::<Vec<_>>()
+                .join(" "),
             operation: None,
         };
         cx.record(&state, change).await?;

@@ -7,8 +7,8 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::rows::print_record;
-use crate::cli::units::size;
 use crate::cli::output::print;
+use crate::cli::units::size;
 
 /// Name an image
 #[derive(Args, Debug)]
@@ -35,7 +35,11 @@ impl Tag {
             [image, tag] => (Some(image.as_str()), tag),
             [tag] if self.delete => return Untag { name: tag.clone() }.run(cx).await,
             [tag] => (None, tag),
-            _ => return Err(VerbError::Usage("give a tag, or an image and a tag".to_owned())),
+            _ => {
+                return Err(VerbError::Usage(
+                    "give a tag, or an image and a tag".to_owned(),
+                ));
+            }
         };
         let image = cx.image_or_current(image).await?;
         let target = cx.client.image(image);
@@ -110,7 +114,11 @@ impl Rmi {
                 [] => String::new(),
                 tags => format!(" ({})", tags.join(", ")),
             };
-            print(&format!("deleted {}{tags}, {} freed\n", short(&image), size(deleted.bytes)))?;
+            print(&format!(
+                "deleted {}{tags}, {} freed\n",
+                short(&image),
+                size(deleted.bytes)
+            ))?;
         }
         Ok(0)
     }

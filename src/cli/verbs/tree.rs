@@ -9,9 +9,9 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::rows::print_record;
-use crate::cli::units::age;
 use crate::OperationStatus;
 use crate::cli::output::print;
+use crate::cli::units::age;
 
 /// An image of the tree.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -63,7 +63,8 @@ impl ImageTree {
             node.created_at = Some(image.created_at);
             node.is_current = current == Some(image.uuid);
             // A list has an image once for each of its tags.
-            node.tags.extend(image.tag.filter(|tag| !node.tags.contains(tag)));
+            node.tags
+                .extend(image.tag.filter(|tag| !node.tags.contains(tag)));
         }
         let mut operations = cx.client.operations().status("SUCCESS");
         let mut parents = BTreeMap::new();
@@ -99,8 +100,11 @@ impl ImageTree {
     }
 
     fn roots(&self) -> Vec<Uuid> {
-        let mut roots: Vec<&TreeNode> =
-            self.nodes.values().filter(|node| node.parent_uuid.is_none()).collect();
+        let mut roots: Vec<&TreeNode> = self
+            .nodes
+            .values()
+            .filter(|node| node.parent_uuid.is_none())
+            .collect();
         roots.sort_by_key(|node| node.created_at.clone());
         roots.into_iter().map(|node| node.uuid).collect()
     }
@@ -122,7 +126,13 @@ impl ImageTree {
     }
 
     /// Adds an image and those below it, without recursion, since chains may be long.
-    fn add<'a>(&'a self, root: Uuid, lead: &str, below: &str, lines: &mut Vec<(&'a TreeNode, String)>) {
+    fn add<'a>(
+        &'a self,
+        root: Uuid,
+        lead: &str,
+        below: &str,
+        lines: &mut Vec<(&'a TreeNode, String)>,
+    ) {
         let mut waiting = vec![(root, lead.to_owned(), below.to_owned())];
         let mut seen = BTreeSet::new();
         while let Some((image, lead, below)) = waiting.pop() {
@@ -166,16 +176,32 @@ mod tests {
         let id = |number: u128| Uuid::from_u128(number << 96);
         let mut tree = ImageTree::default();
         for number in 1..=5 {
-            tree.nodes.insert(id(number), TreeNode { uuid: id(number), ..TreeNode::default() });
+            tree.nodes.insert(
+                id(number),
+                TreeNode {
+                    uuid: id(number),
+                    ..TreeNode::default()
+                },
+            );
         }
-        tree.children = BTreeMap::from([(id(1), vec![id(2)]), (id(2), vec![id(3), id(4)]), (id(3), vec![id(5)])]);
+        tree.children = BTreeMap::from([
+            (id(1), vec![id(2)]),
+            (id(2), vec![id(3), id(4)]),
+            (id(3), vec![id(5)]),
+        ]);
         let mut lines = Vec::new();
         tree.add(id(1), "", "", &mut lines);
         let shown: Vec<String> = lines
             .iter()
             .map(|(node, lead)| format!("{lead}{}", short(&node.uuid)))
             .collect();
-        let expected = ["00000001", "00000002", "├─ 00000003", "│  00000005", "└─ 00000004"];
+        let expected = [
+            "00000001",
+            "00000002",
+            "├─ 00000003",
+            "│  00000005",
+            "└─ 00000004",
+        ];
         assert_eq!(shown, expected);
     }
 }

@@ -59,8 +59,12 @@ pub(super) async fn show(cx: &VerbContext) -> Result<u8, VerbError> {
         &[
             ("session", &|info: &SessionInfo| info.session_key.clone()),
             ("branch", &|info| info.active_branch.clone()),
-            ("image", &|info| or_none(info.current_image.as_ref().map(short))),
-            ("entry", &|info| or_none(info.entry.map(|id| format!("@{id}")))),
+            ("image", &|info| {
+                or_none(info.current_image.as_ref().map(short))
+            }),
+            ("entry", &|info| {
+                or_none(info.entry.map(|id| format!("@{id}")))
+            }),
             ("directory", &|info| or_none(info.cwd.clone())),
         ],
     )?;
@@ -86,7 +90,8 @@ impl Use {
         let Some(name) = &self.image else {
             if self.new {
                 return Err(VerbError::Usage(
-                    "a new session begins with an image; give one, as in `contree use --new host`".into(),
+                    "a new session begins with an image; give one, as in `contree use --new host`"
+                        .into(),
                 ));
             }
             return show(cx).await;

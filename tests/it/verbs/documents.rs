@@ -41,7 +41,10 @@ fn shown_commands_print_what_is_shown() {
     let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
     let mut count = 0;
     for block in blocks(&page).into_iter().chain(blocks(&readme)) {
-        if !block.iter().all(|(command, _)| command.starts_with("contree ")) {
+        if !block
+            .iter()
+            .all(|(command, _)| command.starts_with("contree "))
+        {
             continue;
         }
         // Each block is a session of its own, in a directory of its own.
@@ -68,10 +71,17 @@ fn shown_commands_print_what_is_shown() {
                 .output()
                 .unwrap();
             let printed = super::stdout(&output);
-            let (shown, printed): (Vec<&str>, Vec<&str>) = (shown.lines().collect(), printed.lines().collect());
+            let (shown, printed): (Vec<&str>, Vec<&str>) =
+                (shown.lines().collect(), printed.lines().collect());
             let is_same = shown.len() == printed.len()
-                && shown.iter().zip(&printed).all(|(shown, line)| matches(shown, line.trim_end()));
-            assert!(is_same, "$ {command}\nshown:   {shown:#?}\nprinted: {printed:#?}");
+                && shown
+                    .iter()
+                    .zip(&printed)
+                    .all(|(shown, line)| matches(shown, line.trim_end()));
+            assert!(
+                is_same,
+                "$ {command}\nshown:   {shown:#?}\nprinted: {printed:#?}"
+            );
             count += 1;
         }
     }

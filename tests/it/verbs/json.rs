@@ -51,8 +51,17 @@ fn the_fields_are_the_recorded_ones() {
         let mut json = vec!["--json"];
         json.extend(words);
         let output = shell.ok(&json);
-        let verb: Vec<&str> = words.iter().copied().filter(|word| word.chars().all(|c| c.is_ascii_lowercase())).take(2).collect();
-        let verb = if verb[0] == "session" { verb.join(" ") } else { verb[0].to_owned() };
+        let verb: Vec<&str> = words
+            .iter()
+            .copied()
+            .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+            .take(2)
+            .collect();
+        let verb = if verb[0] == "session" {
+            verb.join(" ")
+        } else {
+            verb[0].to_owned()
+        };
         found.push_str(&format!("{verb}: {}\n", fields(&output)));
     }
     assert_eq!(found, RECORDED);

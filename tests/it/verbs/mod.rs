@@ -37,7 +37,13 @@ impl Shell {
     fn fails(&self, status: i32, words: &[&str]) -> String {
         let output = self.run(words);
         let found = output.status.code();
-        assert_eq!(found, Some(status), "{words:?}: {}{}", stdout(&output), stderr(&output));
+        assert_eq!(
+            found,
+            Some(status),
+            "{words:?}: {}{}",
+            stdout(&output),
+            stderr(&output)
+        );
         stderr(&output)
     }
 

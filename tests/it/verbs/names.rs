@@ -10,15 +10,30 @@ fn an_image_is_named_by_tag_uuid_prefix_and_entry() {
     let listed = shell.ok(&["--json", "images", "--prefix", "work/"]);
     let image: serde_json::Value = serde_json::from_str(&listed).unwrap();
     let uuid = image["uuid"].as_str().unwrap();
-    for name in ["work/base:1.0", "tag:work/base:1.0", uuid, &uuid[..8], "@", "@2", "HEAD", "@-0"] {
+    for name in [
+        "work/base:1.0",
+        "tag:work/base:1.0",
+        uuid,
+        &uuid[..8],
+        "@",
+        "@2",
+        "HEAD",
+        "@-0",
+    ] {
         assert_eq!(shell.ok(&["cat", &format!("{name}:/x")]), "x\n", "{name}");
     }
     let near = shell.fails(1, &["use", "work/bsae:1.0"]);
     assert!(near.contains("did you mean `work/base:1.0`?"), "{near}");
     let import = shell.fails(1, &["use", "python:3.12"]);
-    assert!(import.contains("`contree images import python:3.12` brings it"), "{import}");
+    assert!(
+        import.contains("`contree images import python:3.12` brings it"),
+        "{import}"
+    );
     let unknown = shell.fails(1, &["use", "abcdef123"]);
-    assert!(unknown.contains("there is no image `abcdef123`"), "{unknown}");
+    assert!(
+        unknown.contains("there is no image `abcdef123`"),
+        "{unknown}"
+    );
     assert!(shell.fails(1, &["cat", "@9:/x"]).contains("no entry `@9`"));
 }
 
@@ -54,9 +69,15 @@ fn images_are_compared_listed_and_drawn() {
     let patch = shell.ok(&["diff", "--patch", "@2"]);
     assert!(patch.contains("-one\n+two\n"), "{patch}");
     let sizes = shell.ok(&["diff", "--stat", "/d"]);
-    assert!(sizes.contains("modified") && sizes.contains("4 B"), "{sizes}");
+    assert!(
+        sizes.contains("modified") && sizes.contains("4 B"),
+        "{sizes}"
+    );
     let log = shell.ok(&["log"]);
-    assert!(log.starts_with("IMAGE") && log.contains("echo two"), "{log}");
+    assert!(
+        log.starts_with("IMAGE") && log.contains("echo two"),
+        "{log}"
+    );
     shell.ok(&["session", "rollback"]);
     shell.ok(&["run", "-s", "echo other > /d/a"]);
     for words in [&["images", "--tree"][..], &["log", "--graph"]] {
@@ -71,11 +92,21 @@ fn images_are_compared_listed_and_drawn() {
 #[test]
 fn files_are_listed_searched_and_copied_without_a_sandbox() {
     let shell = Shell::new();
-    shell.ok(&["run", "-s", "mkdir -p /d/e; echo needle > /d/f; ln -s f /d/l; chmod 4755 /d/f"]);
+    shell.ok(&[
+        "run",
+        "-s",
+        "mkdir -p /d/e; echo needle > /d/f; ln -s f /d/l; chmod 4755 /d/f",
+    ]);
     let listed = shell.ok(&["ls", "/d"]);
-    assert!(listed.contains("-rwsr-xr-x") && listed.contains("l -> f"), "{listed}");
+    assert!(
+        listed.contains("-rwsr-xr-x") && listed.contains("l -> f"),
+        "{listed}"
+    );
     assert_eq!(shell.ok(&["grep", "need.e", "/d"]), "/d/f:1:needle\n");
-    assert_eq!(shell.ok(&["grep", "--case", "smart", "needle", "@:/d"]), "/d/f:1:needle\n");
+    assert_eq!(
+        shell.ok(&["grep", "--case", "smart", "needle", "@:/d"]),
+        "/d/f:1:needle\n"
+    );
     shell.fails(1, &["grep", "nothing", "/d"]);
     shell.ok(&["cp", "/d/f", "."]);
     let path = |name: &str| shell.0.path().join(name);
@@ -87,9 +118,18 @@ fn files_are_listed_searched_and_copied_without_a_sandbox() {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
     assert_eq!(archive.entries().unwrap().count(), 4);
     let plain = shell.run(&["export", "/d/f", "--decompress"]);
-    assert_eq!(tar::Archive::new(&plain.stdout[..]).entries().unwrap().count(), 1);
+    assert_eq!(
+        tar::Archive::new(&plain.stdout[..])
+            .entries()
+            .unwrap()
+            .count(),
+        1
+    );
     let missing = shell.fails(1, &["cat", "/none"]);
-    assert!(missing.contains("/none") && !missing.contains("404"), "{missing}");
+    assert!(
+        missing.contains("/none") && !missing.contains("404"),
+        "{missing}"
+    );
     assert!(!path("none").exists());
 }
 
@@ -99,7 +139,10 @@ fn hidden_characters_of_names_cannot_break_a_table() {
     shell.ok(&["run", "-s", "echo > \"$(printf '/a\\nb\\033[31m')\""]);
     let diff = shell.ok(&["diff"]);
     assert_eq!(diff.lines().count(), 1, "{diff:?}");
-    assert!(!diff.contains('\u{1b}') && diff.contains("\\u{1b}"), "{diff:?}");
+    assert!(
+        !diff.contains('\u{1b}') && diff.contains("\\u{1b}"),
+        "{diff:?}"
+    );
     let history = shell.run(&["session", "show"]);
     assert!(!stderr(&history).contains('\u{1b}'));
 }
@@ -113,7 +156,10 @@ fn an_archive_of_files_is_imported() {
     assert!(named.contains("give --tag NAME"), "{named}");
     shell.ok(&["images", "import", "./root.tar", "--tag", "again"]);
     assert_eq!(shell.ok(&["cat", "again:/mark"]), "mark\n");
-    assert_eq!(shell.ok(&["run", "again", "-D", "--", "cat", "/mark"]), "mark\n");
+    assert_eq!(
+        shell.ok(&["run", "again", "-D", "--", "cat", "/mark"]),
+        "mark\n"
+    );
 }
 
 #[test]

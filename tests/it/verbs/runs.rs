@@ -13,11 +13,17 @@ fn streams_and_exit_statuses_are_those_of_the_command() {
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(stdout(&output), "out\n");
     assert!(stderr(&output).contains("err\n"));
-    assert_eq!(shell.run(&["run", "-s", "kill -9 $$"]).status.code(), Some(137));
+    assert_eq!(
+        shell.run(&["run", "-s", "kill -9 $$"]).status.code(),
+        Some(137)
+    );
     let missing = shell.fails(125, &["run", "--", "/no/such/program"]);
     assert!(missing.contains("did not run to its end"), "{missing}");
     assert_eq!(shell.ok(&["run", "uname"]), "Linux\n");
-    assert_eq!(shell.ok(&["run", "--", "echo", "a b", "--", "c"]), "a b -- c\n");
+    assert_eq!(
+        shell.ok(&["run", "--", "echo", "a b", "--", "c"]),
+        "a b -- c\n"
+    );
     assert_eq!(shell.ok(&["run", "host", "-D", "--", "echo", "x"]), "x\n");
 }
 
@@ -32,7 +38,11 @@ fn what_was_kept_is_said_and_a_disposable_run_keeps_nothing() {
     assert_eq!(stderr(&dropped), "");
     assert_eq!(shell.ok(&["cat", "/kept"]), "\n");
     let failed = shell.run(&["run", "-s", "rm /kept; false"]);
-    assert!(stderr(&failed).contains("although the command failed"), "{}", stderr(&failed));
+    assert!(
+        stderr(&failed).contains("although the command failed"),
+        "{}",
+        stderr(&failed)
+    );
     let quiet = shell.run(&["run", "-q", "-s", "echo > /other"]);
     assert_eq!(stderr(&quiet), "");
 }
@@ -41,7 +51,10 @@ fn what_was_kept_is_said_and_a_disposable_run_keeps_nothing() {
 fn a_time_out_is_said() {
     let shell = Shell::new();
     let said = shell.fails(124, &["run", "-D", "-t", "1", "--", "sleep", "600"]);
-    assert!(said.contains("stopped after 1 s; -t SECS gives it more time"), "{said}");
+    assert!(
+        said.contains("stopped after 1 s; -t SECS gives it more time"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -49,9 +62,17 @@ fn standard_input_is_forwarded_to_its_end() {
     let shell = Shell::new();
     let text = b"one\ntwo\n".repeat(50_000);
     let output = shell.with_input(&["run", "-D", "wc", "-c"], &text);
-    assert_eq!(stdout(&output).trim(), text.len().to_string(), "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output).trim(),
+        text.len().to_string(),
+        "{}",
+        stderr(&output)
+    );
     let unread = shell.with_input(&["run", "-D", "true"], b"x");
-    assert_eq!((unread.status.code(), stderr(&unread)), (Some(0), String::new()));
+    assert_eq!(
+        (unread.status.code(), stderr(&unread)),
+        (Some(0), String::new())
+    );
 }
 
 #[test]
@@ -63,9 +84,22 @@ fn files_directories_and_scripts_are_placed() {
     std::fs::write(path("src/.hidden"), "no\n").unwrap();
     std::fs::write(path("b.txt"), "b\n").unwrap();
     let script = "cat /app/deep/a.txt /b; ls -a /app | grep -c hidden; stat -c %a /b";
-    let shown = shell.ok(&["run", "-D", "-F", "./src:/app", "-F", "b.txt:/b:m0640", "-s", script]);
+    let shown = shell.ok(&[
+        "run",
+        "-D",
+        "-F",
+        "./src:/app",
+        "-F",
+        "b.txt:/b:m0640",
+        "-s",
+        script,
+    ]);
     assert_eq!(shown, "deep\nb\n0\n640\n");
-    std::fs::write(path("script"), "#!/usr/bin/env -S contree run -I\necho \"hello $1\"\n").unwrap();
+    std::fs::write(
+        path("script"),
+        "#!/usr/bin/env -S contree run -I\necho \"hello $1\"\n",
+    )
+    .unwrap();
     assert_eq!(shell.ok(&["run", "-I", "script", "you"]), "hello you\n");
     let missing = shell.fails(125, &["run", "-F", "none:/x", "--", "true"]);
     assert!(missing.contains("none"), "{missing}");
@@ -81,9 +115,15 @@ fn a_detached_run_outlives_its_caller_and_is_followed_waited_for_and_killed() {
     let listed = shell.ok(&["ps", "-q"]);
     assert_eq!(listed.trim(), id);
     let mut logs = shell.0.contree();
-    let mut logs = logs.args(["logs", "-f", &id[..8]]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut logs = logs
+        .args(["logs", "-f", &id[..8]])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(logs.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(logs.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, "begun\n");
     let killed = shell.ok(&["kill", id]);
     assert!(killed.contains("CANCELLED"), "{killed}");
@@ -106,7 +146,11 @@ fn a_signal_cancels_the_run_and_leaves_nothing() {
     for (name, status) in [("INT", 130), ("TERM", 143)] {
         let mut command = shell.0.contree();
         let command = command.args(["run", "-s", "echo begun; sleep 600"]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
@@ -123,8 +167,18 @@ fn a_closed_pipe_ends_the_run() {
     let shell = Shell::new();
     shell.ok(&["use", "host"]);
     let mut child = shell.0.contree();
-    let mut child = child.args(["run", "yes"]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = child
+        .args(["run", "yes"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!((line.as_str(), child.wait().unwrap().code()), ("y\n", Some(141)));
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(
+        (line.as_str(), child.wait().unwrap().code()),
+        ("y\n", Some(141))
+    );
 }

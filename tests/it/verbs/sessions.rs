@@ -24,7 +24,10 @@ rmi w -f
 #[test]
 fn ten_steps_need_300_characters_and_no_uuid() {
     let shell = Shell::new();
-    let typed: String = STEPS.lines().map(|step| format!("contree {step}\n")).collect();
+    let typed: String = STEPS
+        .lines()
+        .map(|step| format!("contree {step}\n"))
+        .collect();
     assert!(typed.len() <= 300, "{} characters", typed.len());
     let mut shown = String::new();
     for step in STEPS.lines() {
@@ -45,7 +48,11 @@ fn ten_steps_need_300_characters_and_no_uuid() {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        assert!(output.status.success(), "{step}: {}", super::stderr(&output));
+        assert!(
+            output.status.success(),
+            "{step}: {}",
+            super::stderr(&output)
+        );
         shown.push_str(&super::stdout(&output));
     }
     assert!(shown.contains("M /a\n"), "{shown}");
@@ -63,16 +70,33 @@ fn a_session_keeps_image_directory_and_variables() {
     shell.ok(&["cd", "x"]);
     shell.ok(&["env", "A=1", "B=two words"]);
     assert_eq!(shell.ok(&["cd"]), "/w/x\n");
-    assert_eq!(shell.ok(&["run", "-s", "pwd; echo $A $B"]), "/w/x\n1 two words\n");
-    assert_eq!(shell.ok(&["run", "-e", "A=2", "-C", "..", "-s", "pwd; echo $A"]), "/w\n2\n");
+    assert_eq!(
+        shell.ok(&["run", "-s", "pwd; echo $A $B"]),
+        "/w/x\n1 two words\n"
+    );
+    assert_eq!(
+        shell.ok(&["run", "-e", "A=2", "-C", "..", "-s", "pwd; echo $A"]),
+        "/w\n2\n"
+    );
     shell.ok(&["env", "-U", "A"]);
     assert_eq!(shell.ok(&["run", "-D", "-s", "echo \"[$A]\""]), "[]\n");
-    assert!(shell.fails(1, &["cd", "/nowhere"]).contains("no directory /nowhere"));
-    assert!(shell.fails(1, &["env", "-U", "A"]).contains("no variable `A`"));
+    assert!(
+        shell
+            .fails(1, &["cd", "/nowhere"])
+            .contains("no directory /nowhere")
+    );
+    assert!(
+        shell
+            .fails(1, &["env", "-U", "A"])
+            .contains("no variable `A`")
+    );
     // Another name is another session, and another directory too.
     assert_eq!(shell.ok(&["-S", "other", "cd"]), "/\n");
     let listed = shell.ok(&["session", "list"]);
-    assert!(listed.contains(&shell.0.path().display().to_string()), "{listed}");
+    assert!(
+        listed.contains(&shell.0.path().display().to_string()),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -93,9 +117,21 @@ fn branches_and_rollback_lose_nothing() {
     assert_eq!(shell.ok(&["cat", "/f"]), "one\n");
     let near = shell.fails(1, &["session", "checkout", "tow"]);
     assert!(near.contains("did you mean `two`?"), "{near}");
-    assert!(shell.fails(1, &["session", "rollback", "@99"]).contains("1 to 3"));
-    assert!(shell.fails(2, &["session", "rollback", "x"]).contains("no place in the history"));
-    assert!(shell.fails(2, &["session", "branch", "-U", "main"]).contains("active branch"));
+    assert!(
+        shell
+            .fails(1, &["session", "rollback", "@99"])
+            .contains("1 to 3")
+    );
+    assert!(
+        shell
+            .fails(2, &["session", "rollback", "x"])
+            .contains("no place in the history")
+    );
+    assert!(
+        shell
+            .fails(2, &["session", "branch", "-U", "main"])
+            .contains("active branch")
+    );
 }
 
 #[test]
@@ -115,7 +151,10 @@ fn a_command_that_ends_late_does_not_replace_what_another_one_kept() {
     drop(late.stdin.take());
     let late = late.wait_with_output().unwrap();
     let said = super::stderr(&late);
-    assert!(said.contains("moved the session meanwhile") && said.contains("`contree use @3`"), "{said}");
+    assert!(
+        said.contains("moved the session meanwhile") && said.contains("`contree use @3`"),
+        "{said}"
+    );
     assert_eq!(shell.ok(&["cat", "/early"]), "early\n");
     shell.ok(&["use", "@3"]);
     assert_eq!(shell.ok(&["cat", "/late"]), "late\n");
@@ -128,7 +167,9 @@ fn a_store_of_the_release_before_gets_the_tables() {
     std::fs::create_dir(&state).unwrap();
     let store = rusqlite::Connection::open(state.join("store.db")).unwrap();
     let first = crate::support::repository().join("src/store/schema.sql");
-    store.execute_batch(&std::fs::read_to_string(first).unwrap()).unwrap();
+    store
+        .execute_batch(&std::fs::read_to_string(first).unwrap())
+        .unwrap();
     store
         .execute("INSERT INTO credentials VALUES ('b', 'r', 'u', 's')", [])
         .unwrap();
@@ -138,7 +179,9 @@ fn a_store_of_the_release_before_gets_the_tables() {
     let store = rusqlite::Connection::open(state.join("store.db")).unwrap();
     let count = |table| {
         let query = format!("SELECT count(*) FROM {table}");
-        store.query_row(&query, [], |row| row.get::<_, i64>(0)).unwrap()
+        store
+            .query_row(&query, [], |row| row.get::<_, i64>(0))
+            .unwrap()
     };
     assert_eq!((count("credentials"), count("cli_entries")), (1, 1));
 }
