@@ -33,7 +33,7 @@ impl Client {
         let reference: Reference = url
             .parse()
             .map_err(|error| Error::InvalidArgument(format!("`registry.url`: {error}")))?;
-        let compression = match request.compression.as_str() {
+        let compression = match request.compression.as_deref().unwrap_or("gzip") {
             "zstd" => LayerCompression::Zstd,
             "gzip" => LayerCompression::Gzip,
             other => {
@@ -60,7 +60,7 @@ impl Client {
                 Ok(layer)
             })
             .await?;
-        let created = record.created_at.map(|at| at.to_string());
+        let created = record.created_at.clone();
         let properties = ImageProperties {
             created: created.clone(),
             history: vec![HistoryEntry {
