@@ -34,7 +34,7 @@ impl Client {
         let reference: Reference = url
             .parse()
             .map_err(|error| Error::InvalidArgument(format!("`registry.url`: {error}")))?;
-        let compression = match request.compression.as_str() {
+        let compression = match request.compression.as_deref().unwrap_or("gzip") {
             "zstd" => LayerCompression::Zstd,
             "gzip" => LayerCompression::Gzip,
             other => {
@@ -62,7 +62,7 @@ impl Client {
             })
             .await?
             .map_err(unreadable)?;
-        let created = record.created_at.map(|at| at.to_string());
+        let created = record.created_at.clone();
         let properties = ImageProperties {
             created: created.clone(),
             history: vec![HistoryEntry {

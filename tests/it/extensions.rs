@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use contree::engine::{Listen, LocalConfig, ServeConfig, Server};
-use contree::types::InstanceSpawnRequest;
+use contree::types::{ImageImportRequest, InstanceSpawnRequest, PushRequest, Registry};
 use contree::{Backend, Client, DiffRequest, Error, ImageRef, LogRequest};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -216,26 +216,19 @@ async fn a_service_without_extensions_has_the_same_log_but_for_what_it_does_not_
 
 /// Imports an image with the engine, and returns it.
 async fn import(client: &Client, url: &str) -> Uuid {
-    let request = contree::types::ImageImportRequest {
-        registry: contree::types::Registry {
-            url: url.to_owned(),
-            credentials: None,
-        },
-        tag: None,
-        timeout: None,
-    };
+    let request = ImageImportRequest::builder()
+        .registry(Registry::builder().url(url))
+        .try_into();
+    let request: ImageImportRequest = request.unwrap();
     let started = client.import_image().body(request).send().await.unwrap();
     let ended = client.wait(started.into_inner().uuid, None).await.unwrap();
     assert_eq!(ended.error, None);
     ended.result_image_uuid.unwrap()
 }
 
-fn push_to(url: &str) -> contree::types::PushRequest {
-    contree::types::PushRequest::builder()
-        .registry(contree::types::Registry {
-            url: url.to_owned(),
-            credentials: None,
-        })
+fn push_to(url: &str) -> PushRequest {
+    PushRequest::builder()
+        .registry(Registry::builder().url(url))
         .try_into()
         .unwrap()
 }

@@ -40,9 +40,9 @@ pub(super) async fn push(
             url: url.clone(),
             credentials,
         },
-        squash,
-        compression: "gzip".to_owned(),
-        timeout: i64::try_from(TIMEOUT_SECONDS).unwrap_or(i64::MAX),
+        squash: Some(squash),
+        compression: None,
+        timeout: i64::try_from(TIMEOUT_SECONDS).ok(),
     };
     cx.watcher().progress(&format!("pushing to {url}"));
     if !client.has_extension("push").await? {
