@@ -20,9 +20,9 @@ const OVERLAP: usize = 4 * 1024;
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// The text or regular expression to wait for.
-pub(super) struct Pattern(Regex);
+pub(super) struct OutputPattern(Regex);
 
-impl Pattern {
+impl OutputPattern {
     /// Parses an argument: plain text, or a regular expression between slashes.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl NewOutput {
         &mut self,
         position: u64,
         part: &OutputPart,
-        until: Option<&Pattern>,
+        until: Option<&OutputPattern>,
     ) -> bool {
         let gone = part.offset.saturating_sub(position);
         if gone > 0 {
@@ -134,8 +134,11 @@ mod tests {
 
     #[test]
     fn plain_text_is_not_a_regular_expression() {
-        let found =
-            |pattern: &str, text: &str| Pattern::parse(pattern).unwrap().is_in(text.as_bytes());
+        let found = |pattern: &str, text: &str| {
+            OutputPattern::parse(pattern)
+                .unwrap()
+                .is_in(text.as_bytes())
+        };
         assert!(found("(gdb) ", "\n(gdb) "));
         assert!(!found("(gdb) ", "gdb "));
         assert!(found(">>> ", "3\n>>> "));
@@ -154,7 +157,7 @@ mod tests {
             ("", "`until` is empty"),
             ("//", "`until` is empty"),
         ] {
-            let error = Pattern::parse(pattern).err().unwrap().to_string();
+            let error = OutputPattern::parse(pattern).err().unwrap().to_string();
             assert!(error.contains(reason), "{error}");
         }
     }
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_pattern_is_found_across_two_parts() {
-        let pattern = Pattern::parse("ready").unwrap();
+        let pattern = OutputPattern::parse("ready").unwrap();
         let mut output = NewOutput::default();
         assert!(!output.add(0, &part(0, b"rea"), Some(&pattern)));
         assert!(output.add(3, &part(3, b"dy"), Some(&pattern)));

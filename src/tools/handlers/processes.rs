@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::tools::convert::{decode_stream, seconds};
-use crate::tools::interaction::{FIRST_BYTE, NewOutput, Pattern, QUIET};
+use crate::tools::interaction::{FIRST_BYTE, NewOutput, OutputPattern, QUIET};
 use crate::tools::output_cut::{MAX_RECORDED_BYTES, OutputCut, RecordedStream};
 use crate::tools::results::{Exec, Interact, Snapshot};
 use crate::tools::{Context, Handlers, OutputStream, ProcessesTools, ToolError, params};
@@ -60,13 +60,13 @@ impl ProcessesTools for Handlers {
             truncate_output_at: i64::try_from(recorded).ok(),
             uid: Some(uid),
         };
-        let target = Target {
+        let target = TargetProcess {
             client,
             operation: operation_id,
             process: 0,
         };
         let process = target.start(spec, deadline, cx).await?;
-        let target = Target { process, ..target };
+        let target = TargetProcess { process, ..target };
         let followed = tokio::select! {
             biased;
             () = cx.cancelled() => None,
@@ -100,9 +100,9 @@ impl ProcessesTools for Handlers {
             until,
             wait_seconds,
         } = arguments;
-        let until = until.as_deref().map(Pattern::parse).transpose()?;
+        let until = until.as_deref().map(OutputPattern::parse).transpose()?;
         let deadline = Instant::now() + wait_time(wait_seconds);
-        let target = Target {
+        let target = TargetProcess {
             client: cx.client().await?,
             operation: operation_id,
             process: process_id,
@@ -145,13 +145,13 @@ fn wait_time(seconds: f64) -> Duration {
 }
 
 /// A process of a run.
-struct Target<'a> {
+struct TargetProcess<'a> {
     client: &'a Client,
     operation: Uuid,
     process: u64,
 }
 
-impl Target<'_> {
+impl TargetProcess<'_> {
     /// Starts a process once the run has started. Returns its number.
     async fn start(
         &self,
@@ -334,7 +334,7 @@ impl Target<'_> {
     /// byte may take the time `first`.
     async fn read_new(
         &self,
-        until: Option<&Pattern>,
+        until: Option<&OutputPattern>,
         first: Duration,
         deadline: Instant,
         cx: &Context,

@@ -116,6 +116,8 @@ impl Handlers {
         let arguments = params::GetOperation {
             operation_id,
             truncate_output_at: None,
+            tail: None,
+            offset: None,
         };
         let operation = OperationsTools::get_operation(self, arguments, cx).await?;
         if !operation.kind.is_empty() && operation.kind != kind.to_string() {

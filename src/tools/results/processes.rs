@@ -92,7 +92,7 @@ pub struct Snapshot {
 }
 
 /// The end of a process.
-struct End {
+struct ProcessEnd {
     running: bool,
     exit_code: Option<i64>,
     signal: Option<i64>,
@@ -100,7 +100,7 @@ struct End {
 }
 
 /// Renders the output of a process and how it ended, without a line break at the end.
-fn process_text(stdout: &str, stderr: &str, end: &End) -> String {
+fn process_text(stdout: &str, stderr: &str, end: &ProcessEnd) -> String {
     let mut text = String::new();
     let fence = Fence::around(&[stdout, stderr]);
     for (name, stream) in [("stdout", stdout), ("stderr", stderr)] {
@@ -123,7 +123,7 @@ fn process_text(stdout: &str, stderr: &str, end: &End) -> String {
 
 impl ToolResult for Exec {
     fn text(&self) -> String {
-        let end = End {
+        let end = ProcessEnd {
             running: self.running,
             exit_code: self.exit_code,
             signal: self.signal,
@@ -151,7 +151,7 @@ impl ToolResult for Exec {
 
 impl ToolResult for Interact {
     fn text(&self) -> String {
-        let end = End {
+        let end = ProcessEnd {
             running: self.running,
             exit_code: self.exit_code,
             signal: self.signal,
