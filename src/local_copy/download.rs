@@ -149,15 +149,15 @@ impl Copy<'_> {
         let tree = self.staging.tree();
         tree.make_directory(CONTENT)?;
         let mut archive = tar::Archive::new(archive);
-        let mut top = None;
+        let mut first_name: Option<Vec<u8>> = None;
         for entry in archive.entries()? {
             let mut entry = entry?;
             // The name of the directory, which differs from that of a link to it.
             let name = relative(&entry.path_bytes(), b"");
             let first = || name.split(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
-            let top = match root {
-                b"" => &Vec::new(),
-                _ => &*top.get_or_insert_with(|| first().unwrap_or_default()),
+            let top: &[u8] = match root {
+                b"" => b"",
+                _ => first_name.get_or_insert_with(|| first().unwrap_or_default()),
             };
             let path = relative(&name, top);
             let staged = staged(&path);

@@ -95,8 +95,8 @@ pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitig
     builder.build().map_err(SyncError::Patterns)
 }
 
-/// Walks `root`, which must be a real path. Links are found, and not followed. With `gitignore`, the
-/// `.gitignore` files at and below `root` count, after `excludes`. May block.
+/// Walks `root`, which must be a real path. Links are found, and not followed. With `gitignore`,
+/// the `.gitignore` files at and below `root` count, after `excludes`. May block.
 pub(super) fn walk(
     root: &Path,
     excludes: &Gitignore,
