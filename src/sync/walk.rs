@@ -37,7 +37,7 @@ pub(crate) struct FoundOther {
     pub(crate) kind: OtherKind,
 }
 
-/// What is at a path that has no content.
+/// A type of file that has no content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OtherKind {
     /// A directory. Those that files imply have the mode 0755, and are not sent on their own.

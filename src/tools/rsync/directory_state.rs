@@ -116,10 +116,10 @@ impl DirectoryState {
         run_files.collect()
     }
 
-    /// Returns what is to be removed from an image before this state is placed.
+    /// Returns the paths to be removed from an image before this state is placed.
     ///
-    /// That is what the nearest state of the same destination, on the way to the image, placed and
-    /// what is gone here since.
+    /// The nearest state of the same destination on the way to the image has placed them, and they
+    /// are gone here since.
     pub(in super::super) async fn removals(
         &self,
         cx: &Context,
