@@ -35,9 +35,9 @@ enum ApplyBase {
 impl ImageFiles {
     /// Applies what changed below a directory of the image to a local directory.
     ///
-    /// Each file is compared in three versions: the base, the image, and the local directory. A file
-    /// that changed in the image alone is written or removed. One that changed on both sides is a
-    /// conflict. Then nothing is written, unless [`conflicts`](Apply::conflicts) says otherwise.
+    /// Each file is compared in three versions: the base, the image, and the local directory. A
+    /// file that changed in the image alone is written or removed. One that changed on both sides
+    /// is a conflict. Then nothing is written, unless [`conflicts`](Apply::conflicts) says otherwise.
     ///
     /// The base is the image that this one was made from, unless [`base`](Apply::base) or
     /// [`tree`](Apply::tree) gives another one.
