@@ -37,7 +37,8 @@ impl ImageFiles {
     ///
     /// Each file is compared in three versions: the base, the image, and the local directory. A
     /// file that changed in the image alone is written or removed. One that changed on both sides
-    /// is a conflict. Then nothing is written, unless [`conflicts`](Apply::conflicts) says otherwise.
+    /// is a conflict. Then nothing is written, unless [`conflicts`](Apply::conflicts) says
+    /// otherwise.
     ///
     /// The base is the image that this one was made from, unless [`base`](Apply::base) or
     /// [`tree`](Apply::tree) gives another one.
