@@ -35,9 +35,10 @@ enum ApplyBase {
 impl ImageFiles {
     /// Applies what changed below a directory of the image to a local directory.
     ///
-    /// Each file is compared in three versions: the base, the image, and the local directory. What
-    /// changed in the image alone is written or removed. What changed on both sides is a conflict,
-    /// and then nothing is written, unless [`conflicts`](Apply::conflicts) says otherwise.
+    /// Each file is compared in three versions: the base, the image, and the local directory. A
+    /// file that changed in the image alone is written or removed. One that changed on both sides
+    /// is a conflict. Then nothing is written, unless [`conflicts`](Apply::conflicts) says
+    /// otherwise.
     ///
     /// The base is the image that this one was made from, unless [`base`](Apply::base) or
     /// [`tree`](Apply::tree) gives another one.
@@ -75,7 +76,7 @@ impl Apply {
         self
     }
 
-    /// Sets what was sent from the local directory as the base.
+    /// Sets the sent files of the local directory as the base.
     pub fn tree(mut self, tree: &Tree) -> Self {
         self.base = ApplyBase::Tree(tree.clone());
         self

@@ -42,8 +42,8 @@ impl Client {
     /// [`Command::tree`](super::Command::tree).
     ///
     /// Files are sent with their permissions, and so are symbolic links and empty directories. A
-    /// backend without the extension `files` takes regular files alone. What `.gitignore` files
-    /// exclude is not sent. Contents that the backend has are not sent again.
+    /// backend without the extension `files` takes regular files alone. Files that `.gitignore`
+    /// files exclude are not sent. Contents that the backend has are not sent again.
     ///
     /// Unlike the tool `rsync`, it also sends files that hold credentials: exclude them, or choose
     /// a directory without any.
@@ -213,7 +213,7 @@ impl Tree {
         self.skipped_count
     }
 
-    /// What was sent, as the common base of an image and the directory.
+    /// The sent files as the common base of an image and the directory.
     #[cfg(unix)]
     pub(super) fn to_base(&self) -> Base {
         let files = self.files.iter().map(|file| SentEntry {

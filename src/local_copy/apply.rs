@@ -222,7 +222,7 @@ impl Merging<'_> {
     }
 }
 
-/// What performing the actions would do.
+/// The result that performing the actions would have.
 fn would_do(actions: &[Action]) -> Done {
     let mut done = Done::default();
     for action in actions {

@@ -1,4 +1,4 @@
-//! The common base of an image and a local directory: an image, or what was sent.
+//! The common base of an image and a local directory: an image, or the sent files.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ const IMPLIED_MODE: u32 = 0o755;
 pub(crate) enum Base {
     /// The files of an image.
     Image(Uuid),
-    /// What was sent from the directory.
+    /// The files that were sent from the directory.
     Sent {
         entries: Vec<SentEntry>,
         /// The image on which it was placed.
@@ -40,7 +40,7 @@ pub(crate) struct SentEntry {
     pub(crate) mode: u32,
 }
 
-/// What was sent.
+/// The type and content of a sent entry.
 #[derive(Clone, Debug)]
 pub(crate) enum SentKind {
     File {

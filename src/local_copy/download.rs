@@ -149,9 +149,17 @@ impl Copy<'_> {
         let tree = self.staging.tree();
         tree.make_directory(CONTENT)?;
         let mut archive = tar::Archive::new(archive);
+        let mut first_name: Option<Vec<u8>> = None;
         for entry in archive.entries()? {
             let mut entry = entry?;
-            let path = relative(&entry.path_bytes(), root);
+            // The name of the directory, which differs from that of a link to it.
+            let name = relative(&entry.path_bytes(), b"");
+            let first = || name.split(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
+            let top: &[u8] = match root {
+                b"" => b"",
+                _ => first_name.get_or_insert_with(|| first().unwrap_or_default()),
+            };
+            let path = relative(&name, top);
             let staged = staged(&path);
             let (mode, time) = (entry.header().mode()?, entry.header().mtime()?);
             let kind = entry.header().entry_type();
@@ -192,7 +200,7 @@ impl Copy<'_> {
                 }
                 EntryType::Link => {
                     let target = entry.link_name_bytes().unwrap_or_default();
-                    let target = self::staged(&relative(&target, root));
+                    let target = self::staged(&relative(&target, top));
                     let is_file = matches!(
                         tree.look(&target, false)?,
                         Local::Entry(found) if found.kind == contree_diff::NodeKind::File
@@ -260,9 +268,10 @@ fn publish(
     let content: PathBuf = staging.path().join("content");
     if is_vacant(place)? && staging.path().parent() != Some(place) {
         let tree = LocalTree::open(&content)?;
-        set_attributes(&tree, attributes, |_| true)?;
+        set_attributes(&tree, attributes, |path| !path.is_empty())?;
         match std::fs::rename(&content, place) {
-            Ok(()) => return Ok(()),
+            // A directory that is read-only could not be moved.
+            Ok(()) => return set_attributes(&tree, attributes, <[u8]>::is_empty),
             // Such a directory is a mount point, or is not empty any more.
             Err(error)
                 if matches!(

@@ -30,7 +30,7 @@ const STEP: OFlags = OFlags::RDONLY
 /// The permissions of a directory that is made on the way to a file, before the umask.
 const NEW_DIRECTORY: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 
-/// What is at a path.
+/// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Local {
     Missing,
@@ -77,7 +77,7 @@ impl LocalTree {
         }
     }
 
-    /// What is at a path. The digest of a file is computed if `with_content`.
+    /// Returns the entry at a path. The digest of a file is computed if `with_content`.
     pub(super) fn look(&self, path: &[u8], with_content: bool) -> io::Result<Local> {
         let (parent, name) = match self.parent(path, false) {
             Ok(found) => found,

@@ -1,6 +1,6 @@
-//! What applying an image did.
+//! The result of applying an image.
 
-/// What happens to files that changed both in the image and in the local directory.
+/// The treatment of files that changed both in the image and in the local directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Conflicts {
@@ -23,7 +23,7 @@ pub struct PathReason {
     pub why: String,
 }
 
-/// What applying an image did. Paths are below the local directory, and sorted.
+/// The result of applying an image. Paths are below the local directory, and sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Applied {

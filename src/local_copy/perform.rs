@@ -1,4 +1,4 @@
-//! Performs what was decided. Each file appears by a rename.
+//! Performs the decided changes. Each file appears by a rename.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write as _};
@@ -23,7 +23,7 @@ const DEFAULT_MODE: u32 = 0o644;
 /// Changes between two progress messages.
 const PROGRESS_STEP: usize = 200;
 
-/// What was done. Paths are below the directory.
+/// The changes that were made. Paths are below the directory.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     pub(super) written: Vec<Vec<u8>>,

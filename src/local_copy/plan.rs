@@ -1,5 +1,5 @@
-//! Decides, path by path, what is written: base is what both sides had, theirs is the image, and
-//! ours is the directory.
+//! Decides about each path. The base is the common version, theirs is the image, and ours is the
+//! directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,7 +15,7 @@ use super::tree::{Entry, Tree};
 #[derive(Clone, Debug)]
 pub(super) struct Action {
     pub(super) path: Vec<u8>,
-    /// What was there when the change was decided.
+    /// The entry when the change was decided.
     pub(super) expected: Local,
     pub(super) kind: ActionKind,
 }
@@ -48,9 +48,9 @@ pub(super) enum ActionKind {
 pub(super) struct Conflict {
     pub(super) path: Vec<u8>,
     pub(super) why: String,
-    /// What is there.
+    /// The local entry.
     pub(super) ours: Local,
-    /// What takes the version of the image. `None` if that would lose other files.
+    /// The action that takes the version of the image. `None` if that would lose other files.
     pub(super) theirs: Option<ActionKind>,
     /// Whether both versions and the base are files.
     pub(super) is_mergeable: bool,

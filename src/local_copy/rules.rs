@@ -1,4 +1,4 @@
-//! What a caller allows, and where messages about progress go.
+//! Rules of a caller for writing local files, and its receiver of progress messages.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -48,7 +48,7 @@ impl StateFile {
         self.mode.unwrap_or(known)
     }
 
-    /// What is at the path; `None` for a file.
+    /// The link or directory at the path; `None` for a file.
     pub(crate) fn other(&self) -> Option<OtherKind> {
         match &self.target {
             Some(target) => Some(OtherKind::Symlink {

@@ -37,7 +37,7 @@ pub(crate) struct FoundOther {
     pub(crate) kind: OtherKind,
 }
 
-/// What is at a path that has no content.
+/// A type of file that has no content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OtherKind {
     /// A directory. Those that files imply have the mode 0755, and are not sent on their own.
@@ -95,8 +95,8 @@ pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitig
     builder.build().map_err(SyncError::Patterns)
 }
 
-/// Walks `root`, which must be a real path. Links are found, and not followed. With `gitignore`, the
-/// `.gitignore` files at and below `root` count, after `excludes`. May block.
+/// Walks `root`, which must be a real path. Links are found, and not followed. With `gitignore`,
+/// the `.gitignore` files at and below `root` count, after `excludes`. May block.
 pub(super) fn walk(
     root: &Path,
     excludes: &Gitignore,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::results::{Download, DownloadSource, SkippedPath};
-use super::{Context, ToolError, image, writing};
+use super::{Context, ToolError, image, image_cache, writing};
 use crate::local_copy::{CopiedDirectory, download_directory};
 
 /// A directory of an image that may have to be saved.
@@ -15,30 +15,25 @@ pub(super) struct DirectoryDownload {
 }
 
 impl DirectoryDownload {
-    /// Whether the path is a directory of the image.
+    /// Whether the path is a directory of the image, or a link to one.
     pub(super) async fn is_directory(&self, cx: &Context) -> Result<bool, ToolError> {
-        let client = cx.client().await?;
-        cx.unless_cancelled(async {
-            let image = image::resolve(client, &self.image).await?;
-            let listed = client.inspect_image_file().image_uuid(image);
-            match listed
-                .path(&self.path)
-                .send()
-                .await
-                .map_err(crate::Error::from)
-            {
-                Ok(_) => Ok(true),
-                Err(error)
-                    if error
-                        .status()
-                        .is_some_and(|status| status.is_client_error()) =>
-                {
-                    Ok(false)
-                }
-                Err(error) => Err(ToolError::from(error)),
+        let path = self.path.trim_end_matches('/');
+        let Some((parent, name)) = path.rsplit_once('/') else {
+            return Ok(true);
+        };
+        let parent = if parent.is_empty() { "/" } else { parent };
+        let listed = match image_cache::list(cx, &self.image, parent).await {
+            Err(error) if error.is_refused_by_backend() => return Ok(false),
+            listed => listed?,
+        };
+        let item = listed.into_iter().find(|item| item.path == name);
+        Ok(match item {
+            Some(item) if item.is_symlink => {
+                let target = image_cache::list(cx, &self.image, path).await;
+                target.is_ok()
             }
+            item => item.is_some_and(|item| item.is_dir),
         })
-        .await
     }
 
     /// Saves the directory.

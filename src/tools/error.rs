@@ -182,7 +182,7 @@ impl ToolError {
     }
 
     /// Reports whether the backend did not answer at all.
-    /// Whether the backend refused a request as it is.
+    /// Reports whether the backend refused a request as it is.
     pub(super) fn is_refused_by_backend(&self) -> bool {
         matches!(
             self,

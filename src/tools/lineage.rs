@@ -97,8 +97,8 @@ pub(super) async fn nearest_operation(
             }
         }
         match log.next {
-            Some(next) => request.offset = next,
-            None => return Ok(None),
+            Some(next) if next > request.offset => request.offset = next,
+            _ => return Ok(None),
         }
     }
 }

@@ -205,7 +205,7 @@ fn work_comes_home() {
         (&json!([]), &json!([]))
     );
 
-    // A conflict, and a change of the same image that is none.
+    // A conflict, and a change of the same image without one.
     project.write("src/shared.txt", "ours\n");
     let second = project.run(&second, "echo added > added", None);
     let before = git_tree(&root);
@@ -231,7 +231,7 @@ fn texts_merge_unless_changes_overlap() {
     project.write("far", &lines);
     project.write("near", &lines);
     let state = project.send();
-    // What was sent is in no image: the first run changes it already.
+    // The sent text is in no image: the first run changes it already.
     let edit = "sed -i 's/^line 30$/THEIRS/' far near";
     let image = project.run(&json!("tag:host"), edit, Some(&state));
     project.write("far", &lines.replace("line 3\n", "OURS\n"));

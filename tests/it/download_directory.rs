@@ -18,7 +18,7 @@ fn commit(raw: &mut RawClient, command: &str) -> Value {
 
 const MAKE: &str = "mkdir -p /out/d/e /out/empty; cd /out; echo one > a; echo two > d/b; chmod 750 a; chmod 700 empty; \
     ln -s d/b link; ln -s /etc/passwd leads-out; ln a hard; mkfifo pipe; mkdir -p .git; echo x > .git/config; \
-    touch -d '2001-02-03 04:05:06Z' a link empty; chmod 4711 d/b";
+    touch -h -d '2001-02-03 04:05:06Z' a link empty; chmod 4711 d/b";
 
 #[test]
 fn a_directory_is_copied_whole_into_a_new_or_empty_place() {

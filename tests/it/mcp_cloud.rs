@@ -220,7 +220,7 @@ fn use_tool(tool: &str, session: &mut Session) {
             with_state["directory_state_id"] = state;
             session.raw.call_ok("run", with_state);
             session.raw.call_ok("run", hello);
-            // What an earlier state had is looked for before a newer one is placed.
+            // The server looks for an earlier state before it places a newer one.
             session.extend();
             let tree = session.home.path().join("tree");
             std::fs::remove_file(tree.join("small")).unwrap();
@@ -275,7 +275,7 @@ fn use_tool(tool: &str, session: &mut Session) {
             let mut missing = arguments;
             missing["path"] = json!("/missing");
             session.raw.call_error("apply", missing);
-            // The base is what was sent, and the text is merged with it.
+            // The sent directory is the base, and the text is merged with it.
             std::fs::write(place.join("b"), "one\n").unwrap();
             let requests = session.stub.take_requests();
             let sent = json!({"source": place, "destination": "/"});

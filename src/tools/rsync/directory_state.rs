@@ -116,8 +116,10 @@ impl DirectoryState {
         run_files.collect()
     }
 
-    /// Returns what is to be removed from an image before this state is placed: what the nearest
-    /// state of the same destination, on the way to the image, placed and is gone here.
+    /// Returns the paths to be removed from an image before this state is placed.
+    ///
+    /// The nearest state of the same destination on the way to the image has placed them, and they
+    /// are gone here since.
     pub(in super::super) async fn removals(
         &self,
         cx: &Context,

@@ -1,4 +1,4 @@
-//! What an earlier directory state placed and a newer one removes.
+//! Paths that an earlier directory state placed and a newer one removes.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -121,7 +121,7 @@ pub struct PathChange {
     /// The absolute path inside the image.
     #[serde(with = "text::path")]
     pub path: PathBuf,
-    /// What becomes of it.
+    /// The kind of the change.
     pub kind: PathChangeKind,
     /// The owner, as seen inside.
     pub uid: u32,
@@ -129,7 +129,7 @@ pub struct PathChange {
     pub gid: u32,
 }
 
-/// What becomes of a path.
+/// The kind of a change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum PathChangeKind {
     /// Nothing is there afterwards. A directory stays unless it is empty. A link at the path itself

@@ -113,7 +113,7 @@ impl InstanceFile {
             .ok_or_else(|| RequestError::Mode(self.mode.clone()))
     }
 
-    /// What is put at the path.
+    /// The type of the entry.
     pub(crate) fn kind(&self) -> FileKind {
         self.x_kind.unwrap_or(FileKind::File)
     }

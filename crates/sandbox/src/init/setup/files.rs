@@ -25,8 +25,8 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Makes the directories, changes the paths, then copies the files. Returns the directories that were missing, as
-/// indices into the request.
+/// Makes the directories, changes the paths, then copies the files. Returns the directories that
+/// were missing, as indices into the request.
 pub(crate) fn make_directories_and_files(
     root: BorrowedFd<'_>,
     store: BorrowedFd<'_>,
