@@ -221,7 +221,24 @@ fn use_tool(tool: &str, session: &mut Session) {
             session.raw.call_ok("run", with_state);
             session.raw.call_ok("run", hello);
             session.cancel_call("run", json!({"image": "tag:base", "command": "sleep"}));
-            vec![]
+            let mut with_ports = json!({"image": "tag:base", "command": "hello", "ports": [8000]});
+            let refused = session.raw.call_error("run", with_ports.clone());
+            assert!(refused.contains("cannot publish ports"), "{refused}");
+            session.extend();
+            let done = session.raw.call_ok("run", with_ports.clone());
+            assert_eq!(done["ports"][0]["url"], "http://127.0.0.1:40000", "{done}");
+            with_ports["wait"] = json!(false);
+            vec![with_ports]
+        }
+        "publish" => {
+            let operation = running(session);
+            let arguments = json!({"operation_id": operation, "port": 8000});
+            let refused = session.raw.call_error("publish", arguments.clone());
+            assert!(refused.contains("cannot publish ports"), "{refused}");
+            session.extend();
+            let too_large = json!({"operation_id": operation, "port": 70_000});
+            session.raw.call_error("publish", too_large);
+            vec![arguments]
         }
         "upload" => vec![json!({"content": "text"}), json!({"content": "text"})],
         "rsync" => {
@@ -415,6 +432,7 @@ fn results_match_their_schemas() {
             "wait_operations",
             json!({"operation_ids": [over, sleeping], "mode": "any"}),
         ),
+        ("publish", json!({"operation_id": sleeping, "port": 80, "host_port": 40_000})),
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("log", json!({"image": IMAGE})),
         ("diff", json!({"image": IMAGE, "patch": true})),
