@@ -118,7 +118,7 @@ async function call(url, tool, args, more = {}) {
 }
 
 async function main() {
-  const env = { PATH: process.env.PATH, HOME: scratch, CONTREE_DATA_DIR: join(scratch, "data"), CONTREE_STATE_DIR: join(scratch, "state") };
+  const env = { PATH: process.env.PATH, HOME: scratch, CONTREE_DATA_DIR: join(scratch, "data"), CONTREE_STATE_DIR: join(scratch, "state"), CONTREE_PUBLISH: "allow" };
   const serve = (...more) => start(program, ["--mode", "http", "--http-port", "0", ...more], env, /MCP at (http:\S+)\/mcp/);
   const [, url] = await serve();
   const [, port] = await start("chromium", ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
@@ -208,6 +208,24 @@ async function main() {
   const strange = tab.requests.filter((one) => !one.startsWith(url) && !one.startsWith("data:"));
   same("requests to elsewhere", strange, []);
   same("complaints of the browser", tab.complaints, []);
+
+  // A server inside, at the address that the page links to.
+  await tab.eval(`document.getElementById("search").value = ""; document.getElementById("search").dispatchEvent(new Event("input"))`);
+  const server = "mkdir /tmp/www && cd /tmp/www && echo from-inside > index.html && exec python3 -u -m http.server 8080";
+  const served = await call(url, "run", { image: "tag:host", command: server, wait: false, ports: [8080], timeout: 600 });
+  const service = `[...document.querySelectorAll("#operations .operation")].find((one) => one.textContent.includes("http.server 8080"))`;
+  await tab.until("the server in the list", `${service}?.querySelector(".dot.EXECUTING")`);
+  await tab.eval(`${service}.click()`);
+  await tab.until("the link to its port", `document.querySelector("#detail-facts a")`);
+  const link = await tab.eval(`document.querySelector("#detail-facts a").href`);
+  same("the address of the port", link, `${served.ports[0].url}/`);
+  for (let turn = 0; turn < 100 && !(await fetch(link).then((answer) => answer.ok, () => false)); turn += 1) await sleep(100);
+  await tab.send("Page.navigate", { url: link });
+  await tab.until("the page of the server inside", `document.body?.innerText.includes("from-inside")`);
+  await call(url, "cancel_operation", { operation_id: served.operation_id });
+  for (let turn = 0; turn < 100 && (await fetch(link).then(() => true, () => false)); turn += 1) await sleep(100);
+  same("the port after the end", await fetch(link).then(() => "open", () => "closed"), "closed");
+  said("the page links to a published port, which ends with its sandbox");
 
   // Without scripts, the page shows the documentation but no live data.
   await tab.send("Emulation.setScriptExecutionDisabled", { value: true });

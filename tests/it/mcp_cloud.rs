@@ -220,17 +220,6 @@ fn use_tool(tool: &str, session: &mut Session) {
             with_state["directory_state_id"] = state;
             session.raw.call_ok("run", with_state);
             session.raw.call_ok("run", hello);
-            // The server looks for an earlier state before it places a newer one.
-            session.extend();
-            let tree = session.home.path().join("tree");
-            std::fs::remove_file(tree.join("small")).unwrap();
-            let changed = session
-                .raw
-                .call_ok("rsync", json!({"source": tree, "destination": "/tree"}));
-            assert_eq!(changed["removed"], 1, "{changed}");
-            let mut with_state = json!({"image": "tag:base", "command": "hello"});
-            with_state["directory_state_id"] = changed["directory_state_id"].clone();
-            session.raw.call_ok("run", with_state);
             session.cancel_call("run", json!({"image": "tag:base", "command": "sleep"}));
             let limited = json!({"image": "tag:base", "command": "hello", "memory_mb": 64});
             let refused = session.raw.call_error("run", limited);
@@ -245,7 +234,34 @@ fn use_tool(tool: &str, session: &mut Session) {
                 refused.contains("this service cannot limit the hosts"),
                 "{refused}"
             );
-            vec![]
+            let mut with_ports = json!({"image": "tag:base", "command": "hello", "ports": [8000]});
+            let refused = session.raw.call_error("run", with_ports.clone());
+            assert!(refused.contains("cannot publish ports"), "{refused}");
+            // The server looks for an earlier state before it places a newer one.
+            session.extend();
+            let tree = session.home.path().join("tree");
+            std::fs::remove_file(tree.join("small")).unwrap();
+            let changed = session
+                .raw
+                .call_ok("rsync", json!({"source": tree, "destination": "/tree"}));
+            assert_eq!(changed["removed"], 1, "{changed}");
+            let mut with_state = json!({"image": "tag:base", "command": "hello"});
+            with_state["directory_state_id"] = changed["directory_state_id"].clone();
+            session.raw.call_ok("run", with_state);
+            let done = session.raw.call_ok("run", with_ports.clone());
+            assert_eq!(done["ports"][0]["url"], "http://127.0.0.1:40000", "{done}");
+            with_ports["wait"] = json!(false);
+            vec![with_ports]
+        }
+        "publish" => {
+            let operation = running(session);
+            let arguments = json!({"operation_id": operation, "port": 8000});
+            let refused = session.raw.call_error("publish", arguments.clone());
+            assert!(refused.contains("cannot publish ports"), "{refused}");
+            session.extend();
+            let too_large = json!({"operation_id": operation, "port": 70_000});
+            session.raw.call_error("publish", too_large);
+            vec![arguments]
         }
         "upload" => vec![json!({"content": "text"}), json!({"content": "text"})],
         "rsync" => {
@@ -546,6 +562,7 @@ fn results_match_their_schemas() {
             "wait_operations",
             json!({"operation_ids": [over, sleeping], "mode": "any"}),
         ),
+        ("publish", json!({"operation_id": sleeping, "port": 80, "host_port": 40_000})),
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("log", json!({"image": IMAGE})),
         (

@@ -49,6 +49,7 @@ impl ProcessesTools for Handlers {
             args: Vec::new(),
             command,
             cwd: Some(cwd).filter(|cwd| !cwd.is_empty()),
+            x_terminal: None,
             env: Some(env.into_iter().collect::<BTreeMap<_, _>>()).filter(|env| !env.is_empty()),
             gid: Some(gid),
             shell: Some(shell),

@@ -7,6 +7,7 @@ mod manners;
 #[path = "../../../crates/engine/tests/routes/registry.rs"]
 #[allow(dead_code, reason = "the engine's own tests use all of it")]
 pub(crate) mod registry;
+mod ports;
 mod serve;
 #[path = "../../../crates/engine/tests/routes/support.rs"]
 #[allow(dead_code, reason = "the engine's own tests use all of it")]

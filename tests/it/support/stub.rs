@@ -190,6 +190,7 @@ impl Stub {
             .route("/x/images/{image}/log", get(image_log))
             .route("/x/images/{image}/diff", get(image_diff))
             .route("/x/images/{image}/push", post(image_push))
+            .route("/x/operations/{id}/ports", post(publish))
             .route("/files", post(upload))
             .route("/files/{sha256}", get(file))
             .route("/instances", post(spawn))
@@ -257,7 +258,7 @@ async fn whoami(State(stub): State<Stub>) -> Json<Value> {
         "operations_stat": {"SUCCESS": 1},
     });
     if stub.lock().extended {
-        account["x-extensions"] = json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "push", "snapshot"]);
+        account["x-extensions"] = json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "ports", "push", "snapshot", "terminal"]);
     }
     Json(account)
 }
@@ -277,6 +278,14 @@ async fn archive(Path(uuid): Path<String>) -> Response {
 
 async fn delete_image(Path(uuid): Path<String>) -> Json<Value> {
     Json(json!({"uuid": uuid, "tags": ["base"], "layers": 1, "bytes": 4096}))
+}
+
+async fn publish(Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
+    (StatusCode::CREATED, Json(published(&body["port"])))
+}
+
+fn published(port: &Value) -> Value {
+    json!({"port": port, "host_port": 40_000, "url": "http://127.0.0.1:40000"})
 }
 
 async fn image_log(Path(uuid): Path<String>) -> Json<Value> {
@@ -504,6 +513,9 @@ async fn spawn(State(stub): State<Stub>, Json(request): Json<Value>) -> Response
     let mut answer = request;
     answer["uuid"] = json!(id);
     answer["image"] = json!(IMAGE);
+    if let Some(ports) = answer["x-ports"].as_array() {
+        answer["x-ports"] = ports.iter().map(published).collect();
+    }
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 

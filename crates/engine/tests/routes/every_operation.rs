@@ -119,6 +119,7 @@ impl Api {
     async fn start(data: &std::path::Path) -> Self {
         let mut config = LocalConfig::new(data);
         config.max_concurrency = 1;
+        config.publish = true;
         let mut serve = ServeConfig::new(Listen::Tcp("127.0.0.1:0".into()));
         serve.token = Some(TOKEN.into());
         serve.local_imports = true;
@@ -348,6 +349,7 @@ async fn every_operation_gives_every_declared_answer() {
     files(&mut api).await;
     let image = commands(&mut api, &host).await;
     processes(&mut api).await;
+    ports_and_terminals(&mut api).await;
     inspection(&mut api, &image).await;
     extensions(&mut api, &host, &image).await;
     imports(&mut api, &image, data.path()).await;
@@ -470,7 +472,7 @@ async fn extensions(api: &mut Api, host: &str, image: &str) {
     let who = api.call("whoAmI", &[], "", Body::None, 200).await;
     assert_eq!(
         who.json["x-extensions"],
-        json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "push", "snapshot"])
+        json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "ports", "push", "snapshot", "terminal"])
     );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
     assert_eq!(log.text("/images/1/uuid"), host);
@@ -854,6 +856,86 @@ async fn processes(api: &mut Api) {
         "SUCCESS",
         "the waiting operation has started"
     );
+}
+
+async fn ports_and_terminals(api: &mut Api) {
+    let first = api.waiting().await;
+    let body = json!({"command": "true", "image": "tag:host", "disposable": true});
+    let second = api
+        .call("spawnInstance", &[], "", Body::Json(body), 201)
+        .await
+        .text("/uuid")
+        .to_owned();
+    let port = |port: u64| Body::Json(json!({"port": port}));
+    let size = |rows: u64| Body::Json(json!({"columns": 80, "rows": rows}));
+    api.call("listPorts", &[&second], "", Body::None, 425).await;
+    api.call("publishPort", &[&second], "", port(80), 425).await;
+    let spid = [second.as_str(), "1"];
+    api.call("getTerminalOutput", &spid, "", Body::None, 425)
+        .await;
+    api.call("resizeTerminal", &spid, "", size(24), 425).await;
+
+    let published = api.call("publishPort", &[&first], "", port(80), 201).await;
+    let listed = api.call("listPorts", &[&first], "", Body::None, 200).await;
+    assert_eq!(listed.json["ports"], json!([published.json]));
+    api.call("publishPort", &[&first], "", port(0), 400).await;
+    api.call("publishPort", &[UNKNOWN], "", port(80), 404).await;
+    api.call("listPorts", &["x"], "", Body::None, 400).await;
+    api.call("listPorts", &[UNKNOWN], "", Body::None, 404).await;
+
+    let on_terminal = json!({
+        "command": "stty size", "shell": true, "x-terminal": {"columns": 80, "rows": 24},
+        "stdin": {"value": "", "close": false},
+    });
+    let body = Body::Json(on_terminal);
+    let created = api
+        .call("operationSubprocessCreate", &[&first], "", body, 201)
+        .await;
+    let spid = created.json["spid"].to_string();
+    let body = Body::Json(json!({
+        "command": "cat", "x-terminal": {"columns": 80, "rows": 24},
+        "stdin": {"value": "", "close": false},
+    }));
+    let created = api
+        .call("operationSubprocessCreate", &[&first], "", body, 201)
+        .await;
+    let held = created.json["spid"].to_string();
+    api.call("resizeTerminal", &[&first, &held], "", size(30), 204)
+        .await;
+    api.call("resizeTerminal", &[&first, &held], "", size(0), 400)
+        .await;
+    let input = json!({"value": "typed\n", "close": true});
+    api.call("operationSubprocessStdin", &[&first, &held], "", Body::Json(input), 204)
+        .await;
+    let shown = api
+        .call("getTerminalOutput", &[&first, &held], "", Body::None, 200)
+        .await;
+    let frames = String::from_utf8(shown.body).unwrap();
+    assert!(frames.contains("event: output") && frames.contains("event: end"), "{frames}");
+    while api
+        .call("operationSubprocess", &[&first, &spid], "", Body::None, 200)
+        .await
+        .json["state"]["exit_code"]
+        != 0
+    {}
+    for (parts, status) in [
+        ([UNKNOWN, "1"], 404),
+        ([first.as_str(), "99"], 404),
+        ([first.as_str(), "0"], 400),
+        // The main process has pipes.
+        ([first.as_str(), "1"], 409),
+    ] {
+        api.call("getTerminalOutput", &parts, "", Body::None, status)
+            .await;
+        api.call("resizeTerminal", &parts, "", size(24), status)
+            .await;
+    }
+    api.call("cancelOperation", &[&first], "", Body::None, 202)
+        .await;
+    api.events(&first).await;
+    api.call("publishPort", &[&first], "", port(80), 409).await;
+    api.call("listPorts", &[&first], "", Body::None, 409).await;
+    api.events(&second).await;
 }
 
 async fn inspection(api: &mut Api, image: &str) {
