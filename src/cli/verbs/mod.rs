@@ -67,7 +67,7 @@ Beyond loopback, --token-file is required. Put a TLS proxy in front: this server
 /// The verbs.
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
-    Run(run::Run),
+    Run(Box<run::Run>),
     Use(use_image::Use),
     Ps(ps::Ps),
     Logs(logs::Logs),
