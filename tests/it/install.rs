@@ -335,7 +335,7 @@ fn no_token_is_written() {
     for (client, ..) in CONFIGURATIONS {
         let mut command = home.command_for("http://127.0.0.1:9");
         let status = command
-            .args(["install", client, "--token", "another-secret"])
+            .args(["install", *client, "--token", "another-secret"])
             .status()
             .unwrap();
         assert!(status.success());
