@@ -10,6 +10,7 @@ use super::{ToolResult, counted, is_false};
 use crate::tools::answer::ResourceLink;
 use crate::tools::fence::Fence;
 use crate::tools::invisible::one_line;
+use crate::types;
 
 /// An operation: a run or an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
