@@ -279,7 +279,6 @@ fn use_tool(tool: &str, session: &mut Session) {
             ]
         }
         "apply" => {
-            session.add_result();
             let place = session.home.path().join("place");
             std::fs::create_dir(&place).unwrap();
             std::fs::write(place.join("b"), "one\n").unwrap();
@@ -296,7 +295,10 @@ fn use_tool(tool: &str, session: &mut Session) {
             let requests = session.stub.take_requests();
             let sent = json!({"source": place, "destination": "/"});
             let sent = session.raw.call_ok("rsync", sent)["directory_state_id"].clone();
-            let run = json!({"image": "tag:base", "command": "make", "directory_state_id": sent});
+            let run = json!({
+                "image": "tag:base", "command": "make", "directory_state_id": sent,
+                "disposable": false,
+            });
             let image = session.raw.call_ok("run", run)["result_image_uuid"].clone();
             session.stub.take_requests();
             session.stub.restore_requests(requests);

@@ -488,7 +488,7 @@ async fn spawn(State(stub): State<Stub>, Json(request): Json<Value>) -> Response
             }
         }
     }
-    if request["image"] != IMAGE && request["image"] != "tag:base" {
+    if ![IMAGE, RESULT, "tag:base"].iter().any(|known| request["image"] == **known) {
         return error(StatusCode::NOT_FOUND, "no such image");
     }
     let id = Uuid::new_v4();
