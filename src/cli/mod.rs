@@ -70,10 +70,7 @@ pub fn main() -> ExitCode {
 
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
-    setup.for_a_person |= matches!(
-        line.command,
-        Some(Command::Call(_) | Command::Shell(_))
-    );
+    setup.for_a_person |= matches!(line.command, Some(Command::Call(_) | Command::Shell(_)));
     setup.start_logging();
     if let Err(problem) = setup.environment.check() {
         output::print_message(problem);

@@ -96,7 +96,10 @@ impl RunTools for Handlers {
 /// Outcome of one attempt to run the command.
 enum RunAttempt {
     /// The command was started. It has also ended, unless the call does not wait.
-    Done((crate::Run, Vec<types::PublishedPort>), Option<Box<Operation>>),
+    Done(
+        (crate::Run, Vec<types::PublishedPort>),
+        Option<Box<Operation>>,
+    ),
     /// The command could not run, perhaps because the backend has lost a file of the directory
     /// state.
     FileMayBeLost(ToolError),

@@ -470,7 +470,10 @@ async fn account_and_images(api: &mut Api) -> String {
 
 async fn extensions(api: &mut Api, host: &str, image: &str) {
     let who = api.call("whoAmI", &[], "", Body::None, 200).await;
-    assert_eq!(who.json["x-extensions"], json!(["delete", "diff", "log", "ports", "terminal"]));
+    assert_eq!(
+        who.json["x-extensions"],
+        json!(["delete", "diff", "log", "ports", "terminal"])
+    );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
     assert_eq!(log.text("/images/1/uuid"), host);
     api.call("getImageLog", &[image], "?limit=0", Body::None, 400)
@@ -848,13 +851,22 @@ async fn ports_and_terminals(api: &mut Api) {
     api.call("resizeTerminal", &[&first, &held], "", size(0), 400)
         .await;
     let input = json!({"value": "typed\n", "close": true});
-    api.call("operationSubprocessStdin", &[&first, &held], "", Body::Json(input), 204)
-        .await;
+    api.call(
+        "operationSubprocessStdin",
+        &[&first, &held],
+        "",
+        Body::Json(input),
+        204,
+    )
+    .await;
     let shown = api
         .call("getTerminalOutput", &[&first, &held], "", Body::None, 200)
         .await;
     let frames = String::from_utf8(shown.body).unwrap();
-    assert!(frames.contains("event: output") && frames.contains("event: end"), "{frames}");
+    assert!(
+        frames.contains("event: output") && frames.contains("event: end"),
+        "{frames}"
+    );
     while api
         .call("operationSubprocess", &[&first, &spid], "", Body::None, 200)
         .await
