@@ -276,7 +276,7 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         truncate_output_at: None,
         uid: Some(uid),
         x_limits: None,
-        x_ports: ports.into_iter().map(Into::into).collect(),
+        x_ports: ports,
         x_terminal: None,
     };
     Ok(RunPlan {

@@ -206,7 +206,7 @@ async fn ten_thousand_sizes_and_garbage_leave_the_engine_unharmed() {
         .await;
     let mut shown = Shown::open(&local, &operation, 1).await;
     shown.until("ready").await;
-    let garbage: Vec<u8> = (0..200_000_u32).map(|n| (n * 7919 >> 5) as u8).collect();
+    let garbage: Vec<u8> = (0..200_000_u32).map(|n| ((n * 7919) >> 5) as u8).collect();
     let path = format!("/operations/{operation}/subprocesses/1/stdin");
     let body = json!({"value": STANDARD.encode(&garbage), "encoding": "base64", "close": false});
     assert_eq!(local.post(&path, &body).await.status, 204);

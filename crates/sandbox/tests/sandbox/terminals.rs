@@ -187,7 +187,7 @@ fn ten_thousand_sizes_and_garbage_harm_nothing() {
     let writer = std::thread::spawn({
         let mut file = session.file.try_clone().unwrap();
         move || {
-            let garbage: Vec<u8> = (0..200_000_u32).map(|n| (n * 7919 >> 5) as u8).collect();
+            let garbage: Vec<u8> = (0..200_000_u32).map(|n| ((n * 7919) >> 5) as u8).collect();
             file.write_all(&garbage).unwrap();
         }
     });
