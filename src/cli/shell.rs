@@ -50,7 +50,7 @@ pub(super) struct Shell {
     timeout: Option<u32>,
 }
 
-/// What runs on the terminal, and where.
+/// The command on the terminal, and its sandbox.
 #[derive(Debug)]
 pub(super) struct ShellOptions {
     pub(super) image: ImageRef,
@@ -81,7 +81,9 @@ impl Shell {
 
     fn options(self) -> Result<ShellOptions, ArgumentError> {
         let env = self.env.iter().map(|variable| {
-            let pair = variable.split_once('=').filter(|(name, _)| !name.is_empty());
+            let pair = variable
+                .split_once('=')
+                .filter(|(name, _)| !name.is_empty());
             let (name, value) = pair.ok_or_else(|| ArgumentError::Variable(variable.clone()))?;
             Ok((name.to_owned(), value.to_owned()))
         });
@@ -148,6 +150,8 @@ pub(super) fn run(setup: &Setup, options: ShellOptions) -> Result<u8, CommandErr
 /// None.
 #[cfg(not(unix))]
 pub(super) fn run(_setup: &Setup, _options: ShellOptions) -> Result<u8, CommandError> {
-    print_message("a shell needs the terminal of a unix system; run commands with `contree-mcp call --raw run`");
+    print_message(
+        "a shell needs the terminal of a unix system; run commands with `contree-mcp call --raw run`",
+    );
     Ok(FAILED)
 }

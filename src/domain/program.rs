@@ -191,7 +191,7 @@ macro_rules! program_methods {
         }
 
         /// Gives the command a terminal of this size in characters, instead of its three streams.
-        /// What it writes is standard output. Only an embedded engine can do so.
+        /// Its output is standard output. Only an embedded engine can do so.
         pub fn terminal(mut self, columns: u16, rows: u16) -> Self {
             self.program.terminal = Some($crate::types::TerminalSize {
                 columns: columns.into(),

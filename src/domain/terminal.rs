@@ -87,7 +87,9 @@ impl Terminal {
     pub async fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
         let (operation, spid) = (self.operation, self.spid);
         loop {
-            let request = self.client.set_terminal_size(operation, spid, columns, rows);
+            let request = self
+                .client
+                .set_terminal_size(operation, spid, columns, rows);
             match request.await {
                 Ok(()) => return Ok(()),
                 Err(error) => pause_before_start(&self.client, operation, error).await?,

@@ -114,7 +114,7 @@ impl OutputCut {
     }
 
     /// Shows the bytes of each stream from a position on.
-    pub(super) fn from_offset(self, offset: u64) -> Self {
+    pub(super) fn with_offset(self, offset: u64) -> Self {
         Self {
             window: OutputWindow::From(offset),
             ..self
@@ -329,11 +329,11 @@ mod tests {
         assert_eq!(shown(cut.with_tail(2)), (String::new(), true, false));
         assert_eq!(shown(cut.with_tail(0)), (String::new(), true, false));
         assert_eq!(shown(cut.with_tail(99)).1, false);
-        assert_eq!(shown(cut.from_offset(3)), ("3456".into(), true, false));
-        assert_eq!(shown(cut.from_offset(99)), (String::new(), true, false));
-        let next = cut.from_offset(3).next("id", bytes.len()).unwrap();
+        assert_eq!(shown(cut.with_offset(3)), ("3456".into(), true, false));
+        assert_eq!(shown(cut.with_offset(99)), (String::new(), true, false));
+        let next = cut.with_offset(3).next("id", bytes.len()).unwrap();
         assert!(next.contains("offset=7"), "{next}");
-        assert_eq!(cut.from_offset(9).next("id", bytes.len()), None);
+        assert_eq!(cut.with_offset(9).next("id", bytes.len()), None);
     }
 
     #[test]

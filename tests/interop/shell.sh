@@ -39,7 +39,7 @@ start_shell() {
     type_line "clear; $program shell tag:host"
     wait_for 'bash-'
     type_line "PS1='inside> '; clear"
-    wait_for 'inside> '
+    wait_for 'inside>'
 }
 # The settings of the terminal, as the shell outside sees them.
 settings() {
@@ -55,7 +55,7 @@ process() { pgrep -f "^$program shell" | head -1; }
 modes() { tmux display-message -p '#{alternate_on} #{cursor_flag} #{mouse_any_flag}'; }
 
 tmux new-session -d -x 100 -y 30 "env PS1='outside> ' bash --norc --noprofile"
-wait_for 'outside> '
+wait_for 'outside>'
 before=$(settings)
 modes_before=$(modes)
 
@@ -63,13 +63,13 @@ start_shell
 type_line 'stty size; tty'
 wait_for '30 100'
 wait_for '/dev/pts/0'
-tmux send-keys -l 'abc'
+tmux send-keys -l -- 'abc'
 tmux send-keys Left Left
-tmux send-keys -l 'X'
+tmux send-keys -l -- 'X'
 tmux send-keys BSpace Home
-tmux send-keys -l 'echo ed-'
+tmux send-keys -l -- 'echo ed-'
 tmux send-keys End
-tmux send-keys -l '-it'
+tmux send-keys -l -- '-it'
 tmux send-keys Enter
 wait_for 'ed-abc-it'
 echo '  keys edit the line'
@@ -97,7 +97,7 @@ wait_for '40 120'
 echo '  a new size arrives'
 
 type_line 'exit 3'
-wait_for 'outside> '
+wait_for 'outside>'
 status 3
 [ "$(settings)" = "$before" ]
 echo '  the exit status is that of the shell, and the terminal is as before'
@@ -111,7 +111,7 @@ for signal in TERM HUP INT QUIT KILL; do
         # The shell outside restores the settings, and nobody the modes.
         type_line "printf '\\033[?1000l\\033[?25h\\033[?1049l'"
     fi
-    wait_for 'outside> '
+    wait_for 'outside>'
     [ "$signal" = KILL ] || status "$((128 + $(kill -l "$signal")))"
     [ "$(settings)" = "$before" ] || { echo "shell.sh: after $signal the settings differ" >&2; exit 1; }
     [ "$(modes)" = "$modes_before" ] || { echo "shell.sh: after $signal the modes are $(modes)" >&2; exit 1; }
@@ -127,7 +127,7 @@ sleep 1
 type_line 'clear; echo con''tinued'
 wait_for 'continued'
 type_line 'exit'
-wait_for 'outside> '
+wait_for 'outside>'
 status 0
 echo '  a stopped program leaves the terminal to the shell outside, and goes on'
 

@@ -564,7 +564,10 @@ fn results_match_their_schemas() {
             "wait_operations",
             json!({"operation_ids": [over, sleeping], "mode": "any"}),
         ),
-        ("publish", json!({"operation_id": sleeping, "port": 80, "host_port": 40_000})),
+        (
+            "publish",
+            json!({"operation_id": sleeping, "port": 80, "host_port": 40_000}),
+        ),
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("log", json!({"image": IMAGE})),
         (

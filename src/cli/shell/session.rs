@@ -74,7 +74,10 @@ pub(super) async fn run_shell(
     let request = request(client, options, size).await?;
     let (run, ports) = client.start_published(request).await?;
     for port in ports {
-        print_message(format_args!("port {} of the sandbox is at {}", port.port, port.url));
+        print_message(format_args!(
+            "port {} of the sandbox is at {}",
+            port.port, port.url
+        ));
     }
     let operation = run.operation;
     let mut signals = EndSignals::listen().map_err(ShellError::Terminal)?;
@@ -110,7 +113,12 @@ async fn request(
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), Some(std::env::var(name).ok()?))))
         .collect();
-    env.extend(options.env.into_iter().map(|(name, value)| (name, Some(value))));
+    env.extend(
+        options
+            .env
+            .into_iter()
+            .map(|(name, value)| (name, Some(value))),
+    );
     let command = match options.command.as_slice() {
         [] => SHELL.to_owned(),
         words => {
@@ -394,7 +402,9 @@ mod tests {
     fn words_reach_the_shell_unchanged() {
         for word in ["", "a b", "it's", "$HOME `id` \\ \"x\"", "\n"] {
             let script = format!("printf %s {}", quote(word));
-            let output = std::process::Command::new("sh").args(["-c", &script]).output();
+            let output = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .output();
             assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), word);
         }
     }

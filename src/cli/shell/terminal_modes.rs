@@ -26,7 +26,7 @@ pub(super) struct TerminalModes {
     has_output: bool,
 }
 
-/// Where in a control sequence the output is.
+/// The position of the output in a control sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Position {
     #[default]
@@ -91,7 +91,9 @@ impl TerminalModes {
     fn set(&mut self, on: bool) {
         let parameters = std::mem::take(&mut self.parameters);
         for mode in parameters.split(|byte| *byte == b';') {
-            let mode = std::str::from_utf8(mode).ok().and_then(|mode| mode.parse().ok());
+            let mode = std::str::from_utf8(mode)
+                .ok()
+                .and_then(|mode| mode.parse().ok());
             let Some(mode) = mode else { continue };
             if on == INITIAL.contains(&mode) {
                 self.changed.remove(&mode);

@@ -471,7 +471,7 @@ async fn copy<W: std::io::Write>(
 /// An archive that is written plainly or with gzip.
 enum Packed<W: std::io::Write> {
     Plain(W),
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(Box<flate2::write::GzEncoder<W>>),
 }
 
 impl<W: std::io::Write> Packed<W> {

@@ -45,7 +45,7 @@ impl OperationsTools for Handlers {
                 ));
             }
             (Some(tail), None) => cut.with_tail(tail),
-            (None, Some(offset)) => cut.from_offset(offset),
+            (None, Some(offset)) => cut.with_offset(offset),
             (None, None) => cut,
         };
         let client = cx.client().await?;

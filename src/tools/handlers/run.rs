@@ -103,7 +103,10 @@ impl RunTools for Handlers {
 /// Outcome of one attempt to run the command.
 enum RunAttempt {
     /// The command was started. It has also ended, unless the call does not wait.
-    Done((crate::Run, Vec<types::PublishedPort>), Option<Box<Operation>>),
+    Done(
+        (crate::Run, Vec<types::PublishedPort>),
+        Option<Box<Operation>>,
+    ),
     /// The command could not run, perhaps because the backend has lost a file of the directory
     /// state.
     FileMayBeLost(ToolError),
@@ -348,7 +351,7 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         x_limits: engine_limits,
         x_network: (!allow_hosts.is_empty()).then_some(types::RunNetwork { allow_hosts }),
         x_detached: None,
-        x_ports: ports.into_iter().map(Into::into).collect(),
+        x_ports: ports,
         x_terminal: None,
     };
     Ok(RunPlan {

@@ -19,7 +19,7 @@ pub struct PublishedPort {
 impl From<types::PublishedPort> for PublishedPort {
     fn from(published: types::PublishedPort) -> Self {
         Self {
-            port: published.port.into(),
+            port: published.port,
             url: published.url,
         }
     }

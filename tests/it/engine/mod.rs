@@ -4,10 +4,10 @@
 mod client;
 mod domain;
 mod manners;
+mod ports;
 #[path = "../../../crates/engine/tests/routes/registry.rs"]
 #[allow(dead_code, reason = "the engine's own tests use all of it")]
 pub(crate) mod registry;
-mod ports;
 mod serve;
 #[path = "../../../crates/engine/tests/routes/support.rs"]
 #[allow(dead_code, reason = "the engine's own tests use all of it")]

@@ -145,7 +145,9 @@ fn bind_error(host_port: Option<u16>, error: &io::Error) -> ApiError {
                 "this user may not listen on port {port} of this machine: choose a `host_port` above 1023, or leave it out"
             ),
         ),
-        _ => ApiError::internal(format!("cannot listen on port {port} of 127.0.0.1: {error}")),
+        _ => ApiError::internal(format!(
+            "cannot listen on port {port} of 127.0.0.1: {error}"
+        )),
     }
 }
 
@@ -206,7 +208,14 @@ mod tests {
         let publisher = Publisher::new(true, 1);
         let first = publisher.reserve(NetworkAccess::Proxy, 80, None).ok();
         let first = first.expect("a free port");
-        assert!(first.listener.local_addr().expect("an address").ip().is_loopback());
+        assert!(
+            first
+                .listener
+                .local_addr()
+                .expect("an address")
+                .ip()
+                .is_loopback()
+        );
         let taken = Some(u64::from(first.host_port));
         let again = publisher.reserve(NetworkAccess::Proxy, 80, taken);
         assert!(again.is_err_and(|error| error.message().contains("is in use")));

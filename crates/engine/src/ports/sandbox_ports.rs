@@ -44,7 +44,7 @@ struct PublishedState {
     is_closed: bool,
 }
 
-/// What serves the connections to a sandbox's ports.
+/// The means of serving connections to a sandbox's ports.
 struct PortService {
     /// `None` once the sandbox is closed.
     sandbox: Arc<RwLock<Option<Sandbox>>>,
@@ -84,10 +84,15 @@ impl SandboxPorts {
         port: u64,
         host_port: Option<u64>,
     ) -> Result<PublishedPort, ApiError> {
-        let existing = self.state().ports.iter().find(|existing| {
-            u64::from(existing.port) == port
-                && host_port.is_none_or(|wanted| wanted == u64::from(existing.host_port))
-        }).cloned();
+        let existing = self
+            .state()
+            .ports
+            .iter()
+            .find(|existing| {
+                u64::from(existing.port) == port
+                    && host_port.is_none_or(|wanted| wanted == u64::from(existing.host_port))
+            })
+            .cloned();
         match existing {
             Some(existing) => Ok(existing),
             None => self.open(self.publisher.reserve(self.access, port, host_port)?),
@@ -209,7 +214,10 @@ impl PortConnection {
     /// reached sees its connection reset.
     async fn serve(self) {
         let connected = self.service.connect(self.port).await;
-        let refusal = connected.as_ref().err().map(|error| describe(self.port, error));
+        let refusal = connected
+            .as_ref()
+            .err()
+            .map(|error| describe(self.port, error));
         self.service.log.record_connection(
             self.port,
             self.host_port,

@@ -77,7 +77,8 @@ const OTHER_ARCHITECTURE: &str = "the file is a program for another processor or
 const SEGMENTATION_FAULT: &str = "if the program that ended with SIGSEGV is a 32-bit one (`file FILE` shows it), use its 64-bit build: \
     sandboxes have no 32-bit system calls";
 
-const TERMINALS: &str = "a sandbox has at most 256 terminals, and all are in use: end programs in it that hold some";
+const TERMINALS: &str =
+    "a sandbox has at most 256 terminals, and all are in use: end programs in it that hold some";
 
 const BUS_ERROR: &str = "a program ends with SIGBUS if /dev/shm, whose size is limited, is full: `df /dev/shm` shows its size; use less shared memory, \
     let the program put it into a directory such as /tmp, or start the engine with a larger CONTREE_SHM_SIZE";

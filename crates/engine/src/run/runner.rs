@@ -57,11 +57,7 @@ pub(crate) struct RunPlan {
 }
 
 /// Runs a command to its end.
-pub(crate) async fn run(
-    engine: Arc<Engine>,
-    task: OperationTask,
-    mut plan: RunPlan,
-) -> WorkEnding {
+pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, mut plan: RunPlan) -> WorkEnding {
     let log = Arc::clone(&task.running.log);
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);

@@ -193,7 +193,7 @@ impl ProcessInput {
     }
 }
 
-/// Where the input of a process goes.
+/// The destination of a process's input.
 pub(crate) enum InputSink {
     Pipe(OwnedFd),
     Terminal(Arc<ProcessTerminal>),

@@ -142,7 +142,7 @@ pub(crate) struct TerminalView {
     viewer: u64,
 }
 
-/// What comes next on a terminal.
+/// The next thing on a terminal.
 pub(crate) enum Shown {
     Output(Vec<u8>),
     /// Another client shows the terminal now.

@@ -905,13 +905,22 @@ async fn ports_and_terminals(api: &mut Api) {
     api.call("resizeTerminal", &[&first, &held], "", size(0), 400)
         .await;
     let input = json!({"value": "typed\n", "close": true});
-    api.call("operationSubprocessStdin", &[&first, &held], "", Body::Json(input), 204)
-        .await;
+    api.call(
+        "operationSubprocessStdin",
+        &[&first, &held],
+        "",
+        Body::Json(input),
+        204,
+    )
+    .await;
     let shown = api
         .call("getTerminalOutput", &[&first, &held], "", Body::None, 200)
         .await;
     let frames = String::from_utf8(shown.body).unwrap();
-    assert!(frames.contains("event: output") && frames.contains("event: end"), "{frames}");
+    assert!(
+        frames.contains("event: output") && frames.contains("event: end"),
+        "{frames}"
+    );
     while api
         .call("operationSubprocess", &[&first, &spid], "", Body::None, 200)
         .await

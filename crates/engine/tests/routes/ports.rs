@@ -63,7 +63,8 @@ fn port_events(events: &[Value]) -> Vec<Value> {
 #[tokio::test]
 async fn a_published_port_is_reached_until_the_sandbox_ends() {
     let local = publishing().await;
-    let body = json!({"command": SERVER, "shell": true, "image": "tag:host", "x-ports": [8000, 8000]});
+    let body =
+        json!({"command": SERVER, "shell": true, "image": "tag:host", "x-ports": [8000, 8000]});
     let spawned = local.post("/instances", &body).await;
     assert_eq!(spawned.status, 201, "{spawned:?}");
     let operation = spawned.json["uuid"].as_str().unwrap();
@@ -78,11 +79,21 @@ async fn a_published_port_is_reached_until_the_sandbox_ends() {
     assert_eq!((again.status, &again.json), (201, &ports[0]));
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let wanted = u64::from(free.local_addr().unwrap().port());
-    let taken = publish(&local, operation, json!({"port": 8000, "host_port": wanted})).await;
+    let taken = publish(
+        &local,
+        operation,
+        json!({"port": 8000, "host_port": wanted}),
+    )
+    .await;
     assert_eq!(taken.status, 409, "{taken:?}");
     assert!(taken.text.contains("in use"), "{taken:?}");
     drop(free);
-    let second = publish(&local, operation, json!({"port": 8000, "host_port": wanted})).await;
+    let second = publish(
+        &local,
+        operation,
+        json!({"port": 8000, "host_port": wanted}),
+    )
+    .await;
     assert_eq!(second.json["host_port"], wanted, "{second:?}");
     assert_eq!(ask(wanted).await.unwrap(), "hello question");
     let listed = local.get(&format!("/x/operations/{operation}/ports")).await;
@@ -96,16 +107,29 @@ async fn a_published_port_is_reached_until_the_sandbox_ends() {
     }
     let events = port_events(&done.events);
     let verdicts: Vec<&Value> = events.iter().map(|event| &event["verdict"]).collect();
-    assert_eq!(verdicts, ["published", "connected", "published", "connected"]);
-    assert!(events[1]["client"].as_str().unwrap().starts_with("127.0.0.1:"));
-    let totals = done.events.iter().find_map(|event| event["data"].get("x-ports"));
+    assert_eq!(
+        verdicts,
+        ["published", "connected", "published", "connected"]
+    );
+    assert!(
+        events[1]["client"]
+            .as_str()
+            .unwrap()
+            .starts_with("127.0.0.1:")
+    );
+    let totals = done
+        .events
+        .iter()
+        .find_map(|event| event["data"].get("x-ports"));
     assert_eq!(totals, Some(&json!({"connected": 2, "refused": 0})));
 }
 
 #[tokio::test]
 async fn ports_are_published_only_if_the_engine_may() {
     let local = TestEngine::shared().await;
-    let operation = local.spawn("cat", json!({"stdin": {"value": "", "close": false}})).await;
+    let operation = local
+        .spawn("cat", json!({"stdin": {"value": "", "close": false}}))
+        .await;
     let refused = publish(&local, &operation, json!({"port": 80})).await;
     assert_eq!(refused.status, 403, "{refused:?}");
     assert!(refused.text.contains("--publish allow"), "{refused:?}");
@@ -119,14 +143,20 @@ async fn ports_are_published_only_if_the_engine_may() {
 #[tokio::test]
 async fn ports_that_cannot_be_published_are_refused_with_the_reason() {
     let local = publishing().await;
-    let operation = local.spawn("cat", json!({"stdin": {"value": "", "close": false}})).await;
+    let operation = local
+        .spawn("cat", json!({"stdin": {"value": "", "close": false}}))
+        .await;
     for (body, status, part) in [
         (json!({"port": 0}), 400, "`port` must be from 1"),
         (json!({"port": 65536}), 400, "not 65536"),
         (json!({"port": -1}), 400, "port"),
         (json!({"port": "http"}), 400, "port"),
         (json!({}), 400, "port"),
-        (json!({"port": 80, "host_port": 0}), 400, "`host_port` must be from 1"),
+        (
+            json!({"port": 80, "host_port": 0}),
+            400,
+            "`host_port` must be from 1",
+        ),
         (json!({"port": 80, "host_port": 70000}), 400, "`host_port`"),
         (json!({"port": 3128}), 400, "proxy"),
     ] {
@@ -214,8 +244,14 @@ async fn ten_thousand_connections_are_served_within_bounds() {
     assert!(most < before + AT_ONCE + 2 * 128 + 100, "{before} {most}");
     local.delete(&format!("/operations/{operation}")).await;
     let done = local.done(&operation).await;
-    let totals = done.events.iter().find_map(|event| event["data"].get("x-ports"));
-    assert_eq!(totals, Some(&json!({"connected": CONNECTIONS, "refused": 0})));
+    let totals = done
+        .events
+        .iter()
+        .find_map(|event| event["data"].get("x-ports"));
+    assert_eq!(
+        totals,
+        Some(&json!({"connected": CONNECTIONS, "refused": 0}))
+    );
     // Only the first ones have an event each.
     assert_eq!(port_events(&done.events).len(), 1001);
 }
@@ -273,7 +309,10 @@ async fn another_engine_of_the_store_publishes_through_the_owner() {
     assert_eq!(published.status, 201, "{published:?}");
     let host_port = published.json["host_port"].as_u64().unwrap();
     assert_eq!(ask(host_port).await.unwrap(), "hello question");
-    assert_eq!(other.get(&path).await.json["ports"], json!([published.json]));
+    assert_eq!(
+        other.get(&path).await.json["ports"],
+        json!([published.json])
+    );
     local.delete(&format!("/operations/{operation}")).await;
     local.done(&operation).await;
 }

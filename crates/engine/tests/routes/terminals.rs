@@ -173,11 +173,17 @@ async fn a_client_that_reads_nothing_does_not_delay_the_end() {
 #[tokio::test]
 async fn invalid_sizes_and_missing_terminals_are_refused() {
     let local = TestEngine::shared().await;
-    for size in [json!({"columns": 0, "rows": 24}), json!({"columns": 80, "rows": 65536})] {
+    for size in [
+        json!({"columns": 0, "rows": 24}),
+        json!({"columns": 80, "rows": 65536}),
+    ] {
         let body = json!({"command": "true", "image": "tag:host", "x-terminal": size});
         let answer = local.post("/instances", &body).await;
         assert_eq!(answer.status, 400, "{answer:?}");
-        assert!(answer.text.contains("must be from 1 to 65535"), "{answer:?}");
+        assert!(
+            answer.text.contains("must be from 1 to 65535"),
+            "{answer:?}"
+        );
     }
     let operation = local
         .spawn("cat", json!({"stdin": {"value": "", "close": false}}))
@@ -193,14 +199,16 @@ async fn invalid_sizes_and_missing_terminals_are_refused() {
 async fn ten_thousand_sizes_and_garbage_leave_the_engine_unharmed() {
     let local = TestEngine::shared().await;
     let operation = local
-        .spawn("stty raw -echo; echo ready; head -c 200000 | wc -c", on_terminal())
+        .spawn(
+            "stty raw -echo; echo ready; head -c 200000 | wc -c",
+            on_terminal(),
+        )
         .await;
     let mut shown = Shown::open(&local, &operation, 1).await;
     shown.until("ready").await;
-    let garbage: Vec<u8> = (0..200_000_u32).map(|n| (n * 7919 >> 5) as u8).collect();
+    let garbage: Vec<u8> = (0..200_000_u32).map(|n| ((n * 7919) >> 5) as u8).collect();
     let path = format!("/operations/{operation}/subprocesses/1/stdin");
-    let body =
-        json!({"value": STANDARD.encode(&garbage), "encoding": "base64", "close": false});
+    let body = json!({"value": STANDARD.encode(&garbage), "encoding": "base64", "close": false});
     assert_eq!(local.post(&path, &body).await.status, 204);
     let path = terminal(&operation, 1);
     for n in 0..10_000_u64 {

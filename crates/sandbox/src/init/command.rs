@@ -221,7 +221,11 @@ impl PreparedCommand {
 /// Moves the streams to 0 to 2 and the error pipe to 3, and closes everything else.
 fn connect(streams: &StandardStreams, error_pipe: &OwnedFd) -> Result<(), Errno> {
     let mut duplicates = Vec::with_capacity(4);
-    for fd in streams.descriptors().into_iter().chain([error_pipe.as_fd()]) {
+    for fd in streams
+        .descriptors()
+        .into_iter()
+        .chain([error_pipe.as_fd()])
+    {
         duplicates.push(rustix::io::fcntl_dupfd_cloexec(fd, FIRST_DUPLICATE)?);
     }
     for (number, fd) in (0..).zip(&duplicates) {

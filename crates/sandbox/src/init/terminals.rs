@@ -32,9 +32,9 @@ impl Terminals {
         }
         let terminal = Terminal::new(controller);
         let peer = terminal.open_peer()?;
-        terminal.resize(size).map_err(|error| {
-            Errno::from_io_error(&error).unwrap_or(Errno::IO)
-        })?;
+        terminal
+            .resize(size)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok((peer, terminal))
     }
 }

@@ -37,17 +37,10 @@ pub(crate) fn open_on_loopback(filter: &[libc::sock_filter]) -> Result<OwnedFd, 
         sll_halen: 0,
         sll_addr: [0; 8],
     };
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the address is alive, of the family's type, and its size is given.
-    check(
-        unsafe {
-            libc::bind(
-                socket.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        }
-        .into(),
-    )?;
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    check(bound.into())?;
     Ok(socket)
 }
 

@@ -29,9 +29,9 @@ impl Default for TerminalSize {
 
 /// The caller's side of a command's terminal.
 ///
-/// What is read from it is the output of the command, and what is written to it is the input. A
-/// read fails with `EIO` when no process inside has the terminal open. The kernel keeps at most a
-/// few KiB in each direction, so the command waits for its reader.
+/// Reading it returns the output of the command, and writing to it types input. A read fails with
+/// `EIO` when no process inside has the terminal open. The kernel keeps at most a few KiB in each
+/// direction, so the command waits for its reader.
 #[derive(Debug)]
 pub struct Terminal(OwnedFd);
 

@@ -149,11 +149,8 @@ impl TarHeader<'_> {
             push_record(&mut records, "mtime", self.mtime.to_string().as_bytes());
         }
         for (name, value) in self.attributes {
-            push_record(
-                &mut records,
-                &[b"SCHILY.xattr.", name.as_slice()].concat(),
-                value,
-            );
+            let key = [b"SCHILY.xattr.", name.as_slice()].concat();
+            push_record(&mut records, &key, value);
         }
         records
     }

@@ -28,7 +28,9 @@ while True:
     client.close()
 "#
     );
-    let mut process = sandbox.exec(&command("python3", &["-c", &program])).unwrap();
+    let mut process = sandbox
+        .exec(&command("python3", &["-c", &program]))
+        .unwrap();
     let mut line = [0; 6];
     let mut stdout = std::fs::File::from(process.stdout);
     stdout.read_exact(&mut line).unwrap();
@@ -93,7 +95,13 @@ fn ports_of_this_machine_and_of_other_sandboxes_are_out_of_reach() {
     assert_eq!(ask(&other, inside(8010)), "neighbour question");
     machine.set_nonblocking(true).unwrap();
     assert!(machine.accept().is_err(), "this machine was reached");
-    for address in ["8.8.8.8:53", "10.0.0.1:80", "0.0.0.0:80", "[::]:80", "[fe80::1]:80"] {
+    for address in [
+        "8.8.8.8:53",
+        "10.0.0.1:80",
+        "0.0.0.0:80",
+        "[::]:80",
+        "[fe80::1]:80",
+    ] {
         let error = sandbox.connect(address.parse().unwrap()).unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{address}: {error}");
     }
@@ -128,7 +136,9 @@ time.sleep(600)
 "#;
     let process = sandbox.exec(&command("python3", &["-c", program])).unwrap();
     let mut line = [0; 6];
-    std::fs::File::from(process.stdout).read_exact(&mut line).unwrap();
+    std::fs::File::from(process.stdout)
+        .read_exact(&mut line)
+        .unwrap();
     let begun = Instant::now();
     let streams: Vec<TcpStream> = (0..200)
         .map(|_| sandbox.connect(inside(8020)).unwrap())

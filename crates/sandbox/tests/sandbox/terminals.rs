@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use contree_sandbox::{Command, Error, Exit, Sandbox, Step, Terminal, TerminalProcess, TerminalSize};
+use contree_sandbox::{
+    Command, Error, Exit, Sandbox, Step, Terminal, TerminalProcess, TerminalSize,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::support::*;
@@ -51,7 +53,11 @@ impl Session {
             let mut polled = [PollFd::new(&self.file, PollFlags::IN)];
             let left = deadline.saturating_duration_since(Instant::now());
             let left = Timespec::try_from(left).unwrap();
-            assert!(poll(&mut polled, Some(&left)).unwrap() > 0, "{:?}", self.seen);
+            assert!(
+                poll(&mut polled, Some(&left)).unwrap() > 0,
+                "{:?}",
+                self.seen
+            );
             let mut bytes = [0; 4096];
             let read = self.file.read(&mut bytes).unwrap();
             self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
@@ -146,7 +152,10 @@ while True:
     let mut session = Session::start(&sandbox, &command("python3", &["-c", program]));
     session.wait_for("ready");
     for (columns, rows) in [(132, 50), (1, 1), (65535, 65535)] {
-        session.terminal.resize(TerminalSize { columns, rows }).unwrap();
+        session
+            .terminal
+            .resize(TerminalSize { columns, rows })
+            .unwrap();
         session.wait_for(&format!("{rows} {columns}\r\n"));
     }
 }
@@ -156,7 +165,12 @@ fn a_terminal_that_is_closed_hangs_its_command_up() {
     let (_run, sandbox) = start();
     let mut session = Session::shell(&sandbox, "echo ready; exec sleep 600");
     session.wait_for("ready");
-    let Session { terminal, file, exit, .. } = session;
+    let Session {
+        terminal,
+        file,
+        exit,
+        ..
+    } = session;
     drop((terminal, file));
     assert_eq!(exit.blocking_recv().unwrap().signal, Some(libc::SIGHUP));
 }
@@ -164,13 +178,16 @@ fn a_terminal_that_is_closed_hangs_its_command_up() {
 #[test]
 fn ten_thousand_sizes_and_garbage_harm_nothing() {
     let (_run, sandbox) = start();
-    let session = Session::shell(&sandbox, "stty raw -echo; echo ready; head -c 200000 | wc -c");
+    let session = Session::shell(
+        &sandbox,
+        "stty raw -echo; echo ready; head -c 200000 | wc -c",
+    );
     let mut session = session;
     session.wait_for("ready");
     let writer = std::thread::spawn({
         let mut file = session.file.try_clone().unwrap();
         move || {
-            let garbage: Vec<u8> = (0..200_000_u32).map(|n| (n * 7919 >> 5) as u8).collect();
+            let garbage: Vec<u8> = (0..200_000_u32).map(|n| ((n * 7919) >> 5) as u8).collect();
             file.write_all(&garbage).unwrap();
         }
     });
@@ -191,9 +208,7 @@ fn ten_thousand_sizes_and_garbage_harm_nothing() {
 #[test]
 fn terminals_left_open_do_not_delay_the_end_of_a_sandbox() {
     let (_run, sandbox) = start();
-    let sessions: Vec<Session> = (0..20)
-        .map(|_| Session::shell(&sandbox, "yes"))
-        .collect();
+    let sessions: Vec<Session> = (0..20).map(|_| Session::shell(&sandbox, "yes")).collect();
     sandbox.finish(false).unwrap();
     for session in sessions {
         // The command is gone, and what it wrote can still be read.
@@ -222,7 +237,11 @@ input()
     stdout.read_exact(&mut line).unwrap();
     assert_eq!(&line, b"True\n");
     match sandbox.exec_on_terminal(&shell("true"), SIZE) {
-        Err(Error::Exec { step: Step::Terminal, error, .. }) => {
+        Err(Error::Exec {
+            step: Step::Terminal,
+            error,
+            ..
+        }) => {
             assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
         }
         other => panic!("{other:?}"),
@@ -241,7 +260,9 @@ fn a_replaced_multiplexer_is_not_used() {
     // Root inside may change the names in /dev, but not the file system of terminals.
     let done = output(
         &sandbox,
-        &shell("rm /dev/ptmx && mkfifo /dev/ptmx; mv /dev/pts /dev/other 2>/dev/null; rm -f /dev/pts/ptmx 2>/dev/null; ls -l /dev/pts/ptmx | cut -c1"),
+        &shell(
+            "rm /dev/ptmx && mkfifo /dev/ptmx; mv /dev/pts /dev/other 2>/dev/null; rm -f /dev/pts/ptmx 2>/dev/null; ls -l /dev/pts/ptmx | cut -c1",
+        ),
     );
     assert_eq!(done.stdout, "c\n", "{done:?}");
     assert_eq!(Session::shell(&sandbox, "exit 5").end().0.code, Some(5));

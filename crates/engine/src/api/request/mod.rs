@@ -46,7 +46,9 @@ impl SpawnRequest {
 
     /// The size of the terminal that the process gets instead of pipes.
     pub(crate) fn terminal_size(&self) -> Option<contree_sandbox::TerminalSize> {
-        self.x_terminal.as_ref().and_then(|size| size.checked().ok())
+        self.x_terminal
+            .as_ref()
+            .and_then(|size| size.checked().ok())
     }
 
     /// The bytes for standard input.

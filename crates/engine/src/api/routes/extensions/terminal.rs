@@ -43,7 +43,9 @@ pub(in crate::api::routes) async fn terminal_output(
         let mut view = view?;
         let (frame, rest) = match view.next().await {
             Shown::Output(bytes) => (
-                Event::default().event("output").data(STANDARD.encode(bytes)),
+                Event::default()
+                    .event("output")
+                    .data(STANDARD.encode(bytes)),
                 Some(view),
             ),
             Shown::TakenOver => (end_frame("another client shows this terminal now"), None),
