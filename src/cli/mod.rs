@@ -98,9 +98,11 @@ pub fn main(version: &'static str) -> ExitCode {
     let matches = command.get_matches();
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let for_a_person = line.command.as_ref().is_some_and(Command::is_for_a_person);
-    exit(prepare(line.options, for_a_person, |setup| match line.command {
-        None => serve::serve(setup),
-        Some(command) => command.run(setup),
+    exit(prepare(line.options, for_a_person, |setup| {
+        match line.command {
+            None => serve::serve(setup),
+            Some(command) => command.run(setup),
+        }
     }))
 }
 
@@ -117,9 +119,11 @@ pub fn verb_main(version: &'static str) -> ExitCode {
         VerbCommand::Verb(_) => true,
         VerbCommand::Shared(command) => command.is_for_a_person(),
     };
-    exit(prepare(line.options, for_a_person, |setup| match line.command {
-        VerbCommand::Verb(verb) => verb.run(setup, line.verb, || verb_command(version)),
-        VerbCommand::Shared(command) => command.run(setup),
+    exit(prepare(line.options, for_a_person, |setup| {
+        match line.command {
+            VerbCommand::Verb(verb) => verb.run(setup, line.verb, || verb_command(version)),
+            VerbCommand::Shared(command) => command.run(setup),
+        }
     }))
 }
 

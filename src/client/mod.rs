@@ -25,8 +25,8 @@ mod local;
 mod log;
 mod new_file;
 mod outcome;
-mod process_output;
 mod ports;
+mod process_output;
 mod push;
 #[cfg(feature = "push")]
 mod push_archive;

@@ -478,10 +478,10 @@ impl<W: std::io::Write> Packed<W> {
     fn new(output: W, is_plain: bool) -> Self {
         match is_plain {
             true => Self::Plain(output),
-            false => Self::Gzip(flate2::write::GzEncoder::new(
+            false => Self::Gzip(Box::new(flate2::write::GzEncoder::new(
                 output,
                 flate2::Compression::fast(),
-            )),
+            ))),
         }
     }
 

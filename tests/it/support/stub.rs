@@ -258,7 +258,10 @@ async fn whoami(State(stub): State<Stub>) -> Json<Value> {
         "operations_stat": {"SUCCESS": 1},
     });
     if stub.lock().extended {
-        account["x-extensions"] = json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "ports", "push", "snapshot", "terminal"]);
+        account["x-extensions"] = json!([
+            "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports",
+            "push", "snapshot", "terminal"
+        ]);
     }
     Json(account)
 }
@@ -488,7 +491,10 @@ async fn spawn(State(stub): State<Stub>, Json(request): Json<Value>) -> Response
             }
         }
     }
-    if ![IMAGE, RESULT, "tag:base"].iter().any(|known| request["image"] == **known) {
+    if ![IMAGE, RESULT, "tag:base"]
+        .iter()
+        .any(|known| request["image"] == **known)
+    {
         return error(StatusCode::NOT_FOUND, "no such image");
     }
     let id = Uuid::new_v4();

@@ -472,7 +472,10 @@ async fn extensions(api: &mut Api, host: &str, image: &str) {
     let who = api.call("whoAmI", &[], "", Body::None, 200).await;
     assert_eq!(
         who.json["x-extensions"],
-        json!(["delete", "diff", "files", "limits", "live", "log", "network", "output", "ports", "push", "snapshot", "terminal"])
+        json!([
+            "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports",
+            "push", "snapshot", "terminal"
+        ])
     );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
     assert_eq!(log.text("/images/1/uuid"), host);

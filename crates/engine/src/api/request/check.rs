@@ -191,10 +191,7 @@ mod tests {
                 serde_json::json!({"x-terminal": {"columns": 80, "rows": 65536}}),
                 "`rows`",
             ),
-            (
-                serde_json::json!({"x-ports": vec![80; 17]}),
-                "`x-ports`",
-            ),
+            (serde_json::json!({"x-ports": vec![80; 17]}), "`x-ports`"),
             (
                 serde_json::json!({"resources_limits": {"max_layer_bytes": 0}}),
                 "`max_layer_bytes`",
