@@ -16,7 +16,7 @@ pub(crate) struct SessionEntry {
     /// The number of the entry, from 1.
     pub(crate) id: i64,
     pub(crate) parent: Option<i64>,
-    /// What the session did: `use`, `run`, `cd` or `env`.
+    /// The kind of the change: `use`, `run`, `cd` or `env`.
     pub(crate) kind: String,
     pub(crate) title: String,
     /// The UUID of the image.

@@ -85,6 +85,8 @@ class Program:
 
     def __init__(self, root: Path, name: str, path: str) -> None:
         self.path = path
+        # Both programs use one engine, so each has tags of its own.
+        self.tag = f"parity-{name}"
         self.home = root / name
         self.home.mkdir()
         (self.home / "config").mkdir(mode=0o700)
@@ -110,10 +112,10 @@ class Program:
         }
         began = time.monotonic()
         done = subprocess.run(
-            [self.path, *words], env=environment, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE
+            [self.path, *(word.replace("parity", self.tag) for word in words)], env=environment, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE
         )
         self.took += time.monotonic() - began
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+        return done.returncode, done.stdout.decode().replace(self.tag, "parity"), done.stderr.decode()
 
 
 def reduced(output: str, how: str | tuple[str, ...]) -> object:

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The most operations that are proposed.
 const MAX_OPERATIONS: usize = 50;
 
-/// What an argument names.
+/// The kind of name that an argument takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Known {
     Images,

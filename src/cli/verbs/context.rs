@@ -1,4 +1,4 @@
-//! What every verb has: the backend, the session, and the format of its output.
+//! The context of every verb: the backend, the session, and the format of the output.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -224,7 +224,14 @@ fn ambiguous(what: &str, name: &str, found: &[Uuid]) -> VerbError {
 pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
     let similarity = |name: &str| {
         let bare = name.rsplit_once(':').map_or(name, |(bare, _)| bare);
-        strsim::jaro_winkler(wrong, name).max(strsim::jaro_winkler(wrong, bare))
+        // Jaro-Winkler does not see two exchanged letters in a short name.
+        let has_one_mistake = strsim::osa_distance(wrong, name) == 1 && wrong.chars().count() > 2;
+        let by_letters = strsim::jaro_winkler(wrong, name).max(strsim::jaro_winkler(wrong, bare));
+        if has_one_mistake {
+            by_letters.max(MIN_SIMILARITY)
+        } else {
+            by_letters
+        }
     };
     let mut near: Vec<(f64, &str)> = known
         .map(|name| (similarity(name), name))
@@ -246,6 +253,7 @@ mod tests {
         let near = |wrong| nearest(wrong, known.into_iter());
         assert_eq!(near("pyhton:3.12"), ["`python:3.12`"]);
         assert_eq!(near("ubuntu"), ["`ubuntu:noble`"]);
+        assert_eq!(nearest("tow", ["two"].into_iter()), ["`two`"]);
         assert!(near("zzz").is_empty());
     }
 

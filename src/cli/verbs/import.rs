@@ -65,7 +65,7 @@ struct Imported<'a> {
     source: &'a str,
 }
 
-/// What to import.
+/// The source of an import.
 #[derive(Debug, PartialEq, Eq)]
 struct Source {
     url: String,

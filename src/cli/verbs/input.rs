@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::Stdin;
 
-/// What standard input is.
+/// The kind of standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InputKind {
     /// A terminal, or nothing: the command gets an empty input.
@@ -16,7 +16,7 @@ pub(super) enum InputKind {
 }
 
 impl InputKind {
-    /// What standard input of this process is.
+    /// The kind of this process's standard input.
     pub(super) fn of_process() -> Self {
         if std::io::stdin().is_terminal() || is_null_device() {
             Self::Empty

@@ -45,7 +45,7 @@ pub(in crate::cli) struct Ps {
     show_max: usize,
 }
 
-/// A status that is none.
+/// An unknown status.
 #[derive(Debug, thiserror::Error)]
 #[error("give PENDING, ASSIGNED, EXECUTING, SUCCESS, FAILED, CANCELLED, or a first letter")]
 struct UnknownStatus;

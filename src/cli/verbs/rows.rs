@@ -125,7 +125,7 @@ pub(super) fn print_record<T: Serialize + ?Sized>(
     Ok(print_json(&format!("{text}\n"))?)
 }
 
-/// What standard output can show.
+/// The abilities of standard output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Terminal {
     /// The number of columns; none for a pipe or a file.

@@ -100,7 +100,7 @@ struct RunOptions {
     /// Use this image from now on; the same as `contree use IMAGE` before
     #[arg(long = "use", value_name = "IMAGE", add = complete::values(Known::Images))]
     use_image: Option<String>,
-    /// Do not say what was kept
+    /// Do not name the kept image
     #[arg(short, long)]
     quiet: bool,
 }
@@ -446,7 +446,7 @@ impl StartedRun<'_> {
         })
     }
 
-    /// Records the result in the session, says what was kept, and returns the exit status.
+    /// Records the result in the session, names the kept image, and returns the exit status.
     async fn end(mut self, outcome: &Outcome) -> Result<u8, VerbError> {
         let cx = self.cx;
         let before = self.state.image;

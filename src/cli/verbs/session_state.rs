@@ -25,7 +25,7 @@ pub(super) struct SessionState {
     pub(super) env: BTreeMap<String, String>,
 }
 
-/// What a verb adds to the history.
+/// A verb's addition to the history.
 pub(super) struct Change<'a> {
     pub(super) kind: &'a str,
     pub(super) title: String,

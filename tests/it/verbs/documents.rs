@@ -1,4 +1,4 @@
-//! Commands shown in `docs/cli.md` and `README.md` work and print what is shown.
+//! The commands in `docs/cli.md` and `README.md` print the shown lines.
 
 use std::process::{Command, Stdio};
 
@@ -28,7 +28,7 @@ fn blocks(page: &str) -> Vec<Vec<(String, String)>> {
     blocks
 }
 
-/// Whether a line is what is shown. `…` stands for any text.
+/// Whether a line is the shown one. `…` stands for any text.
 fn matches(shown: &str, line: &str) -> bool {
     let pattern: Vec<String> = shown.split('…').map(regex::escape).collect();
     let pattern = format!("^{}$", pattern.join(".*"));
@@ -47,7 +47,7 @@ fn shown_commands_print_what_is_shown() {
         {
             continue;
         }
-        // Each block is a session of its own, in a directory of its own.
+        // Each block has its own session and directory.
         let shell = Shell::new();
         let program = shell.0.contree().get_program().to_owned();
         let bin = shell.0.path().join("bin");
