@@ -477,7 +477,11 @@ mod tests {
     #[test]
     fn the_next_call_shows_the_whole_record() {
         let next = |limit, can_look_up, recorded| {
-            let cut = OutputCut { limit, can_look_up };
+            let cut = OutputCut {
+                limit,
+                window: OutputWindow::HeadAndTail,
+                can_look_up,
+            };
             cut.next("ID", recorded)
         };
         let call = |bytes: u64| {

@@ -33,6 +33,7 @@ mod openapi;
 mod output_cut;
 mod prose;
 #[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "the tests of the engine's routes use the rest")]
 #[path = "../../crates/engine/tests/routes/push_registry.rs"]
 mod push_registry;
 mod registry;

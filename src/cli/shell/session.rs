@@ -152,10 +152,7 @@ async fn request(
 /// The longest time limit that the backend allows, in seconds.
 async fn longest_run(client: &Client) -> Result<Option<i64>, Error> {
     let account = client.who_am_i().send().await?.into_inner();
-    Ok(account
-        .limits
-        .get("instance_max_timeout")
-        .and_then(|seconds| i64::try_from(*seconds).ok()))
+    Ok(account.limits.get("instance_max_timeout").copied())
 }
 
 /// A word for a POSIX shell.

@@ -47,7 +47,7 @@ async fn a_run_publishes_its_ports() {
     }
     assert_eq!(
         client.published_ports(run.id()).await.unwrap(),
-        [published.clone()]
+        std::slice::from_ref(&published)
     );
     run.cancel().await.unwrap();
     assert_eq!(fetch(published.host_port).await, None);
