@@ -101,12 +101,22 @@ fn fallback_message(status: StatusCode, body: &[u8]) -> String {
     if message.is_empty() {
         message = reason(status).to_owned();
     }
-    let is_unknown_path = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status);
-    if is_unknown_path && is_page(body) {
-        message
-            .push_str("; the answer is a web page, so this may be no Contree API: check the URL");
+    if is_page(body) {
+        message.push_str(page_hint(status));
     }
     message
+}
+
+/// The reason why an error may come as a web page, with a fix. Proxies before a service have pages
+/// for errors of the service, which need no fix.
+fn page_hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        404 | 405 => "; the answer is a web page, so this may be no Contree API: check the URL",
+        400 | 401 | 403 | 407 | 451 => {
+            "; the answer is a web page, so another server or a proxy may have sent it: check the URL and the proxy"
+        }
+        _ => "",
+    }
 }
 
 /// Whether a body is a web page. JSON never begins like one.
@@ -139,7 +149,7 @@ pub(super) fn reason(status: StatusCode) -> &'static str {
 pub(super) fn excerpt(text: &str) -> String {
     const WIDTH: usize = 300;
     let mut plain = String::new();
-    let mut rest = text;
+    let mut rest = text.trim_start_matches('\u{feff}');
     // A `<` without a `>` after it is text.
     while let Some((before, after)) = rest.split_once('<') {
         let Some((tag, after)) = after.split_once('>') else {
@@ -198,6 +208,12 @@ mod tests {
                 "<html><h1>Nothing here</h1>",
                 "Nothing here; the answer is a web page, so this may be no Contree API: check the URL",
             ),
+            (
+                403,
+                "\u{feff}<html><h1>Blocked by policy</h1>",
+                "Blocked by policy; the answer is a web page, so another server or a proxy may have sent it: check the URL and the proxy",
+            ),
+            (403, "no", "no"),
             (429, "slow down", "slow down"),
             (400, r#"{"error": "bad tag"}"#, "bad tag"),
             (400, r#"{"error": {"tag": "bad"}}"#, r#"{"tag":"bad"}"#),

@@ -139,6 +139,9 @@ fn from_generated<E: ErrorBody>(error: Generated<E>) -> Error {
             unexpected_status(answer.status(), answer.url(), answer.headers())
         }
         Generated::InvalidResponsePayload(body, _) if is_page(&body) => not_contree(&body),
+        Generated::InvalidResponsePayload(body, error) if body.trim_ascii().is_empty() => {
+            Error::Protocol(Reason::new("the body is empty", error))
+        }
         Generated::InvalidResponsePayload(body, error) => {
             let excerpt = excerpt(&String::from_utf8_lossy(&body));
             Error::Protocol(Reason::new(format!("{error}, in `{excerpt}`"), error))

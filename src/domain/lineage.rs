@@ -27,6 +27,7 @@ pub struct Lineage {
     pub children: Vec<Uuid>,
     /// How the image was made; none if that is not known.
     pub origin: Option<Origin>,
+    root: Uuid,
 }
 
 /// How an image was made.
@@ -49,9 +50,10 @@ impl Lineage {
         self.ancestors.first().copied()
     }
 
-    /// The oldest listed ancestor, or the image itself.
+    /// The oldest known ancestor, also if the list does not reach it; the image itself if it has
+    /// none.
     pub fn root(&self) -> Uuid {
-        self.ancestors.last().copied().unwrap_or(self.image)
+        self.root
     }
 }
 
@@ -71,6 +73,7 @@ impl Image {
             ancestors: uuids(&traced.ancestors),
             truncated: traced.depth > MAX_LISTED as u64,
             children: uuids(&traced.children),
+            root: traced.root.parse().unwrap_or(image),
             origin: traced.origin.map(|origin| Origin {
                 kind: origin.kind.as_str().into(),
                 operation: origin.operation.and_then(|id| id.parse().ok()),

@@ -87,7 +87,7 @@ fn mismatch<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
         .err()?
         .to_string();
     let Value::Object(fields) = params else {
-        return Some(error);
+        return Some(without_type_name(&error));
     };
     if is_missing_here::<T>(fields, &error) {
         return Some(error);
@@ -101,7 +101,7 @@ fn mismatch<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
             .is_none_or(|other| other.to_string() != error)
     });
     let Some(name) = wrong else {
-        return Some(error);
+        return Some(without_type_name(&error));
     };
     let hint = match fields.get(name) {
         Some(Value::String(text)) if text.trim_start().starts_with('{') => {
@@ -109,7 +109,20 @@ fn mismatch<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
         }
         _ => "",
     };
+    let error = without_type_name(&error);
     Some(format!("`{}`: {error}{hint}", brief(name)))
+}
+
+/// Replaces the name of a Rust type, which clients do not know. A struct is an object in JSON,
+/// although serde accepts some arrays for it.
+fn without_type_name(error: &str) -> String {
+    match error.split_once(", expected struct ") {
+        Some((found, _)) if found.starts_with("invalid length") => {
+            "invalid type: sequence, expected an object".to_owned()
+        }
+        Some((found, _)) => format!("{found}, expected an object"),
+        None => error.to_owned(),
+    }
 }
 
 /// Reports whether the error is about a field that is missing in the parameters themselves, and not
@@ -185,6 +198,17 @@ mod tests {
         let error = invalid_initialize(Some(&params)).unwrap();
         let expected = "`clientInfo`: missing field `version`";
         assert!(error.message.ends_with(expected), "{}", error.message);
+        for wrong in [json!(null), json!([]), json!("{}")] {
+            let mut params = complete.clone();
+            params["capabilities"] = wrong;
+            let message = invalid_initialize(Some(&params)).unwrap().message;
+            assert!(
+                message.contains("`capabilities`: invalid type"),
+                "{message}"
+            );
+            assert!(message.contains("expected an object"), "{message}");
+            assert!(!message.contains("struct"), "{message}");
+        }
         let error = invalid_initialize(None).unwrap();
         assert!(
             error.message.contains("protocolVersion"),

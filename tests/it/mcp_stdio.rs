@@ -775,6 +775,9 @@ fn whole_session(mut raw: RawClient, home: &Home) {
     );
     let images = raw.call_ok("list_images", json!({"tag_prefix": "common/"}));
     assert_eq!(images["images"].as_array().unwrap().len(), 1, "{images}");
+    // Some clients fill every parameter in.
+    let filled = json!({"tag_prefix": "common/", "since": 0, "until": 0, "limit": 0, "offset": 0});
+    assert_eq!(raw.call_ok("list_images", filled), images);
     // The backend matches whole parts of tags; the tool filters by the exact prefix.
     for prefix in ["com/", "/", "common/note:"] {
         let images = raw.call_ok("list_images", json!({"tag_prefix": prefix}));

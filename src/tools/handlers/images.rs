@@ -22,6 +22,8 @@ impl ImagesTools for Handlers {
             since,
             until,
         } = arguments;
+        // A client's placeholder, since nothing was made before the year 1970.
+        let until = until.filter(|time| time.trim() != "0");
         let client = cx.client().await?;
         let mut request = client.list_images().limit(limit).offset(offset);
         if tagged {

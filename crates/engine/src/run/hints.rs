@@ -78,7 +78,7 @@ const SEGMENTATION_FAULT: &str = "if the program that ended with SIGSEGV is a 32
     sandboxes have no 32-bit system calls";
 
 const BUS_ERROR: &str = "a program ends with SIGBUS if /dev/shm, whose size is limited, is full: `df /dev/shm` shows its size; use less shared memory, \
-    or let the program put it into a directory such as /tmp";
+    let the program put it into a directory such as /tmp, or start the engine with a larger CONTREE_SHM_SIZE";
 
 /// The hints for a command that has ended.
 pub(super) fn of_end(end: CommandEnd<'_>) -> Vec<&'static str> {
@@ -93,7 +93,8 @@ pub(super) fn of_end(end: CommandEnd<'_>) -> Vec<&'static str> {
     if output.lines().any(is_failed_rename) {
         hints.push(DIRECTORY_OF_THE_IMAGE);
     }
-    if end.code == Some(NOT_EXECUTABLE) && output.contains("operation not permitted") {
+    let is_denied = end.code == Some(NOT_EXECUTABLE) && output.contains("operation not permitted");
+    if is_denied || output.lines().any(is_denied_start) {
         hints.push(FILE_CAPABILITY);
     }
     if output.contains("exec format error") {
@@ -103,7 +104,8 @@ pub(super) fn of_end(end: CommandEnd<'_>) -> Vec<&'static str> {
         hints.push(BUS_ERROR);
     }
     // A program of another architecture cannot even write an error.
-    if end.is_killed_by(Signal::SEGV) && output.lines().all(is_report_of_a_fault) {
+    let has_fault = end.is_killed_by(Signal::SEGV) || output.contains("segmentation fault");
+    if has_fault && output.lines().all(is_report_of_a_fault) {
         hints.push(SEGMENTATION_FAULT);
     }
     hints
@@ -139,6 +141,20 @@ fn reports_missing_ids(output: &str) -> bool {
                 .take(LINES_TO_REFUSAL)
                 .any(|line| REFUSALS.iter().any(|error| line.contains(error)))
     })
+}
+
+/// Returns true if a line is the report of a shell that could not start a program, in a script that
+/// may have gone on: `sh: 1: ping: Operation not permitted`, `bash: line 1: …`.
+fn is_denied_start(line: &str) -> bool {
+    let parts: Vec<&str> = line.trim_end().split(": ").collect();
+    let [_, place, program, "operation not permitted"] = parts[..] else {
+        return false;
+    };
+    let number = place.strip_prefix("line ").unwrap_or(place);
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    // Commands of the shell itself report in the same form.
+    let is_builtin = ["kill", "ulimit", "cd", "umask"].contains(&program);
+    is_number && !is_builtin && !program.contains(' ')
 }
 
 /// Returns true if a line reports a rename that overlayfs refused, and not one between /dev/shm and
@@ -200,7 +216,24 @@ mod tests {
     fn programs_that_cannot_be_executed_have_a_hint() {
         let denied = "/bin/sh: 1: ping: Operation not permitted";
         assert_eq!(of_exit(Some(126), None, denied), [FILE_CAPABILITY]);
-        assert_eq!(of_exit(Some(1), None, denied), [""; 0]);
+        // A script goes on after such a command.
+        for line in [
+            denied,
+            "bash: line 12: /usr/bin/ping: Operation not permitted",
+        ] {
+            for code in [0, 1] {
+                let output = format!("before\n{line}\nafter\n");
+                assert_eq!(of_exit(Some(code), None, &output), [FILE_CAPABILITY]);
+            }
+        }
+        for other in [
+            "sh: 1: kill: Operation not permitted",
+            "bash: line 1: kill: (1) - Operation not permitted",
+            "rm: cannot remove '/x': Operation not permitted",
+            "x: y: z: Operation not permitted",
+        ] {
+            assert_eq!(of_exit(Some(1), None, other), [""; 0], "{other}");
+        }
         let format = "bash: line 1: ./tool: cannot execute binary file: Exec format error";
         assert_eq!(of_exit(Some(126), None, format), [OTHER_ARCHITECTURE]);
         let error = |number: Errno| std::io::Error::from(number);
@@ -232,6 +265,9 @@ mod tests {
         ] {
             assert_eq!(of_exit(code, signal, output), [SEGMENTATION_FAULT]);
         }
+        // The command goes on after a program that ended so.
+        let output = "Segmentation fault\n";
+        assert_eq!(of_exit(Some(0), None, output), [SEGMENTATION_FAULT]);
         // A program that could write something is not one of another architecture.
         let output = "starting\nSegmentation fault\n";
         assert_eq!(of_exit(Some(128 + fault), None, output), [""; 0]);
