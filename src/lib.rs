@@ -104,6 +104,8 @@ mod domain;
 mod error;
 #[cfg(feature = "lineage")]
 mod lineage;
+#[cfg(all(feature = "sync", unix))]
+mod local_copy;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod mcp;
@@ -127,6 +129,8 @@ pub use client::{
     CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
     OutcomeBuilder, Run, events,
 };
+#[cfg(all(feature = "sync", unix))]
+pub use domain::Apply;
 pub use domain::{
     Attached, Best, Changes, ClientBuilder, Command, Content, Discard, Events, Exec, FileEntry,
     FileInfo, FileKind, FileReader, Files, Grep, Image, ImageFiles, ImageInfo, Images, Import,
@@ -139,6 +143,8 @@ pub use domain::{Lineage, Origin};
 #[cfg(feature = "sync")]
 pub use domain::{SkippedPath, Tree, Unpacked, UploadDir};
 pub use error::{Error, Reason};
+#[cfg(all(feature = "sync", unix))]
+pub use local_copy::{Applied, Conflicts, PathReason};
 pub use output::{
     Captured, ExitStatus, NotUtf8, PartialOutput, Resources, RunOutput, Signal, UnknownSignal,
 };

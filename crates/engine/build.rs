@@ -41,7 +41,6 @@ fn settings() -> Settings {
             "/InstanceSpawnRequest/properties/files/default",
             serde_json::json!({}),
         )
-        .with_refinement("/InstanceFile/required", vec!["uuid"])
         .with_refinement("/InstanceFile/properties/uid/default", 0)
         .with_refinement("/InstanceFile/properties/gid/default", 0)
         .with_refinement("/InstanceFile/properties/mode/default", "0644")

@@ -19,17 +19,17 @@ const MAX_LINKS: usize = 1_000_000;
 
 /// A file of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// The path from the root of the archive, which is empty for the root itself.
-    pub(super) path: Vec<u8>,
-    pub(super) node: Node,
+    pub(crate) path: Vec<u8>,
+    pub(crate) node: Node,
     /// The digest of a regular file's content.
-    pub(super) digest: Option<Digest>,
+    pub(crate) digest: Option<Digest>,
 }
 
 /// The files of an archive, sorted by path.
 #[derive(Default)]
-pub(super) struct ArchiveIndex {
+pub(crate) struct ArchiveIndex {
     runs: Vec<File>,
     pending: Vec<Record>,
     pending_bytes: usize,
@@ -38,7 +38,7 @@ pub(super) struct ArchiveIndex {
 impl ArchiveIndex {
     /// Reads an archive. `root` is the name that its entries begin with, or empty if the archive is
     /// that of a root directory.
-    pub(super) fn read(archive: impl Read, root: &[u8]) -> io::Result<Self> {
+    pub(crate) fn read(archive: impl Read, root: &[u8]) -> io::Result<Self> {
         let mut index = Self::default();
         let mut links: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut archive = tar::Archive::new(archive);
@@ -100,7 +100,7 @@ impl ArchiveIndex {
     }
 
     /// An index of one file.
-    pub(super) fn of(record: Record) -> Self {
+    pub(crate) fn of(record: Record) -> Self {
         Self {
             pending: vec![record],
             ..Self::default()
@@ -161,7 +161,7 @@ impl ArchiveIndex {
     }
 
     /// The records in order of their paths. Of several with the same path, all are returned.
-    pub(super) fn sorted(&mut self) -> io::Result<SortedRecords> {
+    pub(crate) fn sorted(&mut self) -> io::Result<SortedRecords> {
         self.pending.sort_by(|a, b| a.path.cmp(&b.path));
         let mut sources: Vec<Source> = Vec::new();
         for run in &self.runs {
@@ -194,7 +194,7 @@ impl Source {
 }
 
 /// The records of an archive in order of their paths.
-pub(super) struct SortedRecords {
+pub(crate) struct SortedRecords {
     sources: Vec<Source>,
     /// The next record of each source.
     heads: Vec<Option<Record>>,
@@ -293,7 +293,7 @@ fn read_bytes(run: &mut impl Read, length: u32) -> io::Result<Vec<u8>> {
 }
 
 /// The path of an entry from the root of the archive.
-fn relative(name: &[u8], root: &[u8]) -> Vec<u8> {
+pub(crate) fn relative(name: &[u8], root: &[u8]) -> Vec<u8> {
     let mut parts = name
         .split(|byte| *byte == b'/')
         .filter(|part| !part.is_empty() && *part != b".")

@@ -148,12 +148,28 @@ impl Client {
     }
 
     /// Reads the archive of a path of an image. `None` if the image has no such path.
-    async fn index(&self, image: Uuid, path: &Path) -> Result<Option<ArchiveIndex>, Error> {
+    pub(crate) async fn index(
+        &self,
+        image: Uuid,
+        path: &Path,
+    ) -> Result<Option<ArchiveIndex>, Error> {
         match self.find_without_links(image, path).await? {
             Place::Missing => return Ok(None),
             Place::Other(record) => return Ok(Some(ArchiveIndex::of(record))),
             Place::Archived => {}
         }
+        let index = self.read_archive(image, path, ArchiveIndex::read).await?;
+        Ok(Some(index.map_err(unreadable)?))
+    }
+
+    /// Reads the archive of a path of an image with a function that may block. It gets the archive
+    /// and the name that the entries begin with.
+    pub(crate) async fn read_archive<T: Send + 'static>(
+        &self,
+        image: Uuid,
+        path: &Path,
+        read: impl FnOnce(ChunkReader, &[u8]) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let name = path.file_name().unwrap_or_default();
         let name = name.as_encoded_bytes().to_vec();
         let ask = self.inspect_image_archive().image_uuid(image);
@@ -164,15 +180,16 @@ impl Client {
             let reader = ChunkReader {
                 receiver,
                 chunk: Bytes::new(),
+                has_ended: false,
             };
-            ArchiveIndex::read(reader, &name)
+            read(reader, &name)
         });
         let mut broken = None;
         while let Some(chunk) = archive.next().await {
             let chunk = chunk.map_err(Error::from);
             let failed = chunk.is_err();
             let sent = match chunk {
-                Ok(chunk) => sender.send(Ok(chunk)).await,
+                Ok(chunk) => sender.send(Ok(Some(chunk))).await,
                 Err(error) => {
                     let sent = sender
                         .send(Err(io::Error::other("the archive broke off")))
@@ -186,11 +203,14 @@ impl Client {
                 break;
             }
         }
+        if broken.is_none() {
+            let _ = sender.send(Ok(None)).await;
+        }
         drop(sender);
-        let index = finished(reading.await)?;
+        let read = finished(reading.await)?;
         match broken {
             Some(error) => Err(error),
-            None => Ok(Some(index.map_err(unreadable)?)),
+            None => Ok(read),
         }
     }
 
@@ -347,7 +367,7 @@ fn item_record(item: &types::FileItem, kind: NodeKind) -> Record {
 }
 
 /// Converts a text to an absolute path without `.` and `..`.
-fn image_path(text: &str) -> Result<PathBuf, Error> {
+pub(crate) fn image_path(text: &str) -> Result<PathBuf, Error> {
     if text.split('/').any(|name| name == "..") || text.contains('\0') {
         return Err(Error::InvalidArgument(format!(
             "`path` cannot contain `..` or a NUL byte, as in `{}`; give the path without it",
@@ -399,17 +419,26 @@ fn compare(before: SortedRecords, after: SortedRecords) -> io::Result<Changes> {
 }
 
 /// Reads the pieces of an archive on a thread that may block.
-struct ChunkReader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
+pub(crate) struct ChunkReader {
+    /// Chunks, and `None` at the end. A channel that closes before has lost its sender.
+    receiver: mpsc::Receiver<io::Result<Option<Bytes>>>,
     chunk: Bytes,
+    has_ended: bool,
 }
 
 impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() {
             match self.receiver.blocking_recv() {
-                Some(chunk) => self.chunk = chunk?,
-                None => return Ok(0),
+                Some(chunk) => match chunk? {
+                    Some(chunk) => self.chunk = chunk,
+                    None => {
+                        self.receiver.close();
+                        self.has_ended = true;
+                    }
+                },
+                None if self.has_ended => return Ok(0),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let length = buffer.len().min(self.chunk.len());

@@ -7,7 +7,8 @@ use http::StatusCode;
 use crate::{Client, Error};
 
 impl Client {
-    /// Returns true if the backend has an extension of the API: `delete`, `diff` or `log`.
+    /// Returns true if the backend has an extension of the API: `delete`, `diff`, `files` or
+    /// `log`.
     ///
     /// The client asks once. A backend that does not answer `whoami` to this client has none.
     ///

@@ -30,9 +30,13 @@ mod runs;
 mod runtime;
 mod sse;
 
+#[cfg(all(feature = "sync", unix))]
+pub(crate) use archive_index::{ArchiveIndex, relative};
 pub use cancel::CancelOnDrop;
 pub(crate) use connect::ClientState;
 pub use diff::DiffRequest;
+#[cfg(all(feature = "sync", unix))]
+pub(crate) use diff::image_path;
 #[cfg(feature = "testing")]
 pub(crate) use files::sha256;
 pub use image_ref::ImageRef;

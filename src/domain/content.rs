@@ -138,6 +138,8 @@ impl Content {
             ContentSource::Local(source) => client.upload_bytes(source.read().await?).await?.uuid,
         };
         Ok(types::InstanceFile {
+            x_kind: None,
+            x_target: None,
             uuid: Some(uuid),
             mode: mode.map(|mode| format!("{:04o}", mode & 0o7777)),
             uid: self.owner.map(|(uid, _)| uid.into()),

@@ -1,5 +1,7 @@
 //! The terms of the domain, above the generated client: images, commands, runs and sessions.
 
+#[cfg(all(feature = "sync", unix))]
+mod apply;
 mod best_of;
 mod cancel;
 mod command;
@@ -7,6 +9,7 @@ mod connect;
 mod content;
 mod exec;
 mod grep;
+mod history;
 mod image;
 mod image_files;
 mod import;
@@ -29,6 +32,8 @@ mod tree;
 #[cfg(feature = "sync")]
 mod unpack;
 
+#[cfg(all(feature = "sync", unix))]
+pub use apply::Apply;
 pub use best_of::{Best, best_of, best_of_until};
 pub use command::Command;
 pub use connect::ClientBuilder;

@@ -11,9 +11,13 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
+#[cfg(unix)]
+use crate::local_copy::{Base, SentEntry, SentKind};
+#[cfg(unix)]
+use crate::sync::OtherKind;
 use crate::{
     Client, Error,
-    sync::{Excludes, SyncHost, sync},
+    sync::{Excludes, FoundOther, SyncHost, octal, sync},
     types,
 };
 
@@ -37,9 +41,9 @@ impl Client {
     /// Sends a directory, or a file, for commands to place in their sandboxes with
     /// [`Command::tree`](super::Command::tree).
     ///
-    /// Regular files are sent with their permission to execute. Symbolic links and empty
-    /// directories are not, nor is what `.gitignore` files exclude. Contents that the backend has
-    /// are not sent again.
+    /// Files are sent with their permissions, and so are symbolic links and empty directories. A
+    /// backend without the extension `files` takes regular files alone. Files that `.gitignore`
+    /// files exclude are not sent. Contents that the backend has are not sent again.
     ///
     /// Unlike the tool `rsync`, it also sends files that hold credentials: exclude them, or choose
     /// a directory without any.
@@ -113,12 +117,14 @@ impl UploadDir {
                 path: file.found.relative,
                 uuid,
                 size: u64::try_from(file.found.stamp.size).unwrap_or_default(),
-                is_executable: file.found.executable,
+                mode: file.found.mode,
+                sha256: file.sha256,
             });
         }
         Ok(Tree {
             is_file,
             files: files.into(),
+            others: synced.others.into(),
             skipped: synced.skipped.named,
             skipped_count: synced.skipped.counts.values().sum(),
             uploaded: synced.uploaded,
@@ -153,6 +159,8 @@ pub struct Tree {
     /// Whether a single file was sent.
     is_file: bool,
     files: Arc<[TreeFile]>,
+    /// Links, and directories that files do not imply.
+    others: Arc<[FoundOther]>,
     skipped: Vec<SkippedPath>,
     skipped_count: u64,
     uploaded: u64,
@@ -164,7 +172,9 @@ struct TreeFile {
     path: String,
     uuid: Uuid,
     size: u64,
-    is_executable: bool,
+    mode: u32,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only `apply` compares with it"))]
+    sha256: String,
 }
 
 impl Tree {
@@ -203,6 +213,38 @@ impl Tree {
         self.skipped_count
     }
 
+    /// The sent files as the common base of an image and the directory.
+    #[cfg(unix)]
+    pub(super) fn to_base(&self) -> Base {
+        let files = self.files.iter().map(|file| SentEntry {
+            path: file.path.clone(),
+            kind: SentKind::File {
+                sha256: file.sha256.clone(),
+                upload: Some(file.uuid),
+            },
+            mode: file.mode,
+        });
+        let others = self.others.iter().map(|other| {
+            let (kind, mode) = match &other.kind {
+                OtherKind::Directory { mode, .. } => (SentKind::Directory, *mode),
+                OtherKind::Symlink { target } => {
+                    let target = target.clone();
+                    (SentKind::Symlink { target }, 0)
+                }
+            };
+            SentEntry {
+                path: other.relative.clone(),
+                kind,
+                mode,
+            }
+        });
+        Base::Sent {
+            entries: files.chain(others).collect(),
+            placed_on: None,
+            has_exact_modes: true,
+        }
+    }
+
     /// The files as a request takes them. A single file goes to `path` itself, or below it if it
     /// ends with a slash.
     pub(super) fn files_below(
@@ -211,20 +253,26 @@ impl Tree {
     ) -> impl Iterator<Item = (String, types::InstanceFile)> {
         let is_target = self.is_file && !path.ends_with('/');
         let directory = path.trim_end_matches('/');
-        self.files.iter().map(move |file| {
+        let files = self.files.iter().map(move |file| {
             let target = match is_target {
                 true => path.to_owned(),
                 false => format!("{directory}/{}", file.path),
             };
-            let mode = if file.is_executable { "0755" } else { "0644" };
             let uploaded = types::InstanceFile {
                 uuid: Some(file.uuid),
-                mode: Some(mode.to_owned()),
+                mode: Some(octal(file.mode)),
                 uid: None,
                 gid: None,
+                x_kind: None,
+                x_target: None,
             };
             (target, uploaded)
-        })
+        });
+        let others = self.others.iter();
+        files.chain(others.map(move |other| {
+            let target = format!("{directory}/{}", other.relative);
+            (target, other.kind.to_place())
+        }))
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod credentials;
 mod error;
 pub(crate) mod hashes;
 pub(crate) mod lineage;
+pub(crate) mod placements;
 pub(crate) mod states;
 pub(crate) mod uploads;
 
@@ -27,7 +28,7 @@ use contree_sqlite::{self as sqlite, DbError};
 pub(crate) use error::StoreError;
 
 /// Schema migrations, oldest first. A release appends one and never edits earlier ones.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("placements.sql")];
 /// How long to wait for another process that sets a corrupt file aside.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Name of the database file.

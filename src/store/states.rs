@@ -1,11 +1,12 @@
 //! Directory states: the files of a directory at the time that `rsync` sent it. `run` places them
 //! in a sandbox.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::now;
+use crate::sync::OtherKind;
 use contree_sqlite::DbError;
 
 /// Maximum number of bytes that all states may take together. Beyond it, the states unused for
@@ -14,19 +15,52 @@ const MAX_TOTAL_BYTES: i64 = 128 * 1024 * 1024;
 /// Number of most recently used states that are kept whatever their size.
 const ALWAYS_KEPT: i64 = 16;
 
-/// One file of a directory state.
+const COLUMNS: &str = "backend, source, destination, files";
+
+/// One file, link or directory of a directory state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StateFile {
     /// Path in the sandbox.
     #[serde(rename = "p")]
     pub(crate) path: String,
-    #[serde(rename = "h")]
+    /// The hash of the content. It is empty for links and directories.
+    #[serde(rename = "h", default, skip_serializing_if = "String::is_empty")]
     pub(crate) sha256: String,
     #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) executable: bool,
+    /// The permission bits. States of earlier releases have only `executable`.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<u32>,
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_directory: bool,
+    /// The target of a symbolic link.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
     /// Path on this machine.
     #[serde(rename = "s")]
     pub(crate) source: String,
+}
+
+impl StateFile {
+    /// The permission bits in a sandbox.
+    pub(crate) fn placed_mode(&self) -> u32 {
+        let known = if self.executable { 0o755 } else { 0o644 };
+        self.mode.unwrap_or(known)
+    }
+
+    /// The link or directory at the path; `None` for a file.
+    pub(crate) fn other(&self) -> Option<OtherKind> {
+        match &self.target {
+            Some(target) => Some(OtherKind::Symlink {
+                target: target.clone(),
+            }),
+            None if self.is_directory => Some(OtherKind::Directory {
+                mode: self.placed_mode(),
+                is_empty: true,
+            }),
+            None => None,
+        }
+    }
 }
 
 /// A stored directory state.
@@ -34,6 +68,9 @@ pub(crate) struct StateFile {
 pub(crate) struct StoredDirectoryState {
     pub(crate) backend: String,
     pub(crate) source: String,
+    /// The place of the content in sandboxes, without a slash at its end. `None` for one file, and
+    /// for a state of an earlier release.
+    pub(crate) destination: Option<String>,
     pub(crate) files: Vec<StateFile>,
 }
 
@@ -49,6 +86,7 @@ pub(crate) fn insert(
     backend: &str,
     digest: &str,
     source: &str,
+    destination: Option<&str>,
     files: &[u8],
 ) -> Result<i64, DbError> {
     let known: Option<i64> = c
@@ -68,8 +106,9 @@ pub(crate) fn insert(
     let size = i64::try_from(files.len()).unwrap_or(i64::MAX);
     let id = new_id(c)?;
     c.execute(
-        "INSERT INTO states (id, backend, digest, source, files, size, used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![id, backend, digest, source, files, size, now()],
+        "INSERT INTO states (id, backend, digest, source, destination, files, size, used_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![id, backend, digest, source, destination, files, size, now()],
     )?;
     c.execute(
         "DELETE FROM states WHERE id IN (
@@ -79,6 +118,10 @@ pub(crate) fn insert(
             ) WHERE bytes > ?1 AND position > ?2
         )",
         [MAX_TOTAL_BYTES, ALWAYS_KEPT, id],
+    )?;
+    c.execute(
+        "DELETE FROM placements WHERE state NOT IN (SELECT id FROM states)",
+        [],
     )?;
     Ok(id)
 }
@@ -105,19 +148,46 @@ fn new_id(c: &Connection) -> Result<i64, DbError> {
 
 /// Finds a state by its id. A state that cannot be decoded counts as missing.
 pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<StoredDirectoryState>, DbError> {
-    let row: Option<(String, String, Vec<u8>)> = c
+    let row = c
         .query_row(
-            "SELECT backend, source, files FROM states WHERE id = ?1",
+            &format!("SELECT {COLUMNS} FROM states WHERE id = ?1"),
             [id],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            stored,
         )
         .optional()?;
-    Ok(row.and_then(|(backend, source, files)| {
-        Some(StoredDirectoryState {
-            backend,
-            source,
-            files: serde_json::from_slice(&files).ok()?,
-        })
+    Ok(row.flatten())
+}
+
+/// Finds the state of a source and a destination that was used last.
+pub(crate) fn newest(
+    c: &Connection,
+    backend: &str,
+    source: &str,
+    destination: &str,
+) -> Result<Option<StoredDirectoryState>, DbError> {
+    let row = c
+        .query_row(
+            &format!(
+                "SELECT {COLUMNS} FROM states WHERE backend = ?1 AND source = ?2 AND destination = ?3
+                 ORDER BY used_at DESC LIMIT 1"
+            ),
+            [backend, source, destination],
+            stored,
+        )
+        .optional()?;
+    Ok(row.flatten())
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Option<StoredDirectoryState>> {
+    let files: Vec<u8> = row.get(3)?;
+    let Ok(files) = serde_json::from_slice(&files) else {
+        return Ok(None);
+    };
+    Ok(Some(StoredDirectoryState {
+        backend: row.get(0)?,
+        source: row.get(1)?,
+        destination: row.get(2)?,
+        files,
     }))
 }
 
@@ -139,10 +209,10 @@ mod tests {
         let mut ids = std::collections::HashSet::new();
         for _ in 0..50 {
             let c = super::super::in_memory().unwrap();
-            let id = insert(&c, "b", "0", "/s", b"[]").unwrap();
+            let id = insert(&c, "b", "0", "/s", None, b"[]").unwrap();
             assert!(id > 0 && id < 1 << ID_BITS);
             assert!(ids.insert(id), "{id} was given twice");
-            assert_eq!(insert(&c, "b", "0", "/s", b"[]").unwrap(), id);
+            assert_eq!(insert(&c, "b", "0", "/s", None, b"[]").unwrap(), id);
             assert!(find(&c, id).unwrap().is_some());
         }
     }
@@ -151,11 +221,11 @@ mod tests {
     fn an_equal_state_keeps_its_id_and_old_states_are_deleted() {
         let c = super::super::in_memory().unwrap();
         let large = vec![b' '; 10 * 1024 * 1024];
-        let first = insert(&c, "b", "0", "/s", &large).unwrap();
-        assert_eq!(insert(&c, "b", "0", "/s", &large).unwrap(), first);
-        assert_ne!(insert(&c, "other", "0", "/s", b"[]").unwrap(), first);
+        let first = insert(&c, "b", "0", "/s", None, &large).unwrap();
+        assert_eq!(insert(&c, "b", "0", "/s", None, &large).unwrap(), first);
+        assert_ne!(insert(&c, "other", "0", "/s", None, b"[]").unwrap(), first);
         for n in 1..40 {
-            insert(&c, "b", &n.to_string(), "/s", &large).unwrap();
+            insert(&c, "b", &n.to_string(), "/s", None, &large).unwrap();
         }
         let (count, size): (i64, i64) = c
             .query_row("SELECT count(*), sum(size) FROM states", [], |row| {

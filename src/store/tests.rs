@@ -124,7 +124,7 @@ fn a_newer_or_unreachable_store_is_left_unchanged() {
             assert_eq!(find_upload(&store, "s").await, Some("u".into()));
             assert!(store.notes()[0].contains(why), "{:?}", store.notes());
             // Ids and credentials would be lost with the process.
-            let insert = |c: &Transaction<'_>| states::insert(c, "b", "d", "/s", b"[]");
+            let insert = |c: &Transaction<'_>| states::insert(c, "b", "d", "/s", None, b"[]");
             let error = store.write_durably(insert).await.unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
             // They may be in the file, so they do not count as unknown.

@@ -26,15 +26,21 @@ pub(crate) use real_path::real_path_of;
 pub(crate) use send::LocalContent;
 #[cfg(feature = "mcp")]
 pub(crate) use send::send;
+#[cfg(not(feature = "mcp"))]
 use skipped::SkipReason;
+#[cfg(feature = "mcp")]
+pub(crate) use skipped::SkipReason;
 pub use skipped::SkippedPath;
 pub(crate) use skipped::SkippedPaths;
-#[cfg(feature = "mcp")]
 pub(crate) use stamp::FileStamp;
 use stamp::stamp;
+#[cfg(feature = "mcp")]
 pub(crate) use walk::executable;
 use walk::{FoundFile, FoundFiles};
+pub(crate) use walk::{FoundOther, OtherKind, octal};
 
+/// The extension of a backend that takes more than the content of files.
+pub(crate) const EXTENSION: &str = "files";
 /// Attempts to send a directory that changes meanwhile.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -42,6 +48,8 @@ const MAX_ATTEMPTS: usize = 3;
 pub(crate) struct SyncedFiles {
     /// The files with their hashes, sorted by path.
     pub(crate) files: Vec<HashedFile>,
+    /// Symbolic links, and directories that files do not imply, sorted by path.
+    pub(crate) others: Vec<FoundOther>,
     /// The paths that were not sent.
     pub(crate) skipped: SkippedPaths,
     /// Number of contents that were sent.
@@ -75,11 +83,25 @@ pub(crate) async fn sync<H: SyncHost>(
         host.progress("reading the directory");
         let found = read(source, exclude, host).await?;
         let mut skipped = found.skipped;
+        let others = if found.others.is_empty() || client.has_extension(EXTENSION).await? {
+            found.others
+        } else {
+            skip(&found.others, &mut skipped);
+            Vec::new()
+        };
         let mut files = hash::hash(source, found.files, &mut skipped, host).await?;
         let sent = send::send(host, client, missing(host, &files).await?).await?;
         uploaded += sent.count;
-        if !sent.changed.is_empty() && tries < MAX_ATTEMPTS {
+        let changed = changed_directories(found.directories).await?;
+        let has_changed = !sent.changed.is_empty() || !changed.is_empty();
+        if has_changed && tries < MAX_ATTEMPTS {
             continue;
+        }
+        for directory in changed {
+            let below = directory.strip_prefix(source).unwrap_or(&directory);
+            let is_root = below.as_os_str().is_empty();
+            let shown = if is_root { Path::new(".") } else { below };
+            skipped.add(shown, SkipReason::ChangedDirectory);
         }
         files.retain(|file| {
             let was_sent = !sent.changed.contains(&file.sha256);
@@ -90,10 +112,42 @@ pub(crate) async fn sync<H: SyncHost>(
         });
         return Ok(SyncedFiles {
             files,
+            others,
             skipped,
             uploaded,
         });
     }
+}
+
+/// Counts what a backend without the extension cannot take.
+fn skip(others: &[FoundOther], skipped: &mut SkippedPaths) {
+    for other in others {
+        let reason = match other.kind {
+            OtherKind::Symlink { .. } => SkipReason::Link,
+            OtherKind::Directory { is_empty: true, .. } => SkipReason::EmptyDirectory,
+            // Its content is sent, or named with the reason.
+            OtherKind::Directory { .. } => continue,
+        };
+        skipped.add(Path::new(&other.relative), reason);
+    }
+    skipped.sort();
+}
+
+/// Returns the directories in which names were added or removed since the walk.
+async fn changed_directories(
+    directories: Vec<(PathBuf, FileStamp)>,
+) -> Result<Vec<PathBuf>, SyncError> {
+    let look = move || {
+        let has_changed = |(path, before): &(PathBuf, FileStamp)| match path.symlink_metadata() {
+            Ok(now) => stamp(&now).mtime != before.mtime || stamp(&now).inode != before.inode,
+            Err(_) => true,
+        };
+        let changed = directories.into_iter().filter(has_changed);
+        changed.map(|(path, _)| path).collect()
+    };
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(SyncError::task("reading the directory failed"))
 }
 
 async fn read<H: SyncHost>(
@@ -120,10 +174,10 @@ async fn read<H: SyncHost>(
             files: vec![FoundFile {
                 relative: name,
                 stamp: stamp(&metadata),
-                executable: executable(&metadata),
+                mode: walk::mode(&metadata),
                 path: source,
             }],
-            skipped: SkippedPaths::default(),
+            ..FoundFiles::default()
         })
     };
     tokio::task::spawn_blocking(walk)

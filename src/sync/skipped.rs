@@ -20,6 +20,11 @@ pub(crate) enum SkipReason {
     PermissionDenied,
     #[error("removed while it was read")]
     Removed,
+    #[error("files in it were added or removed while it was read; send it again")]
+    ChangedDirectory,
+    #[cfg(feature = "mcp")]
+    #[error("gone here, but this service cannot remove it from an image")]
+    GoneHere,
     #[error("unreadable")]
     Unreadable,
     #[error("outside of --allow-path")]
@@ -57,14 +62,12 @@ impl From<std::io::Error> for SkipReason {
 }
 
 impl SkipReason {
-    /// Returns why a path that is not a directory cannot be sent; `None` for a regular file.
+    /// Returns why a path that is neither a directory nor a link cannot be sent; `None` for a
+    /// regular file.
     pub(super) fn of_kind(metadata: &Metadata) -> Option<Self> {
         let kind = metadata.file_type();
         if kind.is_file() {
             return None;
-        }
-        if kind.is_symlink() {
-            return Some(Self::Link);
         }
         #[cfg(unix)]
         {
@@ -107,5 +110,9 @@ impl SkippedPaths {
                 reason,
             });
         }
+    }
+
+    pub(super) fn sort(&mut self) {
+        self.named.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     }
 }

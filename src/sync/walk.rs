@@ -10,9 +10,12 @@ use super::gitignore::{IgnoreFiles, escape_braces};
 use super::host::{Refusal, SyncHost};
 use super::skipped::{SkipReason, SkippedPaths};
 use super::stamp::{FileStamp, stamp};
+use crate::types::{InstanceFile, InstanceFileXKind};
 
 /// Files between two checks for cancellation.
 const CHECK_INTERVAL: usize = 512;
+/// The mode of a directory that a backend makes for the files in it.
+pub(crate) const IMPLIED_MODE: u32 = 0o755;
 
 /// A file to be sent.
 #[derive(Clone, Debug)]
@@ -21,13 +24,60 @@ pub(crate) struct FoundFile {
     /// Path below the directory, with `/` as separator.
     pub(crate) relative: String,
     pub(crate) stamp: FileStamp,
-    pub(crate) executable: bool,
+    /// The permission bits.
+    pub(crate) mode: u32,
+}
+
+/// A directory or a symbolic link to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundOther {
+    pub(crate) path: PathBuf,
+    /// Path below the directory, with `/` as separator.
+    pub(crate) relative: String,
+    pub(crate) kind: OtherKind,
+}
+
+/// A type of file that has no content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OtherKind {
+    /// A directory. Those that files imply have the mode 0755, and are not sent on their own.
+    Directory { mode: u32, is_empty: bool },
+    /// A symbolic link.
+    Symlink { target: String },
+}
+
+impl OtherKind {
+    /// Returns the entry of a run's request that makes it.
+    pub(crate) fn to_place(&self) -> InstanceFile {
+        let (kind, mode, target) = match self {
+            Self::Directory { mode, .. } => {
+                (InstanceFileXKind::Directory, Some(octal(*mode)), None)
+            }
+            Self::Symlink { target } => (InstanceFileXKind::Symlink, None, Some(target.clone())),
+        };
+        InstanceFile {
+            uuid: None,
+            mode,
+            uid: None,
+            gid: None,
+            x_kind: Some(kind),
+            x_target: target,
+        }
+    }
+}
+
+/// Permission bits as requests have them.
+pub(crate) fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
 }
 
 /// Result of a walk.
 #[derive(Debug, Default)]
 pub(crate) struct FoundFiles {
     pub(super) files: Vec<FoundFile>,
+    pub(super) others: Vec<FoundOther>,
+    /// The directories that were read, with their stamps from before.
+    pub(super) directories: Vec<(PathBuf, FileStamp)>,
     pub(super) skipped: SkippedPaths,
 }
 
@@ -45,8 +95,8 @@ pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitig
     builder.build().map_err(SyncError::Patterns)
 }
 
-/// Walks `root`, which must be a real path. Links are not followed. With `gitignore`, the
-/// `.gitignore` files at and below `root` count, after `excludes`. May block.
+/// Walks `root`, which must be a real path. Links are found, and not followed. With `gitignore`,
+/// the `.gitignore` files at and below `root` count, after `excludes`. May block.
 pub(super) fn walk(
     root: &Path,
     excludes: &Gitignore,
@@ -62,6 +112,7 @@ pub(super) fn walk(
                 .map_err(|error| SyncError::local(&directory.join(".gitignore"), error))?,
             false => outer,
         };
+        let before = std::fs::symlink_metadata(&directory);
         let entries = match std::fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if directory == root => {
@@ -74,7 +125,7 @@ pub(super) fn walk(
                 continue;
             }
         };
-        let mut is_empty = true;
+        let (mut is_empty, mut has_sent) = (true, false);
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -92,8 +143,6 @@ pub(super) fn walk(
             let relative = relative_path(root, &path);
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
-                // The entry was removed meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     is_empty = false;
                     walked.skipped.add(relative, (&error).into());
@@ -123,7 +172,12 @@ pub(super) fn walk(
                 }
             }
             if metadata.is_dir() {
+                has_sent = true;
                 directories.push((path, ignore_files.clone()));
+                continue;
+            }
+            if metadata.is_symlink() {
+                has_sent |= walked.add_link(root, &path);
                 continue;
             }
             if let Some(reason) = SkipReason::of_kind(&metadata) {
@@ -134,19 +188,25 @@ pub(super) fn walk(
                 walked.skipped.add(relative, SkipReason::Name);
                 continue;
             };
+            has_sent = true;
             walked.files.push(FoundFile {
                 relative: with_slashes(name),
                 stamp: stamp(&metadata),
-                executable: executable(&metadata),
+                mode: mode(&metadata),
                 path,
             });
         }
-        if is_empty && directory != root {
-            walked
-                .skipped
-                .add(relative_path(root, &directory), SkipReason::EmptyDirectory);
+        if let Ok(metadata) = before {
+            let mode = mode(&metadata);
+            if directory != root && (!has_sent || mode != IMPLIED_MODE) {
+                walked.add_directory(root, &directory, mode, is_empty);
+            }
+            walked.directories.push((directory, stamp(&metadata)));
         }
     }
+    walked
+        .others
+        .sort_unstable_by(|a, b| a.relative.cmp(&b.relative));
     walked
         .files
         .sort_unstable_by(|a, b| a.relative.cmp(&b.relative));
@@ -155,6 +215,45 @@ pub(super) fn walk(
         .named
         .sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(walked)
+}
+
+impl FoundFiles {
+    /// Adds a link. Returns whether it can be sent.
+    fn add_link(&mut self, root: &Path, path: &Path) -> bool {
+        let relative = relative_path(root, path);
+        let target = match path.read_link() {
+            Ok(target) => target,
+            Err(error) => {
+                self.skipped.add(relative, (&error).into());
+                return false;
+            }
+        };
+        let (Some(name), Some(target)) = (relative.to_str(), target.to_str()) else {
+            self.skipped.add(relative, SkipReason::Name);
+            return false;
+        };
+        self.others.push(FoundOther {
+            path: path.to_owned(),
+            relative: with_slashes(name),
+            kind: OtherKind::Symlink {
+                target: target.to_owned(),
+            },
+        });
+        true
+    }
+
+    fn add_directory(&mut self, root: &Path, path: &Path, mode: u32, is_empty: bool) {
+        let relative = relative_path(root, path);
+        let Some(name) = relative.to_str() else {
+            self.skipped.add(relative, SkipReason::Name);
+            return;
+        };
+        self.others.push(FoundOther {
+            path: path.to_owned(),
+            relative: with_slashes(name),
+            kind: OtherKind::Directory { mode, is_empty },
+        });
+    }
 }
 
 /// Returns a path relative to `root`.
@@ -171,12 +270,27 @@ fn with_slashes(relative: &str) -> String {
     }
 }
 
+/// The permission bits.
+#[cfg(unix)]
+pub(crate) fn mode(metadata: &Metadata) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o7777
+}
+
+/// The permission bits, which this system does not have.
+#[cfg(not(unix))]
+pub(crate) fn mode(metadata: &Metadata) -> u32 {
+    if metadata.is_dir() { 0o755 } else { 0o644 }
+}
+
+#[cfg(feature = "mcp")]
 #[cfg(unix)]
 pub(crate) fn executable(metadata: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     metadata.permissions().mode() & 0o111 != 0
 }
 
+#[cfg(feature = "mcp")]
 #[cfg(not(unix))]
 pub(crate) fn executable(_metadata: &Metadata) -> bool {
     false

@@ -182,6 +182,14 @@ impl ToolError {
     }
 
     /// Reports whether the backend did not answer at all.
+    /// Reports whether the backend refused a request as it is.
+    pub(super) fn is_refused_by_backend(&self) -> bool {
+        matches!(
+            self,
+            Self::BackendRefused(_) | Self::NotFound(_) | Self::InvalidArgument(_)
+        )
+    }
+
     pub(super) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }

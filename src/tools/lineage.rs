@@ -1,5 +1,7 @@
 //! The lineage of images: the tool's answer, and the state store as memory of origins.
 
+use std::collections::HashMap;
+
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -8,7 +10,11 @@ use super::{Context, ToolError};
 use crate::client::{OriginMemory, RememberedOrigin};
 use crate::lineage::{self, ImageProvenance, MAX_LISTED, OriginStore, shorten};
 use crate::store::{Store, lineage as rows};
-use crate::{Client, ImageRef, OperationKind};
+use crate::types::ImageLogEntry;
+use crate::{Client, ImageRef, LogRequest, OperationKind};
+
+/// Images in one page of a history.
+const MAX_LOGGED: u64 = 1000;
 
 /// Returns the origin of an image, its ancestors up to the root, and its direct children.
 ///
@@ -67,6 +73,34 @@ pub(super) async fn record(
     };
     let origins = StoredOrigins::new(cx, client.backend().identity());
     origins.insert(vec![origin]).await;
+}
+
+/// Finds the nearest image, from this one to its oldest ancestor, that one of the operations made.
+/// Returns it as the history has it, and the value of its operation.
+pub(super) async fn nearest_operation(
+    cx: &Context,
+    client: &Client,
+    image: Uuid,
+    operations: &HashMap<String, i64>,
+) -> Result<Option<(ImageLogEntry, i64)>, ToolError> {
+    let mut request = LogRequest {
+        limit: MAX_LOGGED,
+        ..LogRequest::default()
+    };
+    loop {
+        let log = client.log_with(image, request, &memory(cx, client)).await?;
+        for entry in log.images {
+            let operation = entry.operation_uuid.map(|operation| operation.to_string());
+            let found = operation.and_then(|operation| operations.get(&operation).copied());
+            if let Some(found) = found {
+                return Ok(Some((entry, found)));
+            }
+        }
+        match log.next {
+            Some(next) if next > request.offset => request.offset = next,
+            _ => return Ok(None),
+        }
+    }
 }
 
 /// Returns the memory of the origins of a backend's images.

@@ -5,12 +5,14 @@
 //! modules support it.
 
 mod answer;
+mod apply;
 mod argument_problem;
 mod arguments;
 mod catalogue;
 mod complete;
 mod context;
 mod convert;
+mod directory_download;
 mod docker_login;
 mod error;
 mod error_details;
@@ -39,6 +41,7 @@ mod suggestion;
 mod templates;
 mod tool;
 mod watcher;
+mod writing;
 
 pub use answer::{PageRequest, ToolAnswer};
 pub use arguments::Arguments;

@@ -210,3 +210,65 @@ async fn a_service_without_extensions_has_the_same_log_but_for_what_it_does_not_
     assert_eq!(deleted.unwrap().layers, 1);
     let _ = backends.stop.send(());
 }
+
+#[tokio::test]
+async fn a_service_without_extensions_applies_the_same_and_names_what_it_cannot_take() {
+    let backends = Backends::start().await;
+    let base = backends.commit("tag:host".parse().unwrap(), FIRST).await;
+    let image = backends.commit(base.into(), SECOND).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut results = Vec::new();
+    for client in [&backends.engine, &backends.service] {
+        let directory = folder.path().join(results.len().to_string());
+        client
+            .image(base)
+            .fs()
+            .unpack("/s", &directory)
+            .await
+            .unwrap();
+        std::fs::write(directory.join("numbers"), "ours").unwrap();
+        let fs = client.image(image).fs();
+        let stopped = fs.apply("/s", &directory).await.unwrap();
+        assert_eq!(stopped.conflicts.len(), 1, "{stopped:?}");
+        assert!(stopped.written.is_empty() && stopped.removed.is_empty());
+        let applied = fs
+            .apply("/s", &directory)
+            .conflicts(contree::Conflicts::Skip)
+            .await
+            .unwrap();
+        assert!(
+            applied.written.contains(&"new/name".to_owned()),
+            "{applied:?}"
+        );
+        assert!(applied.removed.contains(&"gone".to_owned()), "{applied:?}");
+        results.push((stopped, applied));
+    }
+    assert_eq!(results[0], results[1]);
+
+    let source = folder.path().join("source");
+    std::fs::create_dir_all(source.join("empty")).unwrap();
+    std::fs::write(source.join("file"), "x").unwrap();
+    std::os::unix::fs::symlink("file", source.join("link")).unwrap();
+    let sent = backends.engine.upload_dir(&source).await.unwrap();
+    assert_eq!(sent.skipped_count(), 0, "{:?}", sent.skipped());
+    let sent = backends.service.upload_dir(&source).await.unwrap();
+    let skipped: Vec<&str> = sent
+        .skipped()
+        .iter()
+        .map(|path| path.reason.as_str())
+        .collect();
+    assert_eq!(skipped, ["empty directory", "symbolic link"]);
+    let listed = backends
+        .service
+        .image("tag:host")
+        .shell("cd /src && find . | sort");
+    let listed = listed.tree("/src", &sent).await.unwrap().ok().unwrap();
+    assert_eq!(listed.stdout.text().unwrap(), ".\n./file\n");
+
+    let diff = backends.engine.image(image);
+    let diff = diff.diff(&backends.engine.image(base)).await.unwrap();
+    assert!(diff.count > 0 && diff.patch.is_some());
+    let log = backends.service.image(image).log().await.unwrap();
+    assert_eq!((log[0].uuid, log[1].uuid), (image, base));
+    let _ = backends.stop.send(());
+}

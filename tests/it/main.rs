@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(target_os = "linux")]
+mod apply;
 mod architecture;
 mod call;
 mod config;
 mod documents;
+#[cfg(target_os = "linux")]
+mod download_directory;
 #[cfg(target_os = "linux")]
 mod engine;
 #[cfg(target_os = "linux")]

@@ -220,17 +220,68 @@ fn use_tool(tool: &str, session: &mut Session) {
             with_state["directory_state_id"] = state;
             session.raw.call_ok("run", with_state);
             session.raw.call_ok("run", hello);
+            // The server looks for an earlier state before it places a newer one.
+            session.extend();
+            let tree = session.home.path().join("tree");
+            std::fs::remove_file(tree.join("small")).unwrap();
+            let changed = session
+                .raw
+                .call_ok("rsync", json!({"source": tree, "destination": "/tree"}));
+            assert_eq!(changed["removed"], 1, "{changed}");
+            let mut with_state = json!({"image": "tag:base", "command": "hello"});
+            with_state["directory_state_id"] = changed["directory_state_id"].clone();
+            session.raw.call_ok("run", with_state);
             session.cancel_call("run", json!({"image": "tag:base", "command": "sleep"}));
             vec![]
         }
         "upload" => vec![json!({"content": "text"}), json!({"content": "text"})],
         "rsync" => {
             session.send_directory();
-            vec![]
+            let tree = session.home.path().join("tree");
+            std::fs::create_dir(tree.join("empty")).unwrap();
+            vec![json!({"source": tree, "destination": "/tree"})]
         }
         "download" => {
             let saved = session.home.path().join("saved");
-            vec![json!({"image": "tag:base", "path": "/text", "destination": saved})]
+            let whole = session.home.path().join("whole");
+            vec![
+                json!({"image": "tag:base", "path": "/text", "destination": saved}),
+                json!({"image": "tag:base", "path": "/", "destination": whole}),
+            ]
+        }
+        "apply" => {
+            let place = session.home.path().join("place");
+            std::fs::create_dir(&place).unwrap();
+            std::fs::write(place.join("b"), "one\n").unwrap();
+            let arguments = json!({
+                "image": RESULT, "path": "/", "destination": place, "base": "tag:base",
+            });
+            let applied = session.raw.call_ok("apply", arguments.clone());
+            assert_eq!(applied["written"], json!(["b"]), "{applied}");
+            let mut missing = arguments;
+            missing["path"] = json!("/missing");
+            session.raw.call_error("apply", missing);
+            // The sent directory is the base, and the text is merged with it.
+            std::fs::write(place.join("b"), "one\n").unwrap();
+            let requests = session.stub.take_requests();
+            let sent = json!({"source": place, "destination": "/"});
+            let sent = session.raw.call_ok("rsync", sent)["directory_state_id"].clone();
+            let run = json!({
+                "image": "tag:base", "command": "make", "directory_state_id": sent,
+                "disposable": false,
+            });
+            let image = session.raw.call_ok("run", run)["result_image_uuid"].clone();
+            session.stub.take_requests();
+            session.stub.restore_requests(requests);
+            std::fs::write(place.join("b"), "ours\n").unwrap();
+            let arguments = json!({
+                "image": image, "path": "/", "destination": place, "merge": true,
+            });
+            let stopped = session.raw.call_ok("apply", arguments.clone());
+            assert_eq!(stopped["conflicts"][0]["path"], "b", "{stopped}");
+            session.extend();
+            session.raw.call_error("apply", arguments);
+            vec![]
         }
         "list_files" => vec![json!({"image": "tag:base"})],
         "read_file" => vec![json!({"image": "tag:base", "path": "/text"})],
@@ -348,6 +399,8 @@ fn results_match_their_schemas() {
         .clone();
     let tree = session.home.path().join("tree");
     std::fs::create_dir_all(tree.join("empty")).unwrap();
+    let place = session.home.path().join("place");
+    std::fs::create_dir(&place).unwrap();
     std::fs::write(tree.join("file"), "x").unwrap();
     let registry = session.registry();
     let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
@@ -417,6 +470,10 @@ fn results_match_their_schemas() {
         ),
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("log", json!({"image": IMAGE})),
+        (
+            "apply",
+            json!({"image": IMAGE, "path": "/", "destination": place, "base": IMAGE, "dry_run": true}),
+        ),
         ("diff", json!({"image": IMAGE, "patch": true})),
         ("delete_image", json!({"image": IMAGE})),
         ("whoami", json!({})),

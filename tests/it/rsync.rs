@@ -212,11 +212,11 @@ fn files_are_sent_with_their_modes_and_without_excluded_ones() {
         .map(|(path, file)| (path.clone(), file["mode"].clone()))
         .collect();
     let expected = [
-        ("/app/build.rs", "0644"),
+        ("/app/build.rs", "0600"),
         ("/app/empty", "0644"),
         ("/app/keep.log", "0644"),
         ("/app/src/main.rs", "0644"),
-        ("/app/tool", "0755"),
+        ("/app/tool", "4711"),
     ];
     assert_eq!(
         modes,

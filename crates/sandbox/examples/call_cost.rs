@@ -66,6 +66,7 @@ fn compare() -> Result<(), Box<dyn std::error::Error>> {
         layers: vec![LayerId(1)],
         hostname: "box".into(),
         directories: Vec::new(),
+        changes: Vec::new(),
         files: vec![FileCopy {
             source: "files/measure".into(),
             path: "/measure".into(),

@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         layers: vec![LayerId(1)],
         hostname: "box".into(),
         directories: Vec::new(),
+        changes: Vec::new(),
         files: Vec::new(),
         side_files: Vec::new(),
         temporary_lines: Vec::new(),

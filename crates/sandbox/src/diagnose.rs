@@ -359,6 +359,7 @@ fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
         layers: Vec::new(),
         hostname: "doctor".into(),
         directories: Vec::new(),
+        changes: Vec::new(),
         files: Vec::new(),
         side_files: Vec::new(),
         temporary_lines: Vec::new(),

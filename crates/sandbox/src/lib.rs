@@ -24,6 +24,7 @@
 //!     layers: vec![LayerId(1)],
 //!     hostname: "box".into(),
 //!     directories: vec![],
+//!     changes: vec![],
 //!     files: vec![],
 //!     side_files: vec![],
 //!     temporary_lines: vec![],
@@ -101,8 +102,9 @@ pub use os::usage::Usage;
 pub use protocol::compare::{ComparedSide, Difference};
 pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{
-    Command, Exit, FileCopy, LayerId, Limits, LineFormat, Network, NewDirectory, Process,
-    SandboxOutcome, SandboxSpec, SideFile, SideFileContent, TemporaryLines,
+    Command, Exit, FileCopy, LayerId, Limits, LineFormat, Network, NewDirectory, PathChange,
+    PathChangeKind, Process, SandboxOutcome, SandboxSpec, SideFile, SideFileContent,
+    TemporaryLines,
 };
 pub use protocol::step::Step;
 pub use protocol::unpack::{UnpackLimits, UnpackReport};

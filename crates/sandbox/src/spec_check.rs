@@ -33,6 +33,10 @@ pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), 
         check_path(&directory.path)?;
         check_user(store, directory.uid, directory.gid)?;
     }
+    for change in &spec.changes {
+        check_path(&change.path)?;
+        check_user(store, change.uid, change.gid)?;
+    }
     for file in &spec.files {
         check_path(&file.path)?;
         check_user(store, file.uid, file.gid)?;

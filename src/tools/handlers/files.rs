@@ -9,15 +9,16 @@ use crate::Client;
 use crate::client::NewFileMode;
 use crate::store::uploads;
 use crate::sync;
+use crate::tools::directory_download::DirectoryDownload;
 use crate::tools::image_cache::ImageSearch;
 use crate::tools::output::boundary;
 use crate::tools::paths::{local_path, names_directory, path_in_image};
 use crate::tools::results::{
-    Download, DownloadSource, FileEntry, Grep, GrepMatch, ListFiles, ReadFile, Rsync, Upload,
+    Apply, Download, DownloadSource, FileEntry, Grep, GrepMatch, ListFiles, ReadFile, Rsync, Upload,
 };
 use crate::tools::rsync::ToolHost;
 use crate::tools::{
-    Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync, saved_file,
+    Context, FilesTools, Handlers, ToolError, apply, image, image_cache, params, rsync, saved_file,
 };
 use crate::types::{FileItem, FileResponse, GrepResult};
 
@@ -114,10 +115,17 @@ impl FilesTools for Handlers {
             path,
             destination,
             executable,
+            overwrite,
         } = arguments;
         let is_directory = names_directory(&destination);
         let mut destination = local_path("destination", &destination)?;
         let path = path_in_image(&path);
+        let directory = DirectoryDownload {
+            image: image.clone(),
+            path: path.clone(),
+            destination: destination.clone(),
+            overwrite,
+        };
         let access = cx.session().local_access();
         let name = Path::new(&path).file_name();
         // Judged first, so that a refusal does not reveal whether a directory exists.
@@ -130,6 +138,9 @@ impl FilesTools for Handlers {
             }
         }
         if is_directory || destination.is_dir() {
+            if directory.is_directory(cx).await? {
+                return directory.save(cx).await;
+            }
             let name = name.ok_or_else(|| {
                 ToolError::invalid("`path` names no file; give the path of a file in the image")
             })?;
@@ -152,7 +163,14 @@ impl FilesTools for Handlers {
             })
             .await
             // Errors show the user's path instead of the path through the open directory.
-            .map_err(|error| error.with_path_replaced(&destination.path, &destination.shown))?;
+            .map_err(|error| error.with_path_replaced(&destination.path, &destination.shown));
+        let size = match size {
+            Ok(size) => size,
+            Err(error) if error.is_refused_by_backend() && directory.is_directory(cx).await? => {
+                return directory.save(cx).await;
+            }
+            Err(error) => return Err(error),
+        };
         Ok(Download {
             success: true,
             source: DownloadSource { image, path },
@@ -160,7 +178,12 @@ impl FilesTools for Handlers {
             size,
             executable,
             replaced: destination.replaced_mode.is_some(),
+            ..Download::default()
         })
+    }
+
+    async fn apply(&self, arguments: params::Apply, cx: &Context) -> Result<Apply, ToolError> {
+        apply::apply(arguments, cx).await
     }
 
     async fn list_files(

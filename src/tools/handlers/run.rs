@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::events::Payload;
-use crate::store::uploads;
+use crate::store::{placements, uploads};
 use crate::tools::operation::{OperationStart, StartedOperation, failure_of, waiting_call};
 use crate::tools::output_cut::{MAX_RECORDED_BYTES, MIN_PROPOSED_BYTES, OutputCut};
 use crate::tools::results::{Operation, Run};
@@ -19,20 +19,25 @@ impl RunTools for Handlers {
             mut request,
             wait,
             output_limit,
-            state,
+            state: state_id,
         } = plan(arguments)?;
         request.truncate_output_at = recorded_bytes(output_limit, cx);
         let client = cx.client().await?;
         mark_executables(&mut request, client, cx).await;
         let argument_files = request.files.clone();
-        let mut state = match state {
+        let mut state = match state_id {
             Some(id) => Some(DirectoryState::load(cx, client, id).await?),
             None => None,
+        };
+        let gone = match &state {
+            Some(state) => state.removals(cx, client, &request.image).await?,
+            None => BTreeMap::new(),
         };
         let mut retried = false;
         let ended = loop {
             if let Some(state) = &state {
-                request.files = state.run_files();
+                request.files = gone.clone();
+                request.files.extend(state.run_files());
                 request.files.extend(argument_files.clone());
             }
             let first = !std::mem::replace(&mut retried, true);
@@ -42,6 +47,7 @@ impl RunTools for Handlers {
                 output_limit,
                 client,
                 cx,
+                state_id,
                 state.as_ref().filter(|_| first),
             )
             .await?;
@@ -110,6 +116,7 @@ async fn attempt(
     output_limit: u64,
     client: &Client,
     cx: &Context,
+    placed: Option<i64>,
     state: Option<&DirectoryState>,
 ) -> Result<RunAttempt, ToolError> {
     let recorded = request.truncate_output_at.map(usize::try_from);
@@ -136,6 +143,9 @@ async fn attempt(
     };
     cx.session()
         .set_output_limit(started.operation, output_limit);
+    if let Some(placed) = placed {
+        remember_placement(cx, client, started.operation, placed).await;
+    }
     let follow = follow(client, started.operation, recorded, cx);
     let remedy = |id| {
         let waiting = waiting_call(id);
@@ -154,6 +164,16 @@ async fn attempt(
         return Ok(RunAttempt::FileMayBeLost(error));
     }
     Err(error)
+}
+
+/// Remembers the directory state that an operation placed, for `apply` and for later runs.
+async fn remember_placement(cx: &Context, client: &Client, operation: Uuid, state: i64) {
+    let (backend, operation) = (client.backend().identity(), operation.to_string());
+    let store = cx.session().store();
+    let written = store.write(move |c| placements::insert(c, &backend, &operation, state));
+    if let Err(error) = written.await {
+        tracing::warn!("cannot record which directory state a run placed: {error}");
+    }
 }
 
 /// Sets mode 0755 for files that were uploaded from executable paths.
@@ -236,6 +256,8 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
                 gid: None,
                 mode: None,
                 uid: None,
+                x_kind: None,
+                x_target: None,
             },
         );
     }

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::LocalAccess;
 use super::real_paths::{
     create_directories, link_chain, open_nonblocking, path_by_descriptor, permissions, remove_dots,
     resolve_existing_part, split_missing,
 };
+use super::{AccessRefusal, LocalAccess};
 use crate::sync::real_path_of;
 use crate::tools::ToolError;
 use crate::tools::error_details::ErrorDetails;
@@ -51,6 +51,40 @@ impl LocalAccess {
             "Choose another destination. If this one is intended, the user can start the server with --allow-path and \
              exactly this path.",
         ))
+    }
+
+    /// Why a file must not be written at a real path.
+    pub(in super::super) fn write_refusal(&self, path: &Path) -> Option<String> {
+        match self.check_path(path) {
+            Err(AccessRefusal::Outside) => {
+                return Some("it is outside of the paths that this server may access".to_owned());
+            }
+            Err(AccessRefusal::Secret) => {
+                return Some("it holds credentials, which tools do not overwrite".to_owned());
+            }
+            Ok(()) => {}
+        }
+        let program = self.program_that_runs(path)?;
+        Some(format!(
+            "it takes effect by itself ({program}), so tools do not write it"
+        ))
+    }
+
+    /// Returns the real path of a directory whose files are to be written.
+    pub(in super::super) fn resolved_directory(
+        &self,
+        argument: &str,
+        path: &Path,
+    ) -> Result<PathBuf, ToolError> {
+        let real = self.resolved(argument, path)?;
+        self.check_startup(argument, path, &real)?;
+        if real.is_dir() {
+            return Ok(real);
+        }
+        Err(ToolError::unusable_file(format!(
+            "`{argument}`: {} is not a directory; give the path of a directory",
+            path.display()
+        )))
     }
 
     /// Refuses a path for writing, before anything is learned about it.

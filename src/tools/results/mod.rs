@@ -18,7 +18,7 @@ pub use super::answer::ToolResult;
 use super::invisible::visible_json;
 
 pub use account::{RegistryAuth, RegistryTokenObtain, Whoami};
-pub use files::{Download, DownloadSource, Rsync, SkippedPath, Upload};
+pub use files::{Apply, Download, DownloadSource, PathWhy, Rsync, SkippedPath, Upload};
 pub use history::{DeleteImage, Diff, ImageChange, Log, LogEntry};
 pub use images::{GetImage, Image, Lineage, LineageData, ListImages, SetTag};
 pub use inspection::{FileEntry, Grep, GrepMatch, ListFiles, ReadFile};
@@ -30,6 +30,11 @@ pub use operations::{
 /// Reports whether a flag is unset, for `skip_serializing_if`.
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+/// Reports whether a count is zero, for `skip_serializing_if`.
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Returns a count with its noun, such as `2 images`.

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use futures_util::StreamExt as _;
 use uuid::Uuid;
 
-use super::super::{Context, ToolError};
+use super::super::{Context, ToolError, lineage};
 use super::host::ToolHost;
+use super::removals::removals;
 use crate::store::states::{self, StateFile};
-use crate::store::{self, uploads};
-use crate::sync::{LocalContent, SyncHost as _, digest, open_without_links, send};
-use crate::types::InstanceFile;
-use crate::{Client, Error};
+use crate::store::{self, placements, uploads};
+use crate::sync::{
+    EXTENSION, LocalContent, SyncHost as _, digest, octal, open_without_links, send,
+};
+use crate::types::{InstanceFile, InstanceFileXKind};
+use crate::{Client, Error, ImageRef};
 
 /// Lookups of files at the backend that run concurrently.
 const CONCURRENCY: usize = 16;
@@ -21,6 +24,7 @@ const CONCURRENCY: usize = 16;
 pub(in super::super) struct DirectoryState {
     id: i64,
     source: String,
+    destination: Option<String>,
     files: Vec<StateFile>,
     /// Upload UUIDs by hash. Uploads without an entry are not known to exist.
     uuids: BTreeMap<String, String>,
@@ -54,6 +58,7 @@ impl DirectoryState {
         let mut state = Self {
             id,
             source: found.source,
+            destination: found.destination,
             files: found.files,
             uuids: BTreeMap::new(),
         };
@@ -85,25 +90,92 @@ impl DirectoryState {
     }
 
     fn hashes(&self) -> BTreeSet<&str> {
-        self.files.iter().map(|file| file.sha256.as_str()).collect()
+        let hashes = self.files.iter().map(|file| file.sha256.as_str());
+        hashes.filter(|hash| !hash.is_empty()).collect()
     }
 
     /// Returns the files as a run's request takes them.
     pub(in super::super) fn run_files(&self) -> BTreeMap<String, InstanceFile> {
         let run_files = self.files.iter().filter_map(|file| {
+            if let Some(other) = file.other() {
+                return Some((file.path.clone(), other.to_place()));
+            }
             let uuid: Uuid = self.uuids.get(&file.sha256)?.parse().ok()?;
-            let mode = if file.executable { "0755" } else { "0644" };
             Some((
                 file.path.clone(),
                 InstanceFile {
                     uuid: Some(uuid),
-                    mode: Some(mode.to_owned()),
+                    mode: Some(octal(file.placed_mode())),
                     gid: None,
                     uid: None,
+                    x_kind: None,
+                    x_target: None,
                 },
             ))
         });
         run_files.collect()
+    }
+
+    /// Returns the paths to be removed from an image before this state is placed.
+    ///
+    /// The nearest state of the same destination on the way to the image has placed them, and they
+    /// are gone here since.
+    pub(in super::super) async fn removals(
+        &self,
+        cx: &Context,
+        client: &Client,
+        image: &ImageRef,
+    ) -> Result<BTreeMap<String, InstanceFile>, ToolError> {
+        let Some(destination) = self.destination.clone() else {
+            return Ok(BTreeMap::new());
+        };
+        let Some(before) = self.placed_before(cx, client, image, &destination).await? else {
+            return Ok(BTreeMap::new());
+        };
+        let (after, source) = (self.files.clone(), PathBuf::from(&self.source));
+        let compare = move || removals(&before, &after, &destination, &source);
+        let gone = tokio::task::spawn_blocking(compare)
+            .await
+            .map_err(|error| ToolError::internal("comparing the states failed", error))?;
+        let absent = |path| {
+            let absent = InstanceFile {
+                uuid: None,
+                mode: None,
+                gid: None,
+                uid: None,
+                x_kind: Some(InstanceFileXKind::Absent),
+                x_target: None,
+            };
+            (path, absent)
+        };
+        Ok(gone.into_iter().map(absent).collect())
+    }
+
+    /// The files of the nearest other state of this destination on the way to an image.
+    async fn placed_before(
+        &self,
+        cx: &Context,
+        client: &Client,
+        image: &ImageRef,
+        destination: &str,
+    ) -> Result<Option<Vec<StateFile>>, ToolError> {
+        let store = cx.session().store();
+        let (backend, wanted) = (client.backend().identity(), destination.to_owned());
+        let placed =
+            store.read_durably(move |c| placements::of_destination(c, &backend, Some(&wanted)));
+        let placed = placed.await.map_err(ToolError::from)?;
+        if placed.is_empty() || !client.has_extension(EXTENSION).await? {
+            return Ok(None);
+        }
+        let Some(image) = client.resolve(image).await?.uuid else {
+            return Ok(None);
+        };
+        let found = lineage::nearest_operation(cx, client, image, &placed).await?;
+        let Some((_, id)) = found.filter(|(_, id)| *id != self.id) else {
+            return Ok(None);
+        };
+        let before = store.read_durably(move |c| states::find(c, id)).await;
+        Ok(before.map_err(ToolError::from)?.map(|before| before.files))
     }
 
     /// Reports whether a message may be about a lost upload of this state.

@@ -2,6 +2,7 @@
 
 mod directory_state;
 mod host;
+mod removals;
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use ring::digest::{Context as Hasher, SHA256};
 use super::results::{Rsync, SkippedPath};
 use super::{Context, ToolError, params};
 use crate::store::states::{self, StateFile};
-use crate::sync::{Excludes, HashedFile, hex};
+use crate::sync::{EXTENSION, Excludes, OtherKind, SkipReason, SyncedFiles, hex};
 
 pub(super) use directory_state::DirectoryState;
 pub(super) use host::ToolHost;
@@ -39,14 +40,28 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         patterns: exclude,
         gitignore,
     };
-    let synced = crate::sync::sync(&host, client, &source, &exclude).await?;
+    let mut synced = crate::sync::sync(&host, client, &source, &exclude).await?;
     let bytes = synced
         .files
         .iter()
         .map(|file| u64::try_from(file.found.stamp.size).unwrap_or_default())
         .sum();
     let count = synced.files.len() as u64;
-    let id = store_state(cx, backend, &source, &destination, synced.files).await?;
+    let is_link = |kind: &OtherKind| matches!(kind, OtherKind::Symlink { .. });
+    let links = synced
+        .others
+        .iter()
+        .filter(|other| is_link(&other.kind))
+        .count();
+    let directories = synced.others.len() - links;
+    let (id, gone) = store_state(cx, backend, &source, &destination, &synced).await?;
+    let mut removed = gone.len() as u64;
+    if removed > 0 && !client.has_extension(EXTENSION).await? {
+        for path in &gone {
+            synced.skipped.add(Path::new(path), SkipReason::GoneHere);
+        }
+        removed = 0;
+    }
     let skipped = synced.skipped.named.into_iter().map(|path| SkippedPath {
         path: path.path,
         reason: path.reason,
@@ -56,6 +71,9 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         files: count,
         bytes,
         uploaded: synced.uploaded,
+        links: links as u64,
+        directories: directories as u64,
+        removed,
         skipped: skipped.collect(),
         skipped_counts: synced.skipped.counts,
     })
@@ -79,14 +97,15 @@ fn destination(path: &str) -> Result<String, ToolError> {
     })
 }
 
-/// Stores a directory state and returns its id.
+/// Stores a directory state. Returns its id, and the paths below the source that are gone since it
+/// was sent last.
 async fn store_state(
     cx: &Context,
     backend: String,
     source: &Path,
     destination: &str,
-    hashed: Vec<HashedFile>,
-) -> Result<i64, ToolError> {
+    synced: &SyncedFiles,
+) -> Result<(i64, Vec<String>), ToolError> {
     let is_file = source.is_file();
     let target = |relative: &str| match (is_file, destination.ends_with('/')) {
         // A single file goes to `destination` itself, or into it if it ends in a slash.
@@ -94,25 +113,62 @@ async fn store_state(
         (_, true) => format!("{destination}{relative}"),
         (false, false) => format!("{destination}/{relative}"),
     };
-    let files: Vec<StateFile> = hashed
-        .into_iter()
-        .map(|file| StateFile {
-            path: target(&file.found.relative),
-            sha256: file.sha256,
-            executable: file.found.executable,
-            source: file.found.path.to_string_lossy().into_owned(),
-        })
-        .collect();
+    let files = synced.files.iter().map(|file| StateFile {
+        path: target(&file.found.relative),
+        sha256: file.sha256.clone(),
+        executable: file.found.mode & 0o111 != 0,
+        mode: Some(file.found.mode),
+        is_directory: false,
+        target: None,
+        source: file.found.path.to_string_lossy().into_owned(),
+    });
+    let others = synced.others.iter().map(|other| {
+        let (mode, link) = match &other.kind {
+            OtherKind::Directory { mode, .. } => (Some(*mode), None),
+            OtherKind::Symlink { target } => (None, Some(target.clone())),
+        };
+        StateFile {
+            path: target(&other.relative),
+            sha256: String::new(),
+            executable: false,
+            mode,
+            is_directory: link.is_none(),
+            target: link,
+            source: other.path.to_string_lossy().into_owned(),
+        }
+    });
+    let files: Vec<StateFile> = files.chain(others).collect();
+    let root = (!is_file).then(|| destination.trim_end_matches('/').to_owned());
+    let real_source = source.to_owned();
     let source = source.to_string_lossy().into_owned();
     let written = cx.session().store().write_durably(move |c| {
-        let files = serde_json::to_vec(&files).unwrap_or_default();
+        let encoded = serde_json::to_vec(&files).unwrap_or_default();
         let mut digest = Hasher::new(&SHA256);
         digest.update(source.as_bytes());
         digest.update(&[0]);
-        digest.update(&files);
-        states::insert(c, &backend, &hex(digest.finish().as_ref()), &source, &files)
+        digest.update(root.as_deref().unwrap_or_default().as_bytes());
+        digest.update(&[0]);
+        digest.update(&encoded);
+        let digest = hex(digest.finish().as_ref());
+        let before = match &root {
+            Some(root) => states::newest(c, &backend, &source, root)?,
+            None => None,
+        };
+        let id = states::insert(c, &backend, &digest, &source, root.as_deref(), &encoded)?;
+        Ok((id, before.map(|before| before.files), files, root))
     });
-    written.await.map_err(ToolError::from)
+    let (id, before, files, root) = written.await.map_err(ToolError::from)?;
+    let (Some(before), Some(root)) = (before, root) else {
+        return Ok((id, Vec::new()));
+    };
+    let compare = move || {
+        let gone = removals::removals(&before, &files, &root, &real_source);
+        let below = |path: &String| path[root.len()..].trim_start_matches('/').to_owned();
+        gone.iter().map(below).collect()
+    };
+    let gone = tokio::task::spawn_blocking(compare).await;
+    let gone = gone.map_err(|error| ToolError::internal("comparing the states failed", error))?;
+    Ok((id, gone))
 }
 
 #[cfg(test)]

@@ -81,6 +81,11 @@ impl Stub {
         std::mem::take(&mut self.lock().requests)
     }
 
+    /// Replaces the list of requests.
+    pub fn restore_requests(&self, requests: Vec<(String, String)>) {
+        self.lock().requests = requests;
+    }
+
     /// Returns the bodies of requests for runs and imports so far.
     pub fn spawned(&self) -> Vec<Value> {
         self.lock().spawned.clone()
@@ -235,7 +240,7 @@ async fn whoami(State(stub): State<Stub>) -> Json<Value> {
         "operations_stat": {"SUCCESS": 1},
     });
     if stub.lock().extended {
-        account["x-extensions"] = json!(["delete", "diff", "log"]);
+        account["x-extensions"] = json!(["delete", "diff", "files", "log"]);
     }
     Json(account)
 }
@@ -448,7 +453,7 @@ async fn spawn(State(stub): State<Stub>, Json(request): Json<Value>) -> Response
             }
         }
     }
-    if request["image"] != IMAGE && request["image"] != "tag:base" {
+    if ![IMAGE, RESULT, "tag:base"].iter().any(|known| request["image"] == **known) {
         return error(StatusCode::NOT_FOUND, "no such image");
     }
     let id = Uuid::new_v4();

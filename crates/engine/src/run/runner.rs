@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use contree_sandbox::{
-    Exit, FileCopy, LayerId, NewDirectory, Sandbox, SandboxOutcome, SandboxSpec, Usage,
+    Exit, FileCopy, LayerId, NewDirectory, PathChange, Sandbox, SandboxOutcome, SandboxSpec, Usage,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ pub(crate) struct RunPlan {
     pub(crate) chain: Vec<Layer>,
     /// Files to copy into the sandbox before the command starts.
     pub(crate) files: Vec<FileCopy>,
+    /// Paths to remove or to make before that.
+    pub(crate) changes: Vec<PathChange>,
 }
 
 /// Runs a command to its end.
@@ -328,6 +330,7 @@ fn sandbox_spec(
             })
             .into_iter()
             .collect(),
+        changes: plan.changes.clone(),
         files: plan.files.clone(),
         side_files,
         temporary_lines,
@@ -342,7 +345,10 @@ fn sandbox_spec(
 /// The working directory, if the image lacked it and the request places no file in it.
 fn made_directory(sandbox: &Sandbox, plan: &RunPlan) -> Option<PathBuf> {
     let made = sandbox.made_directories().first()?;
-    let is_used = plan.files.iter().any(|file| file.path.starts_with(made));
+    let mut placed = plan.files.iter().map(|file| &file.path);
+    let mut changed = plan.changes.iter().map(|change| &change.path);
+    let is_used =
+        placed.any(|path| path.starts_with(made)) || changed.any(|path| path.starts_with(made));
     (!is_used).then(|| made.clone())
 }
 

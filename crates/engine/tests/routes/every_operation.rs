@@ -468,7 +468,10 @@ async fn account_and_images(api: &mut Api) -> String {
 
 async fn extensions(api: &mut Api, host: &str, image: &str) {
     let who = api.call("whoAmI", &[], "", Body::None, 200).await;
-    assert_eq!(who.json["x-extensions"], json!(["delete", "diff", "log"]));
+    assert_eq!(
+        who.json["x-extensions"],
+        json!(["delete", "diff", "files", "log"])
+    );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
     assert_eq!(log.text("/images/1/uuid"), host);
     api.call("getImageLog", &[image], "?limit=0", Body::None, 400)

@@ -23,6 +23,7 @@ mod inspect;
 mod limits;
 mod lost_records;
 mod network;
+mod placement;
 mod queue;
 mod registry;
 mod runs;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::compare::CompareBoot;
-use super::spec::{FileCopy, Network, NewDirectory, TemporaryLines};
+use super::spec::{FileCopy, Network, NewDirectory, PathChange, TemporaryLines};
 use super::unpack::UnpackLimits;
 
 /// The init's argv[0]. The constructor acts on this name together with a SOCK_SEQPACKET socket as
@@ -91,6 +91,7 @@ pub(crate) struct SandboxBoot {
     pub run: PathBuf,
     pub hostname: String,
     pub directories: Vec<NewDirectory>,
+    pub changes: Vec<PathChange>,
     pub files: Vec<FileCopy>,
     /// The directory of side files, relative to the image's root.
     pub side_directory: String,

@@ -26,6 +26,8 @@ pub struct SandboxSpec {
     pub hostname: String,
     /// Directories to make before anything runs, in this order.
     pub directories: Vec<NewDirectory>,
+    /// Paths to remove or to make before the files are put in place, in this order.
+    pub changes: Vec<PathChange>,
     /// Files to put in place before anything runs, in this order.
     pub files: Vec<FileCopy>,
     /// Files that exist while the sandbox runs but are not part of the image; at most
@@ -102,6 +104,40 @@ pub struct NewDirectory {
     pub uid: u32,
     /// The group, as seen inside.
     pub gid: u32,
+}
+
+/// A change of one path of the image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PathChange {
+    /// The absolute path inside the image.
+    #[serde(with = "text::path")]
+    pub path: PathBuf,
+    /// The kind of the change.
+    pub kind: PathChangeKind,
+    /// The owner, as seen inside.
+    pub uid: u32,
+    /// The group, as seen inside.
+    pub gid: u32,
+}
+
+/// The kind of a change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum PathChangeKind {
+    /// Nothing is there afterwards. A directory stays unless it is empty. A link at the path itself
+    /// is removed, and not followed.
+    Absent,
+    /// A directory with these permission bits. It replaces a file, and keeps the content of a
+    /// directory. A link to a directory stays as it is.
+    Directory {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// A symbolic link. It replaces a file or an empty directory.
+    Symlink {
+        /// The target, as the link has it.
+        #[serde(with = "text::path")]
+        target: PathBuf,
+    },
 }
 
 /// A file of the store to copy into the image.

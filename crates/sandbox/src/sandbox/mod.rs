@@ -97,6 +97,7 @@ impl Sandbox {
             run: Path::new("run").join(run.name()),
             hostname: spec.hostname.clone(),
             directories: spec.directories.clone(),
+            changes: spec.changes.clone(),
             files: spec.files.clone(),
             side_directory: format!("dev/{}", store.layout().options().side_directory),
             side_files: spec

@@ -96,6 +96,7 @@ pub(crate) fn spec() -> SandboxSpec {
         layers: vec![HOST],
         hostname: "box".into(),
         directories: Vec::new(),
+        changes: Vec::new(),
         files: Vec::new(),
         side_files: Vec::new(),
         temporary_lines: Vec::new(),

@@ -75,6 +75,7 @@ impl SpawnRequest {
                 return Err(RequestError::FilePath(path.clone()));
             }
             file.mode()?;
+            file.check_kind(path)?;
         }
         self.stdin_bytes()?;
         Ok(())

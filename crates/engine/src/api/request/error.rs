@@ -63,6 +63,18 @@ pub(crate) enum RequestError {
     /// The mode of a file is invalid.
     #[error("`mode` of a file must be octal permission bits such as \"0644\", not `{0}`")]
     Mode(String),
+    /// A file of `files` has no content.
+    #[error("`files`: {} has no `uuid`; upload the content and give its UUID", .0.escape_debug())]
+    FileUuid(String),
+    /// A symbolic link of `files` has no valid target.
+    #[error("`files`: the symbolic link {} needs a target of at most 4095 bytes in `x-target`", .0.escape_debug())]
+    LinkTarget(String),
+    /// Another entry of `files` than a symbolic link has a target, or one that is no file a UUID.
+    #[error(
+        "`files`: {} has fields that do not belong together; only a file has a `uuid`, and only a symlink has `x-target`",
+        .0.escape_debug()
+    )]
+    FileFields(String),
     /// Standard input is not base64, although its encoding says so.
     #[error("`stdin` is not base64: {0}")]
     Stdin(#[from] base64::DecodeError),

@@ -13,8 +13,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 pub(crate) use crate::api::types::InstanceSpawnRequest as SpawnRequest;
-use crate::api::types::{ClosableStreamRepr, ExecSpec, InstanceFile, StreamEncoding};
+use crate::api::types::{
+    ClosableStreamRepr, ExecSpec, InstanceFile, InstanceFileXKind as FileKind, StreamEncoding,
+};
 use crate::limits;
+
+/// Maximum number of bytes of a symbolic link's target on Linux.
+const MAX_LINK_TARGET: usize = 4095;
 
 pub(crate) use error::RequestError;
 pub(crate) use image_selector::{ImageSelector, check_tag};
@@ -96,6 +101,31 @@ impl InstanceFile {
             .ok()
             .filter(|mode| *mode <= 0o7777)
             .ok_or_else(|| RequestError::Mode(self.mode.clone()))
+    }
+
+    /// The type of the entry.
+    pub(crate) fn kind(&self) -> FileKind {
+        self.x_kind.unwrap_or(FileKind::File)
+    }
+
+    /// Checks that the entry has the fields of its kind, and no others.
+    fn check_kind(&self, path: &str) -> Result<(), RequestError> {
+        let is_link = self.kind() == FileKind::Symlink;
+        let is_file = self.kind() == FileKind::File;
+        if is_file && self.uuid.is_none() {
+            return Err(RequestError::FileUuid(path.to_owned()));
+        }
+        let target = self.x_target.as_deref();
+        let is_valid = target.is_some_and(|target| {
+            (1..=MAX_LINK_TARGET).contains(&target.len()) && !target.contains('\0')
+        });
+        if is_link && !is_valid {
+            return Err(RequestError::LinkTarget(path.to_owned()));
+        }
+        if (!is_file && self.uuid.is_some()) || (!is_link && target.is_some()) {
+            return Err(RequestError::FileFields(path.to_owned()));
+        }
+        Ok(())
     }
 }
 

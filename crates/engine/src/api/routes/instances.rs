@@ -7,13 +7,13 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use contree_sandbox::FileCopy;
+use contree_sandbox::{FileCopy, PathChange, PathChangeKind};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::extract::{ClientName, Json};
 use crate::api::request::{ImageSelector, SpawnRequest};
-use crate::api::types::InstanceSpawnResponse;
+use crate::api::types::{InstanceFileXKind as FileKind, InstanceSpawnResponse};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -117,6 +117,7 @@ fn accept(
     client: Option<&str>,
 ) -> Result<(QueuedOperation, RunPlan), ApiError> {
     let files = files_to_place(engine, &request)?;
+    let changes = paths_to_change(&request)?;
     let mut chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
     if chain.len() > squash::BLOCKING_CHAIN {
         squash::squash(engine, image.layer)?;
@@ -143,6 +144,7 @@ fn accept(
         image,
         chain,
         files,
+        changes,
     };
     Ok((queued, plan))
 }
@@ -152,14 +154,14 @@ fn files_to_place(engine: &Engine, request: &SpawnRequest) -> Result<Vec<FileCop
     request
         .files
         .iter()
-        .map(|(path, file)| {
-            let stored = engine.rows.read(|c| files::by_uuid(c, file.uuid))?;
+        .filter_map(|(path, file)| Some((path, file, file.uuid?)))
+        .map(|(path, file, uuid)| {
+            let stored = engine.rows.read(|c| files::by_uuid(c, uuid))?;
             let stored = stored
                 .filter(|stored| engine.has_content(stored))
                 .ok_or_else(|| {
                     ApiError::bad(format!(
-                        "`files`: there is no uploaded file {} for {path}; upload it again",
-                        file.uuid
+                        "`files`: there is no uploaded file {uuid} for {path}; upload it again"
                     ))
                 })?;
             Ok(FileCopy {
@@ -171,4 +173,32 @@ fn files_to_place(engine: &Engine, request: &SpawnRequest) -> Result<Vec<FileCop
             })
         })
         .collect()
+}
+
+/// The paths that the request changes otherwise: removals first, the innermost path first.
+fn paths_to_change(request: &SpawnRequest) -> Result<Vec<PathChange>, ApiError> {
+    let (mut removals, mut others) = (Vec::new(), Vec::new());
+    for (path, file) in &request.files {
+        let kind = match file.kind() {
+            FileKind::File => continue,
+            FileKind::Absent => PathChangeKind::Absent,
+            FileKind::Directory => PathChangeKind::Directory { mode: file.mode()? },
+            FileKind::Symlink => PathChangeKind::Symlink {
+                target: file.x_target.clone().unwrap_or_default().into(),
+            },
+        };
+        let changes = match kind {
+            PathChangeKind::Absent => &mut removals,
+            _ => &mut others,
+        };
+        changes.push(PathChange {
+            path: PathBuf::from(path),
+            kind,
+            uid: file.uid,
+            gid: file.gid,
+        });
+    }
+    removals.reverse();
+    removals.extend(others);
+    Ok(removals)
 }

@@ -1,4 +1,4 @@
-//! Makes directories and copies files in the image before anything of it runs.
+//! Makes directories, changes paths and copies files in the image before anything of it runs.
 //!
 //! Every path is resolved inside the mounted image (RESOLVE_IN_ROOT), without following magic links
 //! or entering /proc, /sys or /dev.
@@ -11,12 +11,12 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fchmod, fchown, fstat,
-    mkdirat, openat, openat2, unlinkat,
+    mkdirat, openat, openat2, readlinkat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::spec::{FileCopy, NewDirectory};
+use crate::protocol::spec::{FileCopy, NewDirectory, PathChange, PathChangeKind};
 use crate::protocol::step::Step;
 use crate::protocol::step_failure::{StepContext, StepFailure};
 
@@ -25,8 +25,8 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Makes the directories, then copies the files. Returns the directories that were missing, as
-/// indices into the request.
+/// Makes the directories, changes the paths, then copies the files. Returns the directories that
+/// were missing, as indices into the request.
 pub(crate) fn make_directories_and_files(
     root: BorrowedFd<'_>,
     store: BorrowedFd<'_>,
@@ -39,6 +39,9 @@ pub(crate) fn make_directories_and_files(
         if is_new {
             made.push(index);
         }
+    }
+    for wanted in &boot.changes {
+        change_path(root, wanted).at_step_on(Step::PlaceFile, wanted.path.display().to_string())?;
     }
     for wanted in &boot.files {
         copy_file(root, store, wanted)
@@ -67,6 +70,73 @@ fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<bool, E
     Ok(true)
 }
 
+fn change_path(root: BorrowedFd<'_>, wanted: &PathChange) -> Result<(), Errno> {
+    let path = relative(&wanted.path);
+    let own = |parent: &OwnedFd, name: &OsStr| {
+        chownat(
+            parent,
+            name,
+            Some(Uid::from_raw(wanted.uid)),
+            Some(Gid::from_raw(wanted.gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+    };
+    match &wanted.kind {
+        PathChangeKind::Absent => {
+            let Some(name) = path.file_name() else {
+                return Err(Errno::ISDIR);
+            };
+            let parent = path.parent().unwrap_or(Path::new(""));
+            match open_directory(root, parent) {
+                Ok(parent) => remove(&parent, name, false),
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
+        PathChangeKind::Directory { mode } => {
+            let (parent, name) = open_parent(root, &path)?;
+            let is_link = readlinkat(&parent, &name, Vec::new()).is_ok();
+            match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
+                Ok(_) if is_link => return Ok(()),
+                Ok(_) => {}
+                Err(Errno::NOENT | Errno::NOTDIR) => {
+                    remove(&parent, &name, true)?;
+                    mkdirat(&parent, &name, Mode::RWXU)?;
+                }
+                Err(error) => return Err(error),
+            }
+            own(&parent, &name)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = openat(&parent, &name, flags, Mode::empty())?;
+            // Set the mode last: changing the owner clears bits.
+            fchmod(&made, Mode::from_raw_mode(mode & 0o7777))
+        }
+        PathChangeKind::Symlink { target } => {
+            let (parent, name) = open_parent(root, &path)?;
+            remove(&parent, &name, true)?;
+            symlinkat(target, &parent, &name)?;
+            own(&parent, &name)
+        }
+    }
+}
+
+/// Removes a file, a link or an empty directory. A directory with content is an error only if it
+/// must go.
+fn remove(parent: &OwnedFd, name: &OsStr, must_go: bool) -> Result<(), Errno> {
+    match unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR) => {}
+        Err(error) => return Err(error),
+    }
+    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOTEMPTY | Errno::EXIST) if !must_go => Ok(()),
+        // The explanation of this error fits: a directory is in the way.
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Err(Errno::ISDIR),
+        Err(error) => Err(error),
+    }
+}
+
 fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> io::Result<()> {
     let source = openat2(
         store,
@@ -79,11 +149,8 @@ fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> 
         return Err(Errno::INVAL.into());
     }
     let (parent, name) = open_parent(root, &relative(&wanted.path))?;
-    // Remove any existing file without opening it: no symlink leads elsewhere and no FIFO blocks.
-    match unlinkat(&parent, &name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error.into()),
-    }
+    // Remove what exists without opening it: no symlink leads elsewhere and no FIFO blocks.
+    remove(&parent, &name, true)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?;
     let target = copy_content(source, target)?;
@@ -117,15 +184,18 @@ fn open_parent(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, OsString),
     Ok((ensure_parents(root, parent)?, name))
 }
 
-fn ensure_parents(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let open = |path: &Path| {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        openat2(root, path, DIRECTORY, Mode::empty(), INSIDE)
+/// Opens an existing directory; the root for an empty path.
+fn open_directory(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
     };
+    openat2(root, path, DIRECTORY, Mode::empty(), INSIDE)
+}
+
+fn ensure_parents(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let open = |path: &Path| open_directory(root, path);
     match open(path) {
         Err(Errno::NOENT) => {}
         other => return other,

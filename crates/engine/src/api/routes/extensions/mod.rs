@@ -9,4 +9,6 @@ pub(super) use diff::diff;
 pub(super) use log::log;
 
 /// The names of the extensions, as `whoami` lists them.
-pub(super) const NAMES: [&str; 3] = ["delete", "diff", "log"];
+///
+/// `files` has no route: it is the fields of `files` in a run's request that begin with `x-`.
+pub(super) const NAMES: [&str; 4] = ["delete", "diff", "files", "log"];

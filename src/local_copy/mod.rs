@@ -1,0 +1,28 @@
+//! Copies what images hold into local directories: `apply` brings changes home, and a download
+//! copies a whole directory.
+//!
+//! Images are not trusted. Nothing is written through a link, and no link that leads out of the
+//! directory is made. Contents are staged in a directory of their own, and each file appears by
+//! a rename.
+
+mod apply;
+mod base;
+mod blocking;
+#[cfg(feature = "mcp")]
+mod download;
+mod link_target;
+mod local_tree;
+mod merge;
+mod outcome;
+mod perform;
+mod plan;
+mod rules;
+mod staging;
+mod tree;
+
+pub(crate) use apply::{ApplyRequest, apply};
+pub(crate) use base::{Base, SentEntry, SentKind};
+#[cfg(feature = "mcp")]
+pub(crate) use download::{CopiedDirectory, download_directory};
+pub use outcome::{Applied, Conflicts, PathReason};
+pub(crate) use rules::WriteRules;

@@ -1,0 +1,272 @@
+//! Performs the decided changes. Each file appears by a rename.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use contree_diff::Digest;
+use tar::EntryType;
+use uuid::Uuid;
+
+use super::blocking::blocking;
+use super::local_tree::{Local, LocalTree, permissions};
+use super::plan::{Action, ActionKind};
+use super::rules::WriteRules;
+use super::staging::Staging;
+use super::tree::Tree;
+use crate::client::relative;
+use crate::{Client, Error};
+
+/// The mode of a file whose permissions are not known.
+const DEFAULT_MODE: u32 = 0o644;
+/// Changes between two progress messages.
+const PROGRESS_STEP: usize = 200;
+
+/// The changes that were made. Paths are below the directory.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) written: Vec<Vec<u8>>,
+    pub(super) removed: Vec<Vec<u8>>,
+    pub(super) kept: Vec<Vec<u8>>,
+    /// Paths that changed after the decision.
+    pub(super) changed: Vec<Vec<u8>>,
+}
+
+/// Copies the contents that are needed from an image to the staging directory, by their digests.
+pub(super) async fn stage(
+    client: &Client,
+    image: Uuid,
+    path: &Path,
+    theirs: &Arc<Tree>,
+    actions: &[Action],
+    staging: Staging,
+) -> Result<Staging, Error> {
+    let mut wanted: HashSet<Digest> = actions
+        .iter()
+        .filter_map(|action| match &action.kind {
+            ActionKind::WriteFile { digest, .. } => Some(*digest),
+            _ => None,
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(staging);
+    }
+    let theirs = Arc::clone(theirs);
+    let shown = staging.path().to_owned();
+    let read = client.read_archive(image, path, move |archive, root| {
+        extract(archive, root, &theirs, &mut wanted, &staging)?;
+        match wanted.is_empty() {
+            true => Ok(staging),
+            false => Err(io::Error::other(
+                "the image lacks a file that it had before",
+            )),
+        }
+    });
+    read.await?.map_err(Error::io(&shown))
+}
+
+fn extract(
+    archive: impl Read,
+    root: &[u8],
+    theirs: &Tree,
+    wanted: &mut HashSet<Digest>,
+    staging: &Staging,
+) -> io::Result<()> {
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let is_file = matches!(
+            entry.header().entry_type(),
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
+        );
+        let path = relative(&entry.path_bytes(), root);
+        let digest = theirs.get(&path).and_then(|entry| entry.digest);
+        if let Some(digest) = digest.filter(|_| is_file)
+            && wanted.remove(&digest)
+        {
+            let mut file = staging.tree().create_file(&name_of(&digest))?;
+            io::copy(&mut entry, &mut file)?;
+            if wanted.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of a content in the staging directory.
+fn name_of(digest: &Digest) -> Vec<u8> {
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.into_bytes()
+}
+
+/// Performs the actions: removals, then directories, then files and links.
+pub(super) async fn perform(
+    local: LocalTree,
+    staging: Staging,
+    actions: Vec<Action>,
+    rules: WriteRules,
+) -> Result<Done, Error> {
+    blocking(move || {
+        let mut performer = Performer {
+            local,
+            staging,
+            done: Done::default(),
+            uses: HashMap::new(),
+            made: HashSet::new(),
+        };
+        performer.run(&actions, &rules)?;
+        let Done {
+            mut written,
+            mut removed,
+            kept,
+            changed,
+        } = performer.done;
+        written.sort_unstable();
+        written.dedup();
+        removed.sort_unstable();
+        Ok(Done {
+            written,
+            removed,
+            kept,
+            changed,
+        })
+    })
+    .await
+}
+
+struct Performer {
+    local: LocalTree,
+    staging: Staging,
+    done: Done,
+    /// How often each content is still needed.
+    uses: HashMap<Digest, usize>,
+    /// Directories that were made or kept, whose permissions are still to be set.
+    made: HashSet<Vec<u8>>,
+}
+
+impl Performer {
+    fn run(&mut self, actions: &[Action], rules: &WriteRules) -> Result<(), Error> {
+        for action in actions {
+            if let ActionKind::WriteFile { digest, .. } = &action.kind {
+                *self.uses.entry(*digest).or_default() += 1;
+            }
+        }
+        let count = actions.len();
+        let removes = |action: &&Action| {
+            matches!(
+                action.kind,
+                ActionKind::Remove | ActionKind::RemoveDirectory
+            )
+        };
+        let makes = |action: &&Action| matches!(action.kind, ActionKind::MakeDirectory { .. });
+        let others = |action: &&Action| !removes(action) && !makes(action);
+        let ordered = actions
+            .iter()
+            .rev()
+            .filter(removes)
+            .chain(actions.iter().filter(makes))
+            .chain(actions.iter().filter(others));
+        for (at, action) in ordered.enumerate() {
+            let shown = self.local.absolute(&action.path);
+            self.perform(action).map_err(Error::io(&shown))?;
+            if (at + 1).is_multiple_of(PROGRESS_STEP) {
+                rules.progress(&format!("applied {} of {count} changes", at + 1));
+            }
+        }
+        // Last and inside out, since a directory may become read-only.
+        for action in actions.iter().rev() {
+            let mode = match action.kind {
+                ActionKind::MakeDirectory { mode: Some(mode) } => mode,
+                _ => continue,
+            };
+            if self.made.contains(&action.path) {
+                let shown = self.local.absolute(&action.path);
+                let set = self.local.set_mode(&action.path, mode);
+                set.map_err(Error::io(&shown))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, action: &Action) -> io::Result<()> {
+        let path = &action.path;
+        if !self.is_as_expected(action)? {
+            self.done.changed.push(path.clone());
+            return Ok(());
+        }
+        match &action.kind {
+            ActionKind::Remove => {
+                self.local.remove_file(path)?;
+                self.done.removed.push(path.clone());
+            }
+            ActionKind::RemoveDirectory => match self.local.remove_directory(path)? {
+                true => self.done.removed.push(path.clone()),
+                false => self.done.kept.push(path.clone()),
+            },
+            ActionKind::MakeDirectory { .. } => {
+                self.local.make_directory(path)?;
+                self.made.insert(path.clone());
+                self.done.written.push(path.clone());
+            }
+            ActionKind::SetMode(mode) => {
+                self.local.set_mode(path, *mode)?;
+                self.done.written.push(path.clone());
+            }
+            ActionKind::WriteFile { digest, mode } => {
+                let staged = self.staged(digest)?;
+                self.place(&staged, path, *mode)?;
+            }
+            ActionKind::WriteText { text, mode } => {
+                let staged = b"text".to_vec();
+                let mut file = self.staging.tree().create_file(&staged)?;
+                file.write_all(text)?;
+                self.place(&staged, path, *mode)?;
+            }
+            ActionKind::WriteLink { target } => {
+                let staged = b"link".to_vec();
+                self.staging.tree().create_link(&staged, target)?;
+                self.local.move_from(self.staging.tree(), &staged, path)?;
+                self.done.written.push(path.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the path is still as it was when the change was decided.
+    fn is_as_expected(&self, action: &Action) -> io::Result<bool> {
+        let now = self.local.look(&action.path, true)?;
+        Ok(match (&action.expected, &now) {
+            // Other changes of this call made room.
+            (Local::Blocked, _) => true,
+            (Local::Entry(before), Local::Missing) => before.is_directory(),
+            (Local::Missing, Local::Entry(entry)) => {
+                entry.is_directory() && matches!(action.kind, ActionKind::MakeDirectory { .. })
+            }
+            (before, now) => before == now,
+        })
+    }
+
+    /// The name of a staged content that may be moved.
+    fn staged(&mut self, digest: &Digest) -> io::Result<Vec<u8>> {
+        let name = name_of(digest);
+        let uses = self.uses.entry(*digest).or_default();
+        *uses = uses.saturating_sub(1);
+        if *uses == 0 {
+            return Ok(name);
+        }
+        let copy = b"copy".to_vec();
+        let mut from = self.staging.tree().open_file(&name)?;
+        io::copy(&mut from, &mut self.staging.tree().create_file(&copy)?)?;
+        Ok(copy)
+    }
+
+    fn place(&mut self, staged: &[u8], path: &[u8], mode: Option<u32>) -> io::Result<()> {
+        let mode = mode.unwrap_or(DEFAULT_MODE);
+        rustix::fs::fchmod(self.staging.tree().open_file(staged)?, permissions(mode))?;
+        self.local.move_from(self.staging.tree(), staged, path)?;
+        self.done.written.push(path.to_vec());
+        Ok(())
+    }
+}

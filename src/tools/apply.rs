@@ -1,0 +1,252 @@
+//! Takes the changes of an image home, and finds what `rsync` had sent.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::results::{Apply, PathWhy};
+use super::{Context, ToolError, image, lineage, params, paths, writing};
+use crate::Client;
+use crate::client::image_path;
+use crate::local_copy::{self, ApplyRequest, Base, Conflicts, PathReason, SentEntry, SentKind};
+use crate::store::states::{self, StateFile, StoredDirectoryState};
+use crate::store::{placements, uploads};
+
+/// Maximum number of paths that an answer names in each list.
+const MAX_NAMED: usize = 1000;
+
+/// Applies the changes of an image to a local directory.
+pub(super) async fn apply(arguments: params::Apply, cx: &Context) -> Result<Apply, ToolError> {
+    let params::Apply {
+        image,
+        path,
+        destination,
+        base,
+        directory_state_id,
+        conflicts,
+        merge,
+        dry_run,
+    } = arguments;
+    let destination = paths::local_path("destination", &destination)?;
+    let access = cx.session().local_access();
+    access.check_destination("destination", &destination)?;
+    let destination = access.resolved_directory("destination", &destination)?;
+    let path = image_path(&paths::path_in_image(&path))?;
+    let path = path.to_string_lossy().into_owned();
+    let client = cx.client().await?;
+    let rules = writing::rules(cx);
+    let applied = cx
+        .unless_cancelled(async {
+            let image = image::resolve(client, &image).await?;
+            let base = match (base, directory_state_id) {
+                (Some(_), Some(_)) => {
+                    return Err(ToolError::invalid(
+                        "give either `base` or `directory_state_id`, not both",
+                    ));
+                }
+                (Some(base), None) => Base::Image(image::resolve(client, &base).await?),
+                // No state has a larger id.
+                (None, Some(id)) => {
+                    let id = i64::try_from(id).unwrap_or(i64::MAX);
+                    given_base(cx, client, image, &path, id).await?
+                }
+                (None, None) => found_base(cx, client, image, &path).await?,
+            };
+            let request = ApplyRequest {
+                image,
+                path,
+                destination,
+                base,
+                conflicts: match conflicts {
+                    params::ApplyConflicts::Stop => Conflicts::Stop,
+                    params::ApplyConflicts::Skip => Conflicts::Skip,
+                    params::ApplyConflicts::Theirs => Conflicts::Theirs,
+                },
+                merge,
+                dry_run,
+                rules,
+            };
+            Ok(local_copy::apply(client, request).await?)
+        })
+        .await?;
+    let is_stop = conflicts == params::ApplyConflicts::Stop;
+    let has_done = !applied.written.is_empty() || !applied.removed.is_empty();
+    let stopped = is_stop && !applied.conflicts.is_empty() && !has_done;
+    let mut answer = Apply {
+        written: applied.written,
+        merged: applied.merged,
+        removed: applied.removed,
+        kept: applied.kept,
+        conflicts: reasons(applied.conflicts),
+        refused: reasons(applied.refused),
+        stopped: stopped && !dry_run,
+        dry_run,
+        counts: BTreeMap::new(),
+    };
+    answer.limit();
+    Ok(answer)
+}
+
+fn reasons(paths: Vec<PathReason>) -> Vec<PathWhy> {
+    let reason = |found: PathReason| PathWhy {
+        path: found.path,
+        why: found.why,
+    };
+    paths.into_iter().map(reason).collect()
+}
+
+impl Apply {
+    /// Shortens long lists, and counts them.
+    fn limit(&mut self) {
+        let mut counts = BTreeMap::new();
+        let mut count = |name: &str, length: usize| {
+            if length > MAX_NAMED {
+                counts.insert(name.to_owned(), length as u64);
+            }
+        };
+        count("written", self.written.len());
+        count("merged", self.merged.len());
+        count("removed", self.removed.len());
+        count("kept", self.kept.len());
+        count("conflicts", self.conflicts.len());
+        count("refused", self.refused.len());
+        for paths in [
+            &mut self.written,
+            &mut self.merged,
+            &mut self.removed,
+            &mut self.kept,
+        ] {
+            paths.truncate(MAX_NAMED);
+        }
+        self.conflicts.truncate(MAX_NAMED);
+        self.refused.truncate(MAX_NAMED);
+        self.counts = counts;
+    }
+}
+
+/// The state with this id as the base.
+async fn given_base(
+    cx: &Context,
+    client: &Client,
+    image: Uuid,
+    path: &str,
+    id: i64,
+) -> Result<Base, ToolError> {
+    let backend = client.backend().identity();
+    let store = cx.session().store();
+    let found = store.read_durably(move |c| states::find(c, id)).await;
+    let state = found
+        .map_err(ToolError::from)?
+        .filter(|state| state.backend == backend)
+        .ok_or_else(|| {
+            ToolError::not_found(format!(
+                "there is no directory state {id} of the backend in use"
+            ))
+            .with_hint("Leave `directory_state_id` out, or give `base`: the image whose files the directory had.")
+        })?;
+    if !concerns(&state, path) {
+        return Err(ToolError::invalid(format!(
+            "directory state {id} has nothing below {path}; give its destination as `path`"
+        )));
+    }
+    let placed = store.read_durably(move |c| placements::of_destination(c, &backend, None));
+    let mut placed = placed.await.map_err(ToolError::from)?;
+    placed.retain(|_, state| *state == id);
+    let found = match placed.is_empty() {
+        true => None,
+        false => lineage::nearest_operation(cx, client, image, &placed).await?,
+    };
+    let placed_on = found.and_then(|(entry, _)| entry.parent_uuid);
+    sent_base(cx, client, path, state, placed_on).await
+}
+
+/// The state that was placed last on the way to the image as the base.
+async fn found_base(
+    cx: &Context,
+    client: &Client,
+    image: Uuid,
+    path: &str,
+) -> Result<Base, ToolError> {
+    let backend = client.backend().identity();
+    let store = cx.session().store();
+    let placed = store.read_durably(move |c| placements::of_destination(c, &backend, None));
+    let mut placed = placed.await.map_err(ToolError::from)?;
+    while !placed.is_empty() {
+        let found = lineage::nearest_operation(cx, client, image, &placed).await?;
+        let Some((entry, id)) = found else { break };
+        let state = store.read_durably(move |c| states::find(c, id)).await;
+        match state.map_err(ToolError::from)? {
+            Some(state) if concerns(&state, path) => {
+                return sent_base(cx, client, path, state, entry.parent_uuid).await;
+            }
+            _ => placed.retain(|_, state| *state != id),
+        }
+    }
+    Err(ToolError::not_found(format!(
+        "this server has no record of a directory that `rsync` sent to {path} on the way to image {image}"
+    ))
+    .with_hint(
+        "Give `base`: the image whose files the local directory had. Or give `directory_state_id` of the sent directory.",
+    ))
+}
+
+/// Whether a state has something at or below a path, or the path is below its destination.
+fn concerns(state: &StoredDirectoryState, path: &str) -> bool {
+    let is_below = |inner: &str, outer: &str| below(inner, outer).is_some();
+    let destination = state.destination.as_deref();
+    destination.is_some_and(|to| is_below(path, to))
+        || state.files.iter().any(|file| is_below(&file.path, path))
+}
+
+/// The part of a path below a directory. It is empty for the directory itself.
+fn below<'a>(path: &'a str, directory: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(directory.trim_end_matches('/'))?;
+    match rest.strip_prefix('/') {
+        Some(below) => Some(below),
+        None => rest.is_empty().then_some(rest),
+    }
+}
+
+async fn sent_base(
+    cx: &Context,
+    client: &Client,
+    path: &str,
+    state: StoredDirectoryState,
+    placed_on: Option<Uuid>,
+) -> Result<Base, ToolError> {
+    let backend = client.backend().identity();
+    let hashes: Vec<String> = state.files.iter().map(|file| file.sha256.clone()).collect();
+    let stored = cx.session().store().read(move |c| {
+        let hashes = hashes.iter().filter(|hash| !hash.is_empty());
+        uploads::find_all(c, &backend, hashes.map(String::as_str))
+    });
+    let stored = stored.await.map_err(ToolError::from)?;
+    let has_exact_modes = state
+        .files
+        .iter()
+        .all(|file| file.mode.is_some() || file.target.is_some());
+    let entry = |file: &StateFile| {
+        let path = below(&file.path, path).filter(|path| !path.is_empty())?;
+        let upload = stored.get(&file.sha256);
+        let kind = match &file.target {
+            Some(target) => SentKind::Symlink {
+                target: target.clone(),
+            },
+            None if file.is_directory => SentKind::Directory,
+            None => SentKind::File {
+                sha256: file.sha256.clone(),
+                upload: upload.and_then(|uuid| uuid.parse().ok()),
+            },
+        };
+        Some(SentEntry {
+            path: path.to_owned(),
+            kind,
+            mode: file.placed_mode(),
+        })
+    };
+    Ok(Base::Sent {
+        entries: state.files.iter().filter_map(entry).collect(),
+        placed_on,
+        has_exact_modes,
+    })
+}
