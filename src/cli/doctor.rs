@@ -102,7 +102,8 @@ impl Doctor {
 
 fn report_text(setup: &Setup, checks: &[DoctorCheck], can_run: bool) -> String {
     let mut text = format!(
-        "contree-mcp {}, backend: {}\n",
+        "{} {}, backend: {}\n",
+        super::output::program(),
         env!("CARGO_PKG_VERSION"),
         setup.backend()
     );

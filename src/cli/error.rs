@@ -4,6 +4,7 @@ use super::network::NetworkError;
 use super::process::ProcessError;
 use super::sandbox::SandboxOptionError;
 use super::token_file::TokenFileError;
+use super::verbs::VerbError;
 use crate::config::DirectoryError;
 use crate::mcp::ServeError;
 use crate::tools::AllowedPathError;
@@ -37,6 +38,8 @@ pub(super) enum CommandError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Report(#[from] serde_json::Error),
+    #[error(transparent)]
+    Verb(#[from] VerbError),
     /// A path of `--allow-path` cannot be used.
     #[error(transparent)]
     AllowedPath(#[from] AllowedPathError),

@@ -55,6 +55,11 @@ pub(super) struct Http {
 }
 
 impl Http {
+    /// Selects HTTP, as `--mode http` does.
+    pub(super) fn select_http(&mut self) {
+        self.mode = Some("http".to_owned());
+    }
+
     /// The settings of the HTTP transport; none for stdio.
     ///
     /// # Errors

@@ -1,4 +1,6 @@
-//! The command line of `contree-mcp`: one file for each command.
+//! The command lines of `contree` and `contree-mcp`: one file for each command.
+//!
+//! Both programs have the commands of [`Command`]. `contree` adds the verbs.
 
 mod arguments;
 mod call;
@@ -20,13 +22,17 @@ mod signals;
 mod surface;
 mod token_file;
 mod tools;
+mod units;
+mod verbs;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use error::CommandError;
 use options::Options;
 use setup::Setup;
+use verbs::{COMPLETE_VARIABLE, Verb, VerbOptions};
 
 /// Exit status of a wrong command line, the same as clap's.
 const USAGE: u8 = 2;
@@ -53,11 +59,93 @@ enum Command {
     Engine(engine::Engine),
 }
 
-/// Runs the program and returns its exit status.
+/// Run commands in sandboxes on images that branch like git
+#[derive(Parser, Debug)]
+#[command(name = "contree", version, max_term_width = 100)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "\
+Begin with `contree run -- uname -a`. `contree VERB --help` has examples of each verb. An agent uses
+the MCP server `contree-mcp`, or `contree call` and `contree tools`."
+)]
+struct VerbLine {
+    #[command(flatten)]
+    verb: VerbOptions,
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: VerbCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum VerbCommand {
+    #[command(flatten)]
+    Verb(Verb),
+    #[command(flatten)]
+    Shared(Command),
+}
+
+/// Runs the program `contree-mcp` and returns its exit status.
 #[must_use]
-pub fn main() -> ExitCode {
-    let line = CommandLine::parse();
-    match run(line) {
+pub fn main(version: &'static str) -> ExitCode {
+    output::set_program("contree-mcp");
+    let command = CommandLine::command().version(version);
+    let matches = command.get_matches();
+    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    exit(prepare(line.options, |setup| match line.command {
+        None => serve::serve(setup),
+        Some(command) => command.run(setup),
+    }))
+}
+
+/// Runs the program `contree` and returns its exit status.
+#[must_use]
+pub fn verb_main(version: &'static str) -> ExitCode {
+    output::set_program("contree");
+    CompleteEnv::with_factory(move || verb_command(version))
+        .var(COMPLETE_VARIABLE)
+        .complete();
+    let matches = verb_command(version).get_matches();
+    let line = VerbLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    exit(prepare(line.options, |setup| match line.command {
+        VerbCommand::Verb(verb) => verb.run(setup, line.verb, || verb_command(version)),
+        VerbCommand::Shared(command) => command.run(setup),
+    }))
+}
+
+/// The command line of `contree`. The help of a verb has the options of the verb alone; those of
+/// every verb are in the help of the program.
+fn verb_command(version: &'static str) -> clap::Command {
+    let mut command = VerbLine::command().version(version);
+    let is_global = |argument: &&clap::Arg| argument.is_global_set();
+    let hidden: Vec<clap::Arg> = command
+        .get_arguments()
+        .filter(is_global)
+        .map(|argument| argument.clone().hide(true))
+        .collect();
+    let shared = <Command as Subcommand>::augment_subcommands(clap::Command::new("contree"));
+    let verbs: Vec<String> = command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .filter(|name| shared.find_subcommand(name).is_none())
+        .collect();
+    for name in verbs {
+        command = command.mut_subcommand(name, |verb| {
+            let own: Vec<String> = verb
+                .get_arguments()
+                .map(|own| own.get_id().to_string())
+                .collect();
+            let hidden = hidden
+                .iter()
+                .filter(|argument| !own.contains(&argument.get_id().to_string()));
+            verb.args(hidden.cloned())
+        });
+    }
+    command
+}
+
+fn exit(done: Result<u8, CommandError>) -> ExitCode {
+    match done {
         Ok(status) => ExitCode::from(status),
         Err(problem) => {
             output::print_message(problem);
@@ -66,8 +154,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(line: CommandLine) -> Result<u8, CommandError> {
-    let mut setup = Setup::new(line.options);
+/// Prepares what every command needs, and runs the command.
+fn prepare(
+    options: Options,
+    command: impl FnOnce(Setup) -> Result<u8, CommandError>,
+) -> Result<u8, CommandError> {
+    let mut setup = Setup::new(options);
     setup.start_logging();
     if let Err(problem) = setup.environment.check() {
         output::print_message(problem);
@@ -80,11 +172,57 @@ fn run(line: CommandLine) -> Result<u8, CommandError> {
             return Ok(USAGE);
         }
     }
-    match line.command {
-        None => serve::serve(setup),
-        Some(Command::Call(call)) => call.run(setup),
-        Some(Command::Tools(tools)) => tools.run(&setup),
-        Some(Command::Doctor(doctor)) => doctor.run(setup),
-        Some(Command::Engine(engine)) => engine.run(setup),
+    command(setup)
+}
+
+impl Command {
+    fn run(self, setup: Setup) -> Result<u8, CommandError> {
+        match self {
+            Self::Call(call) => call.run(setup),
+            Self::Tools(tools) => tools.run(&setup),
+            Self::Doctor(doctor) => doctor.run(setup),
+            Self::Engine(engine) => engine.run(setup),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_command_lines_are_consistent() {
+        CommandLine::command().debug_assert();
+        verb_command("1").debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_each_verb_fits_a_screen_and_has_two_examples() {
+        /// Lines of a terminal.
+        const SCREEN: usize = 50;
+        let help = |words: &[&str]| {
+            let words = ["contree"].into_iter().chain(words.iter().copied());
+            let asked = verb_command("1").try_get_matches_from(words.chain(["--help"]));
+            asked.unwrap_err().to_string()
+        };
+        let shared = CommandLine::command();
+        let command = verb_command("1");
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let name = verb.get_name();
+            if shared.find_subcommand(name).is_some() {
+                continue;
+            }
+            let help = help(&[name]);
+            let lines = help.lines().count();
+            assert!(lines <= SCREEN, "{name} has {lines} lines:\n{help}");
+            assert!(!help.contains("--profile"), "{name}:\n{help}");
+            let examples = help.matches(&format!("contree {name}")).count() - 1;
+            assert!(examples >= 2, "{name}:\n{help}");
+        }
+        let whole = help(&[]);
+        assert!(
+            whole.contains("--profile") && whole.contains("--session"),
+            "{whole}"
+        );
     }
 }

@@ -34,17 +34,17 @@ pub(super) struct Options {
     #[arg(long, global = true, value_name = "auto|cloud|local", help_heading = BACKEND)]
     backend: Option<BackendChoice>,
     /// Profile of the Contree clients' profile files [env: CONTREE_PROFILE]
-    #[arg(long, global = true, value_name = "NAME", help_heading = BACKEND)]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = BACKEND)]
     profile: Option<String>,
     /// Base URL of a Contree service [env: CONTREE_URL]
-    #[arg(long, global = true, value_name = "URL", help_heading = BACKEND)]
+    #[arg(short, long, global = true, value_name = "URL", help_heading = BACKEND)]
     url: Option<String>,
     /// Access token; prefer the variable, since other users can see command lines [env:
     /// CONTREE_TOKEN]
     #[arg(long, global = true, value_name = "TOKEN", help_heading = BACKEND, hide = true)]
     token: Option<String>,
     /// Project, for IAM tokens [env: CONTREE_PROJECT]
-    #[arg(long, global = true, value_name = "ID", help_heading = BACKEND)]
+    #[arg(short = 'P', long, global = true, value_name = "ID", help_heading = BACKEND)]
     project: Option<String>,
     /// Kind of the token; default: that of the profile, else iam if a project is set, else jwt
     #[arg(long, global = true, value_name = "iam|jwt", help_heading = BACKEND)]
@@ -68,7 +68,7 @@ pub(super) struct Options {
     #[arg(long, global = true, value_name = "DIR", value_parser = home_path(), help_heading = OTHER)]
     pub(super) allow_path: Vec<std::path::PathBuf>,
     /// Level of logging to standard error [env: CONTREE_MCP_LOG_LEVEL]
-    #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
+    #[arg(short = 'L', long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
     log_level: Option<LogLevel>,
     #[command(flatten)]
     pub(super) http: Http,

@@ -6,12 +6,26 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use super::process::ProcessError;
 use crate::tools::{OutputStream, Watcher, take_complete_characters, visible, visible_json};
+
+/// The name of the running program, which begins its messages.
+static PROGRAM: OnceLock<&str> = OnceLock::new();
+
+/// Sets the name of the running program. Only the first call counts.
+pub(super) fn set_program(name: &'static str) {
+    // A second call can only come from the same `main`.
+    let _ = PROGRAM.set(name);
+}
+
+/// The name of the running program.
+pub(super) fn program() -> &'static str {
+    PROGRAM.get().copied().unwrap_or("contree-mcp")
+}
 
 /// Prints text to standard output. A closed reader is not an error.
 ///
@@ -43,7 +57,7 @@ fn print_escaped(text: &str, escape: fn(&str) -> Cow<'_, str>) -> Result<(), Pro
 /// Prints a message to standard error, after the program's name. Failures are ignored, since there
 /// is no other place to report them.
 pub(super) fn print_message(text: impl Display) {
-    print_error_line(format_args!("contree-mcp: {text}"));
+    print_error_line(format_args!("{}: {text}", program()));
 }
 
 /// Prints a line to standard error. Failures are ignored.

@@ -1,12 +1,13 @@
 //! The server: the default command.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
-use super::output::{print_error_line, print_message};
+use super::output::{print_error_line, print_message, program};
 use super::process::runtime;
 use super::setup::Setup;
 use super::{USAGE, signals};
@@ -25,7 +26,8 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
         }
     };
     print_error_line(format_args!(
-        "contree-mcp {}: backend {}",
+        "{} {}: backend {}",
+        program(),
         env!("CARGO_PKG_VERSION"),
         setup.backend()
     ));
@@ -34,6 +36,12 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
     }
     for note in &setup.backend_selection.notes {
         print_message(note);
+    }
+    if http.is_none() && std::io::stdin().is_terminal() {
+        print_message(
+            "this is an MCP server, which now waits for a client on standard input; `contree --help` and \
+             `contree-mcp --help` list commands for people (Ctrl-C ends the server)",
+        );
     }
     let session = setup.session(http.is_some())?;
     let runtime = runtime()?;

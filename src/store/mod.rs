@@ -14,6 +14,7 @@ mod error;
 pub(crate) mod hashes;
 pub(crate) mod lineage;
 pub(crate) mod placements;
+pub(crate) mod sessions;
 pub(crate) mod states;
 pub(crate) mod uploads;
 
@@ -28,7 +29,11 @@ use contree_sqlite::{self as sqlite, DbError};
 pub(crate) use error::StoreError;
 
 /// Schema migrations, oldest first. A release appends one and never edits earlier ones.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("placements.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("placements.sql"),
+    include_str!("sessions.sql"),
+];
 /// How long to wait for another process that sets a corrupt file aside.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Name of the database file.

@@ -25,7 +25,7 @@ pub(crate) fn visible_json(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns a name on one line: in quotes, with escapes, if it has hidden characters or newlines.
-pub(super) fn one_line(name: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(name: &str) -> Cow<'_, str> {
     if name.contains(char::is_control) || matches!(visible(name), Cow::Owned(_)) {
         Cow::Owned(format!("{name:?}"))
     } else {

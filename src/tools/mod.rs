@@ -53,7 +53,7 @@ pub use complete::{Completions, complete};
 pub use context::{Context, PageOutcome, PagePresenter};
 pub use error::ToolError;
 pub use error_details::ErrorDetails;
-pub(crate) use invisible::{visible, visible_json};
+pub(crate) use invisible::{one_line, visible, visible_json};
 pub use lineage::lineage;
 pub use local_access::{AllowedPathError, LocalAccess};
 pub use operation_status::{
@@ -61,6 +61,7 @@ pub use operation_status::{
 };
 pub(crate) use output::take_complete_characters;
 pub use prompts::unknown_prompt;
+pub(crate) use registry_login::stored as stored_login;
 pub(crate) use schema::required_names;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};

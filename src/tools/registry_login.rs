@@ -6,7 +6,7 @@ use crate::store::credentials;
 use contree_registry::{Login, RegistryHost};
 
 /// Finds the credentials for a registry: those that `registry_auth` stored, else Docker's.
-pub(super) async fn stored(
+pub(crate) async fn stored(
     cx: &Context,
     client: &Client,
     registry: &RegistryHost,

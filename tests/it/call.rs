@@ -789,10 +789,16 @@ mod other_commands {
     fn the_version_is_printed() {
         let home = Home::new();
         let text = stdout(&home.command().arg("-V").output().unwrap());
-        assert_eq!(
-            text.trim(),
-            format!("contree-mcp {}", env!("CARGO_PKG_VERSION"))
-        );
+        let version = env!("CARGO_PKG_VERSION");
+        let commit = text.trim().strip_prefix(&format!("contree-mcp {version}"));
+        let is_hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let commit = commit
+            .unwrap()
+            .trim_start_matches(" (")
+            .trim_end_matches(')');
+        assert!(is_hexadecimal(commit), "{text}");
+        let other = stdout(&home.contree().arg("-V").output().unwrap());
+        assert_eq!(other, text.replace("contree-mcp", "contree"));
     }
 
     #[test]

@@ -39,3 +39,5 @@ mod surface_diff;
 #[cfg(target_os = "linux")]
 mod tilde;
 mod untrusted;
+#[cfg(target_os = "linux")]
+mod verbs;

@@ -3,5 +3,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    contree::cli::main()
+    contree::cli::main(env!("CONTREE_VERSION"))
 }

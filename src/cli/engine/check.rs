@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::error::CommandError;
 use super::super::output::print;
 use super::super::setup::Setup;
-use super::size;
+use super::super::units::size;
 use crate::engine::{StoreCheck, check_store};
 
 /// Compare the records of the data directory with its layers, and rebuild lost records
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
+    pub(in crate::cli) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
         let checked = check_store(&super::config(setup)?, self.rebuild)?;
         if self.json {
             let report = serde_json::to_value(&checked)?;

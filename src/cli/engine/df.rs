@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::error::CommandError;
 use super::super::output::{print, print_json};
 use super::super::setup::Setup;
-use super::size;
+use super::super::units::size;
 use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, Usage, prune, usage};
 
 /// Show the disk usage of the data directory, and how much `engine prune` would free
@@ -20,7 +20,7 @@ pub(in crate::cli) struct Df {
 }
 
 impl Df {
-    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
+    pub(in crate::cli) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
         let config = super::config(setup)?;
         let used = usage(&config)?;
         let mut options = PruneOptions::new(RETENTION_DAYS);

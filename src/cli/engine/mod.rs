@@ -13,6 +13,8 @@ mod serve;
 
 use super::error::CommandError;
 use super::setup::Setup;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+pub(super) use {df::Df, prune::Prune, serve::Serve};
 
 /// Serve the embedded engine to other clients, and maintain its data directory
 #[derive(clap::Args, Debug)]
@@ -61,20 +63,4 @@ fn config(setup: &Setup) -> Result<crate::engine::LocalConfig, CommandError> {
     let config = setup.local_config()?;
     super::network::warn(&config);
     Ok(config)
-}
-
-/// A number of bytes as text with a binary unit.
-#[cfg(all(feature = "engine", target_os = "linux"))]
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut shown = format!("{bytes} B");
-    for unit in UNITS {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        shown = format!("{value:.1} {unit}");
-    }
-    shown
 }

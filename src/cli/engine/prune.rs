@@ -6,7 +6,7 @@ use super::super::error::CommandError;
 use super::super::output::{print, print_json};
 use super::super::process::ProcessError;
 use super::super::setup::Setup;
-use super::size;
+use super::super::units::size;
 use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, prune};
 
 /// Remove untagged images, uploaded files and logs unused for DAYS days, and the remains of crashes
@@ -16,11 +16,11 @@ Data in use by a running operation is kept, and so are tagged images with everyt
 What is younger than a minute is kept too; the tool delete_image removes one image by its name. \
 A running engine prunes once a day; CONTREE_RETENTION_DAYS sets the number of days, and 0 turns it off.")]
 pub(in crate::cli) struct Prune {
-    /// Number of days without use
-    #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS)]
+    /// Time without use, such as 7d or 4w; a number alone is in days
+    #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS, value_parser = days)]
     older_than: u32,
     /// Only show what would be removed, by name
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     dry_run: bool,
     /// Do not ask on a terminal
     #[arg(long, short = 'f', visible_short_alias = 'y')]
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Prune {
 }
 
 impl Prune {
-    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
+    pub(in crate::cli) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
         let config = super::config(setup)?;
         let mut options = PruneOptions::new(self.older_than);
         options.dry_run = self.dry_run;
@@ -82,6 +82,22 @@ impl Prune {
             && std::io::stdin().is_terminal()
             && std::io::stderr().is_terminal()
     }
+}
+
+/// An age that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("give a number of days, such as 7, 7d or 4w")]
+struct AgeError;
+
+/// A number of days.
+fn days(text: &str) -> Result<u32, AgeError> {
+    let (number, factor) = match text.strip_suffix('w') {
+        Some(number) => (number, 7),
+        None => (text.strip_suffix('d').unwrap_or(text), 1),
+    };
+    let days = number.parse::<u32>().ok();
+    days.and_then(|days| days.checked_mul(factor))
+        .ok_or(AgeError)
 }
 
 /// Names what would be removed, one on a line.

@@ -3,7 +3,7 @@
 use super::super::error::CommandError;
 use super::super::output::{print, print_json};
 use super::super::setup::Setup;
-use super::size;
+use super::super::units::size;
 use crate::engine::refresh_host;
 
 /// Copy this machine's programs into a new image, and move `tag:host` to it
@@ -15,7 +15,7 @@ pub(in crate::cli) struct RefreshHost {
 }
 
 impl RefreshHost {
-    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
+    pub(in crate::cli) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
         let refreshed = refresh_host(&super::config(setup)?)?;
         if self.json {
             let report = serde_json::to_value(&refreshed)?;

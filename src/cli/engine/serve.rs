@@ -15,10 +15,14 @@ use crate::engine::{Listen, ServeConfig, Server};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Clients take the address as their URL, for instance CONTREE_URL=http://127.0.0.1:8080 with the token in CONTREE_TOKEN. \
-Beyond loopback, a token is required. Put a TLS proxy in front: this server does not encrypt the token.")]
+Beyond loopback, a token is required. Examples: `--listen 127.0.0.1:0`, `--listen unix:/run/contree.sock`. Put a TLS proxy in front: this server does not encrypt the token.")]
 pub(in crate::cli) struct Serve {
     /// Address to listen on; port 0 chooses a free one
-    #[arg(long, value_name = "HOST:PORT|unix:PATH")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT|unix:PATH",
+        default_value = "127.0.0.1:8080"
+    )]
     listen: Listen,
     /// File with the token that clients must send; required beyond loopback
     #[arg(long, value_name = "FILE", value_parser = home_path())]
@@ -36,7 +40,7 @@ pub(in crate::cli) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self, setup: Setup) -> Result<u8, CommandError> {
+    pub(in crate::cli) fn run(self, setup: Setup) -> Result<u8, CommandError> {
         if let Some(option) = setup.options.tools_only_option() {
             return Err(CommandError::ToolsOnlyOption(option));
         }

@@ -27,9 +27,18 @@ impl Home {
         self.0.path()
     }
 
-    /// Returns the program's command with a minimal environment and directories below this home.
+    /// Returns the command of `contree-mcp` with a minimal environment and directories below this
+    /// home.
     pub fn command(&self) -> Command {
-        let mut command = program();
+        self.prepared(program(env!("CARGO_BIN_EXE_contree-mcp")))
+    }
+
+    /// Returns the command of `contree`, like [`command`](Self::command).
+    pub fn contree(&self) -> Command {
+        self.prepared(program(env!("CARGO_BIN_EXE_contree")))
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
         command.env_clear();
         for name in ["PATH", "TMPDIR", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {
@@ -56,8 +65,7 @@ impl Home {
 
 /// The program, which reacts to SIGINT and SIGHUP. The tests may run where these are ignored, such
 /// as in the background of a script, and the program keeps ignoring what it finds ignored.
-fn program() -> Command {
-    let path = env!("CARGO_BIN_EXE_contree-mcp");
+fn program(path: &str) -> Command {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
         .lines()

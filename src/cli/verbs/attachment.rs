@@ -1,0 +1,186 @@
+//! Local files and directories that a run gets: `SRC[:DST][:uUID][:gGID][:mMODE]`.
+
+use std::path::{Path, PathBuf};
+
+use super::context::VerbContext;
+use super::error::VerbError;
+use crate::{Changes, Command, Content};
+
+/// Names below a directory that are not sent, the same as those of the official command line.
+const EXCLUDED: [&str; 9] = [
+    ".*",
+    "*.pyc",
+    "__pycache__",
+    ".venv",
+    ".mypy_cache",
+    ".pytest_cache",
+    "node_modules",
+    "dist",
+    "build",
+];
+
+/// A file or directory to place in a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attachment {
+    source: PathBuf,
+    /// The absolute path in the sandbox; none for the path on this machine.
+    destination: Option<String>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mode: Option<u32>,
+}
+
+impl Attachment {
+    /// Reads an argument. The parts after the source may be in any order.
+    ///
+    /// # Errors
+    /// A user, group or mode that is not a number.
+    pub(super) fn parse(text: &str) -> Result<Self, VerbError> {
+        let mut attachment = Self {
+            source: PathBuf::new(),
+            destination: None,
+            uid: None,
+            gid: None,
+            mode: None,
+        };
+        let mut source = text;
+        // A path on this machine may have a colon, so the parts are taken from the end.
+        while let Some((rest, part)) = source.rsplit_once(':') {
+            let is_taken = match part.as_bytes() {
+                [b'/', ..] if attachment.destination.is_none() => {
+                    attachment.destination = Some(part.to_owned());
+                    true
+                }
+                [b'u', digits @ ..] if is_number(digits) => {
+                    attachment.uid = Some(number(text, &part[1..], 10)?);
+                    true
+                }
+                [b'g', digits @ ..] if is_number(digits) => {
+                    attachment.gid = Some(number(text, &part[1..], 10)?);
+                    true
+                }
+                [b'm', digits @ ..] if is_number(digits) => {
+                    attachment.mode = Some(number(text, &part[1..], 8)?);
+                    true
+                }
+                _ => false,
+            };
+            if !is_taken || rest.is_empty() {
+                break;
+            }
+            source = rest;
+        }
+        if source.is_empty() || source == ":" {
+            return Err(VerbError::Usage(format!(
+                "`{text}` names no file: give SRC or SRC:/PATH"
+            )));
+        }
+        attachment.source = PathBuf::from(source);
+        Ok(attachment)
+    }
+
+    /// Places the file or the directory.
+    ///
+    /// # Errors
+    /// If it does not exist or cannot be sent.
+    pub(super) async fn place<C: Changes>(
+        &self,
+        cx: &VerbContext,
+        command: Command<C>,
+        excludes: &[String],
+    ) -> Result<Command<C>, VerbError> {
+        let source = std::path::absolute(&self.source).map_err(VerbError::file(&self.source))?;
+        let metadata = std::fs::metadata(&source).map_err(VerbError::file(&self.source))?;
+        let destination = match &self.destination {
+            Some(path) => path.clone(),
+            None => path_text(&source)?,
+        };
+        if metadata.is_dir() {
+            let fixed = EXCLUDED.iter().map(|name| (*name).to_owned());
+            let excludes: Vec<String> = fixed.chain(excludes.iter().cloned()).collect();
+            let tree = cx
+                .client
+                .upload_dir(&source)
+                .exclude(excludes)
+                .gitignore(false);
+            let tree = tree.await?;
+            if tree.skipped_count() > 0 {
+                crate::cli::output::print_message(format_args!(
+                    "{} files below {} could not be sent",
+                    tree.skipped_count(),
+                    self.source.display()
+                ));
+            }
+            return Ok(command.tree(destination, &tree));
+        }
+        let mut content = Content::from(source.as_path());
+        let mode = self.mode.or_else(|| mode_of(&metadata));
+        if let Some(mode) = mode {
+            content = content.mode(mode);
+        }
+        if self.uid.is_some() || self.gid.is_some() {
+            content = content.owner(self.uid.unwrap_or(0), self.gid.unwrap_or(0));
+        }
+        Ok(command.file(destination, content))
+    }
+}
+
+fn is_number(digits: &[u8]) -> bool {
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+fn number(argument: &str, digits: &str, radix: u32) -> Result<u32, VerbError> {
+    u32::from_str_radix(digits, radix).map_err(|_| {
+        VerbError::Usage(format!(
+            "`{argument}`: `{digits}` is no number; give :uUID and :gGID in decimal, and :mMODE in octal"
+        ))
+    })
+}
+
+fn path_text(path: &Path) -> Result<String, VerbError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        VerbError::Usage(format!(
+            "the path {} is not UTF-8; give a path in the sandbox after a colon",
+            path.display()
+        ))
+    })
+}
+
+#[cfg(unix)]
+fn mode_of(metadata: &std::fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Some(metadata.permissions().mode() & 0o777)
+}
+
+#[cfg(not(unix))]
+fn mode_of(_: &std::fs::Metadata) -> Option<u32> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attachment_has_parts_in_any_order() {
+        let whole = Attachment::parse("a.py:/app/a.py:u0:g5:m0755").unwrap();
+        assert_eq!(whole.source, Path::new("a.py"));
+        assert_eq!(whole.destination.as_deref(), Some("/app/a.py"));
+        assert_eq!(
+            (whole.uid, whole.gid, whole.mode),
+            (Some(0), Some(5), Some(0o755))
+        );
+        assert_eq!(
+            Attachment::parse("a.py:m0755:g5:u0:/app/a.py").unwrap(),
+            whole
+        );
+        let bare = Attachment::parse("a:b.txt").unwrap();
+        assert_eq!(
+            (bare.source.as_path(), bare.destination),
+            (Path::new("a:b.txt"), None)
+        );
+        for wrong in ["", ":/x", "a:m0999"] {
+            assert!(Attachment::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Completion of names that the backend knows.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use clap::Args as _;
+use clap::FromArgMatches as _;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+
+use crate::cli::options::Options;
+use crate::cli::process::runtime;
+use crate::cli::setup::Setup;
+use crate::store::sessions;
+
+/// How long a completion may take: a shell waits for it.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The most operations that are proposed.
+const MAX_OPERATIONS: usize = 50;
+
+/// The kind of name that an argument takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    Images,
+    Operations,
+    Sessions,
+}
+
+/// Completes an argument with the names that the backend knows now. If that takes too long or
+/// fails, nothing is proposed.
+pub(super) fn values(known: Known) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        let current = current.to_str().unwrap_or_default();
+        let candidates = candidates(known).unwrap_or_default().into_iter();
+        let matching = candidates.filter(|(name, _)| name.starts_with(current));
+        matching
+            .map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into())))
+            .collect()
+    })
+}
+
+/// The names, each with a few words about it.
+fn candidates(known: Known) -> Option<Vec<(String, String)>> {
+    // The command line is not complete, so the environment alone selects the backend.
+    let command = Options::augment_args(clap::Command::new("contree").no_binary_name(true));
+    let matches = command
+        .try_get_matches_from(std::iter::empty::<&str>())
+        .ok()?;
+    let setup = Setup::new(Options::from_arg_matches(&matches).ok()?);
+    let tools = setup.session(false).ok()?;
+    let runtime = runtime().ok()?;
+    let found = runtime.block_on(async {
+        let names = async {
+            let client = tools.client().await.ok()?;
+            match known {
+                Known::Images => {
+                    let images = client.images().tagged().all().await.ok()?;
+                    let tags = images.into_iter().filter_map(|image| image.tag);
+                    Some(tags.map(|tag| (tag, "image".to_owned())).collect())
+                }
+                Known::Operations => {
+                    let mut operations = client.operations();
+                    let mut found = Vec::new();
+                    while let Some(operation) = operations.next().await
+                        && found.len() < MAX_OPERATIONS
+                    {
+                        let operation = operation.ok()?;
+                        found.push((operation.id.to_string(), operation.status.to_string()));
+                    }
+                    Some(found)
+                }
+                Known::Sessions => {
+                    let backend = client.backend().identity();
+                    let list = tools
+                        .store()
+                        .read_durably(move |c| sessions::list(c, &backend));
+                    let rows = list.await.ok()?;
+                    Some(rows.into_iter().map(|row| (row.key, row.branch)).collect())
+                }
+            }
+        };
+        tokio::time::timeout(TIMEOUT, names).await.ok().flatten()
+    });
+    crate::cli::serve::close(tools);
+    runtime.shutdown_background();
+    found
+}

@@ -1,0 +1,193 @@
+//! The context of every verb: the backend, the session, and the format of the output.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::VerbError;
+use super::rows::{OutputFormat, VerbOptions};
+use crate::cli::error::CommandError;
+use crate::cli::output::print_message;
+use crate::cli::process::runtime;
+use crate::cli::setup::Setup;
+use crate::cli::{USAGE, signals};
+use crate::tools::{Session, ToolError};
+use crate::{CancelOnDrop, Client, Error};
+
+/// The variable that names the session.
+const SESSION_VARIABLE: &str = "CONTREE_SESSION";
+
+/// The context of a verb.
+pub(in crate::cli) struct VerbContext {
+    pub(super) tools: Arc<Session>,
+    pub(super) client: Client,
+    pub(super) format: OutputFormat,
+    /// The key of the session: a directory, or a name.
+    pub(super) key: String,
+    /// Whether the user named the session.
+    pub(super) is_named: bool,
+    /// Cancelled by the first signal, and when the reader closes standard output.
+    pub(super) cancelled: CancellationToken,
+    /// The exit status of the received signal; 0 if there was none.
+    signal_status: Arc<AtomicU8>,
+}
+
+/// Runs a verb. The first signal drops its future, which cancels what it started.
+pub(super) fn run_verb<F>(setup: &Setup, options: &VerbOptions, verb: F) -> Result<u8, CommandError>
+where
+    F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
+{
+    for note in &setup.backend_selection.notes {
+        tracing::warn!("{note}");
+    }
+    let tools = setup.session(false)?;
+    let runtime = runtime()?;
+    let status = runtime.block_on(async {
+        let cx = match VerbContext::connect(setup, options, tools.clone()).await {
+            Ok(cx) => cx,
+            Err(error) => return report(&tools, error),
+        };
+        let done = tokio::select! {
+            biased;
+            done = verb(&cx) => done,
+            status = cx.interrupted_for_long() => Ok(status),
+        };
+        let status = done.unwrap_or_else(|error| report(&tools, error));
+        CancelOnDrop::all_sent().await;
+        status
+    });
+    crate::cli::serve::close(tools);
+    runtime.shutdown_background();
+    Ok(status)
+}
+
+/// Prints an error and returns the exit status.
+fn report(tools: &Session, error: VerbError) -> u8 {
+    let status = match &error {
+        VerbError::Usage(_) => USAGE,
+        _ => 1,
+    };
+    print_message(message(tools, error));
+    status
+}
+
+/// The message of an error, with a remedy.
+pub(super) fn message(tools: &Session, error: VerbError) -> String {
+    let error = match error {
+        VerbError::Client(error) => error,
+        other => return other.to_string(),
+    };
+    let hint = match error.status().map(|status| status.as_u16()) {
+        Some(401) => Some("check the token; `contree doctor` says where it comes from"),
+        Some(403) => Some("the token does not allow this; ask for another one"),
+        Some(429) => Some("wait until running operations end, then try again"),
+        Some(400..=499) => None,
+        _ => return tools.explain(ToolError::from(error)).to_string(),
+    };
+    let message = tools.explain(ToolError::from(error));
+    let message = message.details().message();
+    match hint {
+        Some(hint) => format!("{message}; {hint}"),
+        None => message.to_owned(),
+    }
+}
+
+impl VerbContext {
+    async fn connect(
+        setup: &Setup,
+        options: &VerbOptions,
+        tools: Arc<Session>,
+    ) -> Result<Self, VerbError> {
+        let named = options.session.clone().or_else(|| {
+            let name = setup.environment.get(SESSION_VARIABLE)?;
+            Some(name.to_owned())
+        });
+        let is_named = named.is_some();
+        let key = match named {
+            Some(name) if name.is_empty() => {
+                return Err(VerbError::Usage(
+                    "a session has a name; -S \"\" has none".into(),
+                ));
+            }
+            Some(name) => name,
+            None => {
+                let directory = std::env::current_dir().map_err(VerbError::file("."))?;
+                directory.to_string_lossy().into_owned()
+            }
+        };
+        let cancelled = CancellationToken::new();
+        let signal_status = Arc::new(AtomicU8::new(0));
+        let (cancel, received) = (cancelled.clone(), signal_status.clone());
+        signals::on_end(move |status| {
+            received.store(status, Ordering::Release);
+            cancel.cancel();
+        })?;
+        let client = tools.client().await?.clone();
+        Ok(Self {
+            client,
+            tools,
+            format: options.format(),
+            key,
+            is_named,
+            cancelled,
+            signal_status,
+        })
+    }
+
+    /// The same context with another session, which the user names from now on.
+    pub(super) fn with_key(&self, key: String) -> Self {
+        Self {
+            tools: self.tools.clone(),
+            client: self.client.clone(),
+            format: self.format,
+            key,
+            is_named: true,
+            cancelled: self.cancelled.clone(),
+            signal_status: self.signal_status.clone(),
+        }
+    }
+
+    /// The identity of the backend, under which the store keeps sessions.
+    pub(super) fn backend(&self) -> String {
+        self.client.backend().identity()
+    }
+
+    /// Whether the embedded engine runs in this process.
+    pub(super) fn is_local(&self) -> bool {
+        self.tools.is_local()
+    }
+
+    /// Resolves after the first signal, with its exit status. It is 0 if the reader closed standard
+    /// output.
+    pub(super) async fn interrupted(&self) -> u8 {
+        self.cancelled.cancelled().await;
+        self.signal_status.load(Ordering::Acquire)
+    }
+
+    /// Resolves some time after the first signal, for verbs that do not end by themselves.
+    async fn interrupted_for_long(&self) -> u8 {
+        /// A verb that ends its operation has this time.
+        const GRACE: std::time::Duration = std::time::Duration::from_secs(12);
+        let status = self.interrupted().await;
+        tokio::time::sleep(GRACE).await;
+        status
+    }
+
+    /// Runs work until the first signal. Dropping the work must cancel what it started.
+    ///
+    /// # Errors
+    /// The error of the work, or the end by a signal.
+    pub(super) async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, VerbError> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done?),
+            _ = self.cancelled.cancelled() => {
+                Err(ToolError::cancelled("cancelled").into())
+            }
+        }
+    }
+}

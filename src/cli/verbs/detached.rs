@@ -1,0 +1,64 @@
+//! Detached runs on the embedded engine.
+//!
+//! The engine ends with its process, so a detached run gets a process of its own. It starts as this
+//! program with the same arguments, prints the id of its operation, and outlives the terminal.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+
+use uuid::Uuid;
+
+use super::error::VerbError;
+use crate::cli::output::{print, print_error_line};
+
+/// The variable that tells the new process what it is.
+const CHILD_VARIABLE: &str = "CONTREE_DETACHED_RUN";
+
+/// Whether this is the process of a detached run.
+pub(super) fn is_child() -> bool {
+    std::env::var_os(CHILD_VARIABLE).is_some()
+}
+
+/// Starts the process of a detached run, and prints the id of its operation. Returns the exit
+/// status.
+pub(super) fn start() -> Result<u8, VerbError> {
+    let program = std::env::current_exe().map_err(VerbError::file("contree"))?;
+    let mut child = Command::new(&program)
+        .args(std::env::args_os().skip(1))
+        .env(CHILD_VARIABLE, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(VerbError::file(&program))?;
+    let mut id = String::new();
+    if let Some(output) = child.stdout.take() {
+        let read = BufReader::new(output).read_line(&mut id);
+        read.map_err(VerbError::file(&program))?;
+    }
+    if !id.is_empty() {
+        print(&id)?;
+        return Ok(0);
+    }
+    let mut messages = String::new();
+    if let Some(mut errors) = child.stderr.take() {
+        let read = errors.read_to_string(&mut messages);
+        read.map_err(VerbError::file(&program))?;
+    }
+    print_error_line(messages.trim_end());
+    let status = child.wait().map_err(VerbError::file(&program))?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1))
+}
+
+/// Prints the id of the operation, and leaves the terminal in the process of a detached run.
+pub(super) fn announce(operation: Uuid) -> Result<(), VerbError> {
+    #[cfg(unix)]
+    if is_child() {
+        // It fails only for the leader of a process group, which has no terminal to leave.
+        let _ = rustix::process::setsid();
+    }
+    Ok(print(&format!("{operation}\n"))?)
+}

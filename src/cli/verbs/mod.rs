@@ -1,0 +1,167 @@
+//! The verbs of the program `contree`: one file for each, or for a few that belong together.
+//!
+//! A new verb is one file, a line in [`Verb`] and one in [`Verb::run`].
+
+mod attachment;
+mod complete;
+mod completions;
+mod context;
+mod detached;
+mod error;
+mod files;
+mod history;
+mod http;
+mod image_name;
+mod images;
+mod import;
+mod input;
+mod logs;
+mod man_pages;
+mod operations;
+mod progress;
+mod ps;
+mod rows;
+mod run;
+mod session;
+mod session_state;
+mod settings;
+mod tags;
+mod tree;
+
+mod use_image;
+
+use clap::Subcommand;
+
+use super::USAGE;
+use super::error::CommandError;
+use super::output::print_message;
+use super::setup::Setup;
+pub(super) use completions::COMPLETE_VARIABLE;
+use context::run_verb;
+pub(super) use error::VerbError;
+pub(super) use rows::VerbOptions;
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+const DF_EXAMPLES: &str = "\
+Examples:
+  contree df             what the data directory holds, and what `contree prune` would free
+  contree df --images    each image with its size";
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+const PRUNE_EXAMPLES: &str = "\
+Examples:
+  contree prune -n                    what would be removed
+  contree prune --older-than 7d -f    without a question
+
+Images with a tag stay, and so does what they are built on, what runs, and what is younger than a
+minute. `contree rmi` deletes one image.";
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  contree serve                                for clients of this machine
+  contree serve --listen unix:/tmp/c.sock      then CONTREE_URL=unix:/tmp/c.sock
+
+Beyond loopback, --token-file is required. Put a TLS proxy in front: this server does not encrypt.";
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub(super) enum Verb {
+    Run(Box<run::Run>),
+    Use(use_image::Use),
+    Ps(ps::Ps),
+    Logs(logs::Logs),
+    Show(operations::Show),
+    Wait(operations::Wait),
+    Kill(operations::Kill),
+    Images(images::Images),
+    Tag(tags::Tag),
+    Untag(tags::Untag),
+    Rmi(tags::Rmi),
+    Log(history::Log),
+    Diff(history::Diff),
+    Ls(files::Ls),
+    Cat(files::Cat),
+    Grep(files::Grep),
+    Cp(files::Cp),
+    Export(files::Export),
+    Session(session::Session),
+    Cd(settings::Cd),
+    Env(settings::Env),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[command(after_help = DF_EXAMPLES)]
+    Df(super::engine::Df),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[command(after_help = PRUNE_EXAMPLES)]
+    Prune(super::engine::Prune),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(super::engine::Serve),
+    Http(http::HttpServer),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    ManPages(man_pages::ManPages),
+}
+
+impl Verb {
+    /// Runs the verb. `command` describes the command line of the program.
+    pub(super) fn run(
+        self,
+        mut setup: Setup,
+        options: VerbOptions,
+        command: impl FnOnce() -> clap::Command,
+    ) -> Result<u8, CommandError> {
+        /// A verb that needs the backend.
+        macro_rules! with_backend {
+            ($verb:expr) => {
+                run_verb(&setup, &options, async |cx| $verb.run(cx).await)
+            };
+        }
+        match self {
+            Self::Run(run) => run.run(&setup, options),
+            Self::Use(verb) => with_backend!(verb),
+            Self::Ps(verb) => with_backend!(verb),
+            Self::Logs(verb) => with_backend!(verb),
+            Self::Show(verb) => with_backend!(verb),
+            Self::Wait(verb) => with_backend!(verb),
+            Self::Kill(verb) => with_backend!(verb),
+            Self::Images(verb) => with_backend!(verb),
+            Self::Tag(verb) => with_backend!(verb),
+            Self::Untag(verb) => with_backend!(verb),
+            Self::Rmi(verb) => with_backend!(verb),
+            Self::Log(verb) => with_backend!(verb),
+            Self::Diff(verb) => with_backend!(verb),
+            Self::Ls(verb) => with_backend!(verb),
+            Self::Cat(verb) => with_backend!(verb),
+            Self::Grep(verb) => with_backend!(verb),
+            Self::Cp(verb) => with_backend!(verb),
+            Self::Export(verb) => with_backend!(verb),
+            Self::Session(verb) => with_backend!(verb),
+            Self::Cd(verb) => with_backend!(verb),
+            Self::Env(verb) => with_backend!(verb),
+            #[cfg(all(feature = "engine", target_os = "linux"))]
+            Self::Df(df) => df.run(&setup),
+            #[cfg(all(feature = "engine", target_os = "linux"))]
+            Self::Prune(prune) => prune.run(&setup),
+            #[cfg(all(feature = "engine", target_os = "linux"))]
+            Self::Serve(serve) => serve.run(setup),
+            Self::Http(_) => {
+                setup.options.http.select_http();
+                super::serve::serve(setup)
+            }
+            Self::Completions(completions) => without_backend(completions.run()),
+            Self::ManPages(pages) => without_backend(pages.run(command())),
+        }
+    }
+}
+
+/// The end of a verb that needs no backend.
+fn without_backend(done: Result<u8, VerbError>) -> Result<u8, CommandError> {
+    match done {
+        Err(error @ VerbError::Usage(_)) => {
+            print_message(error);
+            Ok(USAGE)
+        }
+        done => Ok(done?),
+    }
+}

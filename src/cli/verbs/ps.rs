@@ -1,0 +1,207 @@
+//! `contree ps`: lists operations.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::context::VerbContext;
+use super::error::VerbError;
+use super::image_name::short;
+use super::rows::print_rows;
+use crate::OperationStatus;
+use crate::cli::output::{print, print_message};
+use crate::cli::units::{age, parse_time, rfc_3339, size};
+use crate::types::OperationSummary;
+
+/// Operations in one request.
+const PAGE: u64 = 1000;
+
+/// List running operations
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  contree ps                    what runs or waits now
+  contree ps -a --since 1h      everything of the last hour")]
+pub(in crate::cli) struct Ps {
+    /// Include operations that have ended
+    #[arg(short, long)]
+    all: bool,
+    /// Print only UUIDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only this status, such as FAILED or its first letter
+    #[arg(long, value_parser = status)]
+    status: Option<OperationStatus>,
+    /// Only this kind
+    #[arg(short, long, value_name = "instance|image_import")]
+    kind: Option<String>,
+    /// Only since a time: 15m, 2h, 7d, a date
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    since: Option<std::time::SystemTime>,
+    /// Only until a time
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    until: Option<std::time::SystemTime>,
+    /// At most N operations
+    #[arg(short = 'M', long, value_name = "N", default_value_t = 1000)]
+    show_max: usize,
+}
+
+/// An unknown status.
+#[derive(Debug, thiserror::Error)]
+#[error("give PENDING, ASSIGNED, EXECUTING, SUCCESS, FAILED, CANCELLED, or a first letter")]
+struct UnknownStatus;
+
+fn status(text: &str) -> Result<OperationStatus, UnknownStatus> {
+    const ALL: [&str; 6] = [
+        "PENDING",
+        "ASSIGNED",
+        "EXECUTING",
+        "SUCCESS",
+        "FAILED",
+        "CANCELLED",
+    ];
+    let text = text.to_ascii_uppercase();
+    let known = ALL
+        .into_iter()
+        .find(|name| *name == text || name[..1] == text);
+    known.map(OperationStatus::from).ok_or(UnknownStatus)
+}
+
+/// An operation as a list shows it, with the fields of the official command line.
+#[derive(Serialize)]
+struct OperationRow {
+    uuid: Option<uuid::Uuid>,
+    kind: Option<crate::OperationKind>,
+    status: Option<OperationStatus>,
+    created_at: Option<String>,
+    duration: Option<f64>,
+    image_size: Option<i64>,
+    consumed_cpu: Option<f64>,
+    consumed_memory: Option<i64>,
+    image_uuid: Option<uuid::Uuid>,
+    result_image_uuid: Option<uuid::Uuid>,
+    error: Option<String>,
+}
+
+impl From<OperationSummary> for OperationRow {
+    fn from(record: OperationSummary) -> Self {
+        Self {
+            uuid: record.uuid,
+            kind: record.kind,
+            status: record.status,
+            created_at: record.created_at,
+            duration: record.duration,
+            image_size: record.image_size,
+            consumed_cpu: record.consumed_cpu,
+            consumed_memory: record.consumed_memory,
+            image_uuid: record.image_uuid,
+            result_image_uuid: record.result_image_uuid,
+            error: record.error,
+        }
+    }
+}
+
+impl Ps {
+    pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
+        let statuses = match &self.status {
+            Some(status) => vec![Some(status.clone())],
+            None if self.all => vec![None],
+            None => ["PENDING", "ASSIGNED", "EXECUTING"]
+                .map(|name| Some(OperationStatus::from(name)))
+                .to_vec(),
+        };
+        let mut rows: Vec<OperationRow> = Vec::new();
+        let mut has_more = false;
+        for status in statuses {
+            for page in 0.. {
+                let mut request = cx.client.list_operations().limit(PAGE).offset(page * PAGE);
+                if let Some(status) = &status {
+                    request = request.status(status.clone());
+                }
+                if let Some(kind) = &self.kind {
+                    request = request.kind(crate::OperationKind::from(kind.as_str()));
+                }
+                if let Some(since) = self.since {
+                    request = request.since(rfc_3339(since));
+                }
+                if let Some(until) = self.until {
+                    request = request.until(rfc_3339(until));
+                }
+                let listed = request
+                    .send()
+                    .await
+                    .map_err(crate::Error::from)?
+                    .into_inner();
+                let is_last = (listed.len() as u64) < PAGE;
+                rows.extend(listed.into_iter().map(OperationRow::from));
+                if is_last || rows.len() > self.show_max {
+                    break;
+                }
+            }
+        }
+        rows.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+        if rows.len() > self.show_max {
+            rows.truncate(self.show_max);
+            has_more = true;
+        }
+        if self.quiet {
+            let ids = rows.iter().filter_map(|row| row.uuid);
+            print(&ids.map(|id| format!("{id}\n")).collect::<String>())?;
+        } else {
+            print_rows(
+                cx.format,
+                &rows,
+                &[
+                    ("operation", &|row: &OperationRow| {
+                        row.uuid.as_ref().map(short).unwrap_or_default()
+                    }),
+                    ("kind", &|row| {
+                        row.kind
+                            .as_ref()
+                            .map(ToString::to_string)
+                            .unwrap_or_default()
+                    }),
+                    ("status", &|row| {
+                        row.status
+                            .as_ref()
+                            .map(ToString::to_string)
+                            .unwrap_or_default()
+                    }),
+                    ("created", &|row| {
+                        row.created_at.as_deref().map(age).unwrap_or_default()
+                    }),
+                    ("took", &|row| {
+                        row.duration
+                            .map(|seconds| format!("{seconds:.1} s"))
+                            .unwrap_or_default()
+                    }),
+                    ("memory", &|row| memory(row.consumed_memory)),
+                    ("image", &|row| {
+                        row.image_uuid.as_ref().map(short).unwrap_or_default()
+                    }),
+                    ("result", &|row| {
+                        row.result_image_uuid
+                            .as_ref()
+                            .map(short)
+                            .unwrap_or_default()
+                    }),
+                    ("error", &|row| row.error.clone().unwrap_or_default()),
+                ],
+            )?;
+        }
+        if has_more {
+            print_message(format_args!(
+                "there are more; -M N shows more than {}",
+                self.show_max
+            ));
+        }
+        Ok(0)
+    }
+}
+
+fn memory(bytes: Option<i64>) -> String {
+    let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .map(size)
+        .unwrap_or_default()
+}

@@ -1,0 +1,160 @@
+//! `contree cd` and `contree env`: the directory and the variables of the session.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::context::VerbContext;
+use super::error::VerbError;
+use super::rows::{print_record, print_rows};
+use super::session_state::{Change, join};
+use crate::Error;
+use crate::cli::output::print;
+
+/// Change or show the session's directory
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  contree cd /src    the next commands run there, and relative paths begin there
+  contree cd         print it")]
+pub(in crate::cli) struct Cd {
+    /// A directory of the image
+    path: Option<String>,
+}
+
+/// The directory as JSON.
+#[derive(Serialize)]
+struct Directory {
+    cwd: Option<String>,
+}
+
+impl Cd {
+    pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
+        let Some(path) = self.path else {
+            let cwd = cx.state().await?.cwd;
+            if cx.format.is_json() {
+                print_record(cx.format, &Directory { cwd })?;
+            } else {
+                print(&format!("{}\n", cwd.as_deref().unwrap_or("/")))?;
+            }
+            return Ok(0);
+        };
+        let mut state = cx.state_with_image().await?;
+        let path = join(state.cwd.as_deref(), &path);
+        let image = cx.current_image(&state).await?;
+        let listed = cx
+            .client
+            .inspect_image_file()
+            .image_uuid(image)
+            .path(&path)
+            .send()
+            .await;
+        match listed.map_err(Error::from) {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {
+                return Err(VerbError::Unknown(format!(
+                    "the image has no directory {path}; `contree ls` lists what there is"
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        state.cwd = Some(path.clone());
+        let change = Change {
+            kind: "cd",
+            title: path,
+            operation: None,
+        };
+        cx.record(&state, change).await?;
+        Ok(0)
+    }
+}
+
+/// Set or show the session's variables
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  contree env CI=1 MODE=fast    for the next commands
+  contree env -U CI             without it again
+
+Values are stored in the state directory, which only you can read.")]
+pub(in crate::cli) struct Env {
+    /// Variables; names alone with -U
+    #[arg(value_name = "KEY=VALUE")]
+    variables: Vec<String>,
+    /// Remove variables
+    #[arg(short = 'U', long, visible_alias = "rm")]
+    delete: bool,
+}
+
+/// A variable as JSON.
+#[derive(Serialize)]
+struct Variable {
+    key: String,
+    value: String,
+}
+
+impl Env {
+    pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
+        if self.variables.is_empty() {
+            if self.delete {
+                return Err(VerbError::Usage(
+                    "give the names of the variables to remove".to_owned(),
+                ));
+            }
+            let env = cx.state().await?.env;
+            let rows: Vec<Variable> = env
+                .into_iter()
+                .map(|(key, value)| Variable { key, value })
+                .collect();
+            print_rows(
+                cx.format,
+                &rows,
+                &[
+                    ("variable", &|row: &Variable| row.key.clone()),
+                    ("value", &|row| row.value.clone()),
+                ],
+            )?;
+            return Ok(0);
+        }
+        let mut state = cx.state_with_image().await?;
+        let mut names = Vec::new();
+        for text in &self.variables {
+            match (text.split_once('='), self.delete) {
+                (None, true) => {
+                    if state.env.remove(text).is_none() {
+                        return Err(VerbError::Unknown(format!(
+                            "the session has no variable `{text}`; `contree env` lists them"
+                        )));
+                    }
+                    names.push(text.clone());
+                }
+                (Some((name, value)), false) if !name.is_empty() => {
+                    state.env.insert(name.to_owned(), value.to_owned());
+                    names.push(name.to_owned());
+                }
+                (_, true) => {
+                    return Err(VerbError::Usage(format!(
+                        "`{text}`: -U takes names without `=`"
+                    )));
+                }
+                (_, false) => {
+                    return Err(VerbError::Usage(format!(
+                        "`{text}` has not the form KEY=VALUE"
+                    )));
+                }
+            }
+        }
+        // The history has names alone, since values may be secrets.
+        let sign = if self.delete { "-" } else { "" };
+        let change = Change {
+            kind: "env",
+            title: names
+                .iter()
+                .map(|name| format!("{sign}{name}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+            operation: None,
+        };
+        cx.record(&state, change).await?;
+        Ok(0)
+    }
+}

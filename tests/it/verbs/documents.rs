@@ -1,0 +1,89 @@
+//! The commands in `docs/cli.md` and `README.md` print the shown lines.
+
+use std::process::{Command, Stdio};
+
+use super::Shell;
+use crate::support::repository;
+
+/// The console blocks of a page. A block is a list of a command and what it prints.
+fn blocks(page: &str) -> Vec<Vec<(String, String)>> {
+    let mut blocks = Vec::new();
+    let mut current: Option<Vec<(String, String)>> = None;
+    for line in page.lines() {
+        if line == "```console" {
+            current = Some(Vec::new());
+        } else if line == "```" {
+            blocks.extend(current.take());
+        } else if let Some(steps) = &mut current {
+            match line.strip_prefix("$ ") {
+                Some(command) => steps.push((command.to_owned(), String::new())),
+                None => {
+                    let (_, shown) = steps.last_mut().unwrap();
+                    shown.push_str(line);
+                    shown.push('\n');
+                }
+            }
+        }
+    }
+    blocks
+}
+
+/// Whether a line is the shown one. `…` stands for any text.
+fn matches(shown: &str, line: &str) -> bool {
+    let pattern: Vec<String> = shown.split('…').map(regex::escape).collect();
+    let pattern = format!("^{}$", pattern.join(".*"));
+    regex::Regex::new(&pattern).unwrap().is_match(line)
+}
+
+#[test]
+fn shown_commands_print_what_is_shown() {
+    let page = std::fs::read_to_string(repository().join("docs/cli.md")).unwrap();
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let mut count = 0;
+    for block in blocks(&page).into_iter().chain(blocks(&readme)) {
+        if !block
+            .iter()
+            .all(|(command, _)| command.starts_with("contree "))
+        {
+            continue;
+        }
+        // Each block has its own session and directory.
+        let shell = Shell::new();
+        let program = shell.0.contree().get_program().to_owned();
+        let bin = shell.0.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink(program, bin.join("contree")).unwrap();
+        let work = shell.0.path().join("work");
+        std::fs::create_dir(&work).unwrap();
+        for (command, shown) in block {
+            let base = shell.0.contree();
+            let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+            let mut sh = Command::new("sh");
+            for (name, value) in base.get_envs() {
+                sh.env(name, value.unwrap());
+            }
+            let output = sh
+                .args(["-c", &format!("exec 2>&1; {command}")])
+                .env("PATH", path)
+                .env_remove("CONTREE_URL")
+                .current_dir(&work)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let printed = super::stdout(&output);
+            let (shown, printed): (Vec<&str>, Vec<&str>) =
+                (shown.lines().collect(), printed.lines().collect());
+            let is_same = shown.len() == printed.len()
+                && shown
+                    .iter()
+                    .zip(&printed)
+                    .all(|(shown, line)| matches(shown, line.trim_end()));
+            assert!(
+                is_same,
+                "$ {command}\nshown:   {shown:#?}\nprinted: {printed:#?}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "only {count} commands are shown");
+}

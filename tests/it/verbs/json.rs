@@ -1,0 +1,69 @@
+//! The JSON of each verb has recorded names, so that scripts can rely on them.
+
+use serde_json::Value;
+
+use super::Shell;
+
+/// The file with the names of the fields of each verb's objects.
+const RECORDED: &str = "tests/it/verbs/json_fields.txt";
+
+/// The fields of the objects of an output, in order and without repetition.
+fn fields(output: &str) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for line in output.lines() {
+        let object: Value = serde_json::from_str(line).unwrap();
+        for name in object.as_object().unwrap().keys() {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+    }
+    names.join(" ")
+}
+
+#[test]
+fn the_fields_are_the_recorded_ones() {
+    let shell = Shell::new();
+    shell.ok(&["run", "-s", "echo one > /f"]);
+    shell.ok(&["tag", "t"]);
+    shell.ok(&["env", "A=b"]);
+    let mut found = String::new();
+    for words in [
+        &["run", "-s", "echo x; echo two > /f"][..],
+        &["use"],
+        &["images", "-a"],
+        &["images", "--tree"],
+        &["ps", "-a"],
+        &["show", "@4"],
+        &["logs", "@4"],
+        &["wait", "@4"],
+        &["log"],
+        &["diff"],
+        &["ls", "/"],
+        &["grep", "two", "/f"],
+        &["session", "list"],
+        &["session", "show"],
+        &["session", "branch"],
+        &["cd"],
+        &["env"],
+        &["rmi", "-f", "@"],
+    ] {
+        let mut json = vec!["--json"];
+        json.extend(words);
+        let output = shell.ok(&json);
+        let verb: Vec<&str> = words
+            .iter()
+            .copied()
+            .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+            .take(2)
+            .collect();
+        let verb = if verb[0] == "session" {
+            verb.join(" ")
+        } else {
+            verb[0].to_owned()
+        };
+        found.push_str(&format!("{verb}: {}\n", fields(&output)));
+    }
+    let recorded = crate::support::repository().join(RECORDED);
+    assert_eq!(found, std::fs::read_to_string(recorded).unwrap());
+}
