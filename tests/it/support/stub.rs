@@ -453,7 +453,10 @@ async fn spawn(State(stub): State<Stub>, Json(request): Json<Value>) -> Response
             }
         }
     }
-    if ![IMAGE, RESULT, "tag:base"].iter().any(|known| request["image"] == **known) {
+    if ![IMAGE, RESULT, "tag:base"]
+        .iter()
+        .any(|known| request["image"] == **known)
+    {
         return error(StatusCode::NOT_FOUND, "no such image");
     }
     let id = Uuid::new_v4();
