@@ -65,12 +65,12 @@ impl Attachment {
                 }
                 _ => false,
             };
-            if !is_taken || rest.is_empty() {
+            if !is_taken {
                 break;
             }
             source = rest;
         }
-        if source.is_empty() || source == ":" {
+        if source.is_empty() {
             return Err(VerbError::Usage(format!(
                 "`{text}` names no file: give SRC or SRC:/PATH"
             )));

@@ -60,6 +60,7 @@ impl Tag {
 #[command(after_help = "\
 Examples:
   contree untag work:1
+  contree untag tag:base        `tag:` may stand before the name
   contree tag -U 1a2b3c base    a tag of a named image")]
 pub(in crate::cli) struct Untag {
     /// The tag

@@ -8,7 +8,7 @@ use crate::support::TestEngine;
 async fn removals_come_first_and_links_and_directories_before_files() {
     let local = TestEngine::shared().await;
     let file = local.upload(b"placed\n").await["uuid"].clone();
-    let make = "mkdir -p /p/old/deep /p/full /p/empty /real; touch /p/old/deep/file /p/full/kept /p/a /p/b /p/c; \
+    let make = "mkdir -p /p/old/deep /p/full /p/empty /real; touch /p/empty/gone /p/old/deep/file /p/full/kept /p/a /p/b /p/c; \
         ln -s /real /p/to-real";
     let done = local.run(make, json!({"disposable": false})).await;
     let files = json!({
@@ -21,6 +21,7 @@ async fn removals_come_first_and_links_and_directories_before_files() {
         "/p/a/inside": {"uuid": file},
         "/p/b": {"x-kind": "symlink", "x-target": "a/inside"},
         "/p/empty": {"uuid": file, "mode": "4711"},
+        "/p/empty/gone": {"x-kind": "absent"},
         "/p/new/empty": {"x-kind": "directory", "mode": "1777"},
         "/p/to-real": {"x-kind": "directory", "mode": "0700"},
         "/p/c": {"x-kind": "file", "uuid": file},

@@ -61,6 +61,7 @@ pub(crate) fn run() {
             uid: 0,
             gid: 0,
         }],
+        changes: Vec::new(),
         side_files: vec![SideFile {
             name: "beside".into(),
             content: SideFileContent::new(b"beside the image").unwrap(),

@@ -44,7 +44,10 @@ pub(crate) fn make_directories_and_files(
         change_path(root, wanted).at_step_on(Step::PlaceFile, wanted.path.display().to_string())?;
     }
     for wanted in &boot.files {
-        copy_file(root, store, wanted)
+        let empties_directory = boot.changes.iter().any(|change| {
+            matches!(change.kind, PathChangeKind::Absent) && change.path.starts_with(&wanted.path)
+        });
+        copy_file(root, store, wanted, empties_directory)
             .at_step_on(Step::PlaceFile, wanted.path.display().to_string())?;
     }
     Ok(made)
@@ -137,7 +140,13 @@ fn remove(parent: &OwnedFd, name: &OsStr, must_go: bool) -> Result<(), Errno> {
     }
 }
 
-fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> io::Result<()> {
+/// Copies a file. It replaces a directory only if the request removes what was in it.
+fn copy_file(
+    root: BorrowedFd<'_>,
+    store: BorrowedFd<'_>,
+    wanted: &FileCopy,
+    empties_directory: bool,
+) -> io::Result<()> {
     let source = openat2(
         store,
         &wanted.source,
@@ -150,7 +159,14 @@ fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> 
     }
     let (parent, name) = open_parent(root, &relative(&wanted.path))?;
     // Remove what exists without opening it: no symlink leads elsewhere and no FIFO blocks.
-    remove(&parent, &name, true)?;
+    if empties_directory {
+        remove(&parent, &name, true)?;
+    } else {
+        match unlinkat(&parent, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?;
     let target = copy_content(source, target)?;
