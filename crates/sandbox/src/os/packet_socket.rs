@@ -38,16 +38,14 @@ pub(crate) fn open_on_loopback(filter: &[libc::sock_filter]) -> Result<OwnedFd, 
         sll_addr: [0; 8],
     };
     // SAFETY: the address is alive, of the family's type, and its size is given.
-    check(
-        unsafe {
-            libc::bind(
-                socket.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        }
-        .into(),
-    )?;
+    let bound = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    check(bound.into())?;
     Ok(socket)
 }
 
@@ -69,17 +67,14 @@ fn set_option<T>(
 ) -> Result<(), Errno> {
     // SAFETY: the value is alive and its size is given. The kernel only reads it, and what it
     // points to: the instructions of a filter, which the caller keeps alive.
-    check(
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                level,
-                name,
-                (&raw const *value).cast(),
-                size_of::<T>() as libc::socklen_t,
-            )
-        }
-        .into(),
-    )
-    .map(drop)
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const *value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    check(set.into()).map(drop)
 }
