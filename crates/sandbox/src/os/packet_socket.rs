@@ -62,17 +62,14 @@ fn set_option<T>(
 ) -> Result<(), Errno> {
     // SAFETY: the value is alive and its size is given. The kernel only reads it, and what it
     // points to: the instructions of a filter, which the caller keeps alive.
-    check(
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                level,
-                name,
-                (&raw const *value).cast(),
-                size_of::<T>() as libc::socklen_t,
-            )
-        }
-        .into(),
-    )
-    .map(drop)
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const *value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    check(set.into()).map(drop)
 }
