@@ -31,7 +31,8 @@ fn script(text: &str) -> String {
 #[track_caller]
 fn goes_on(text: &str) -> String {
     let (result, bytes) = limited(LIMIT, &script(text));
-    assert!(bytes <= LIMIT, "{bytes}");
+    // What other tests delete hides as much until the next measurement.
+    assert!(bytes <= LIMIT + MIB, "{bytes}");
     let output = result.unwrap();
     assert_eq!(output.exit.code, Some(0), "{output:?}");
     output.stdout
