@@ -54,6 +54,7 @@ fn spec(network: Network) -> SandboxSpec {
         hostname: "box".into(),
         directories: vec![],
         files: vec![],
+        changes: vec![],
         side_files: vec![],
         temporary_lines: vec![],
         shared_memory_bytes: 64 << 20,
@@ -101,7 +102,7 @@ impl Fixture {
         let looked_up: Arc<Mutex<Vec<String>>> = Arc::default();
         let mut dialer = Dialer::new(policy, Upstream::none());
         let names = Arc::clone(&looked_up);
-        dialer.lookups = LookupPool::with_resolver(Arc::new(move |name: &str| {
+        let lookups = LookupPool::with_resolver(Arc::new(move |name: &str| {
             names.lock().expect("a lock").push(name.to_owned());
             match name {
                 "private.test" => Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))]),
@@ -112,6 +113,7 @@ impl Fixture {
                 _ => Err(std::io::Error::other("Name or service not known")),
             }
         }));
+        dialer.lookups = Arc::new(lookups);
         let log = events::EventLog::create(&folder.path().join("log")).expect("a log");
         let proxy = Proxy::start(
             sandbox.take_listener().expect("a listener"),
