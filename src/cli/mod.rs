@@ -1,6 +1,6 @@
 //! The command lines of `contree` and `contree-mcp`: one file for each command.
 //!
-//! Both programs have the commands of [`Command`]. `contree` adds the verbs.
+//! Both programs have the commands of `Command`. `contree` adds the verbs.
 
 mod arguments;
 mod call;
