@@ -244,7 +244,12 @@ async fn the_list_shows_what_lives_and_who_cares() {
     assert!(live["process_count"].as_u64().unwrap() >= 2, "{live}");
     assert!(live["memory_bytes"].as_u64().unwrap() > 0, "{live}");
     let attached = local.spawn("sleep 600", json!({})).await;
-    let one = local.get(&format!("/operations/{attached}")).await.json;
+    let one = loop {
+        let one = local.get(&format!("/operations/{attached}")).await.json;
+        if one["status"] == "EXECUTING" && !one["x-live"].is_null() {
+            break one;
+        }
+    };
     assert_eq!(one["x-live"]["client"], "attached", "{one}");
     cancel(&local, &left).await;
     cancel(&local, &attached).await;

@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
@@ -82,6 +82,7 @@ impl Registry {
             .route("/token", get(token))
             .route("/v2/team/app/manifests/{reference}", get(manifest))
             .route("/v2/team/app/blobs/{digest}", get(blob))
+            .route("/v2/team/app/blobs/uploads/", post(upload))
             .with_state(Arc::clone(&state));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -209,6 +210,12 @@ async fn manifest(
             (StatusCode::NOT_FOUND, body.to_string()).into_response()
         }
     }
+}
+
+/// Nothing can be pushed here. A client without credentials learns that it needs some.
+async fn upload(State(stub): State<Arc<Stub>>, headers: HeaderMap) -> Response {
+    let refusal = stub.refusal(&headers);
+    refusal.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
 
 async fn blob(

@@ -123,7 +123,8 @@ fn keys_interrupt_and_stop_the_foreground_processes() {
     wait_until(&sandbox, "pgrep -f '^sleep 601'");
     session.type_text("\x1a");
     session.wait_for("Stopped");
-    session.type_text("kill %1; exit 3\n");
+    // Without the wait, the shell may still count the job as stopped, and refuse to exit.
+    session.type_text("kill -KILL %1; wait; exit 3\n");
     let (exit, output) = session.end();
     assert_eq!(exit.code, Some(3), "{output}");
 }
