@@ -35,8 +35,8 @@ pub(super) struct NetworkOptions {
     /// the default), the network of this machine (host), or none [env: CONTREE_NETWORK]
     #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND_HEADING)]
     network: Option<String>,
-    /// Network of programs that do not know the proxy: by name and by TCP, under the same rules
-    /// (auto, the default, where this machine permits it), or none (off)
+    /// Network of programs that do not know the proxy: TCP by the same rules where this machine
+    /// permits it (auto, the default), or none (off)
     /// [env: CONTREE_TRANSPARENT_NETWORK]
     #[arg(long, global = true, value_name = "auto|off", value_parser = ["auto", "off"], help_heading = BACKEND_HEADING)]
     transparent_network: Option<String>,

@@ -7,8 +7,8 @@ use http::StatusCode;
 use crate::{Client, Error};
 
 impl Client {
-    /// Returns true if the backend has an extension of the API, such as `snapshot`. The names are in
-    /// `docs/extensions.md`.
+    /// Returns true if the backend has an extension of the API, such as `snapshot`. The names are
+    /// in `docs/extensions.md`.
     ///
     /// The client asks once. A backend that does not answer `whoami` to this client has none.
     ///

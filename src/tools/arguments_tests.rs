@@ -25,7 +25,8 @@ fn refused(name: &str, sent: Value) -> String {
 fn defaults_are_filled_in_and_null_counts_as_absent() {
     let expected = json!({
         "command": "ls", "image": "tag:host", "shell": true, "preserve_env": false, "cwd": "", "uid": 0, "gid": 0,
-        "timeout": 30, "disposable": true, "wait": true, "truncate_output_at": 8000,
+        "timeout": 30, "disposable": true, "stdin_open": false, "wait": true,
+        "truncate_output_at": 8000, "network": "default",
     });
     assert_eq!(
         normalised("run", json!({"command": "ls", "image": "tag:host"})),
@@ -105,7 +106,7 @@ fn lossless_spellings_are_converted() {
     );
     assert_eq!(
         list,
-        json!({"operation_ids": ["a", "b"], "timeout": 1.5, "mode": "any"})
+        json!({"operation_ids": ["a", "b"], "timeout": 1.5, "mode": "any", "tail": 2000})
     );
     assert_eq!(
         normalised("wait_operations", json!({"operation_ids": "a"}))["operation_ids"],

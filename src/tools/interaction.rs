@@ -77,7 +77,8 @@ pub(super) struct ShownOutput {
 }
 
 impl NewOutput {
-    /// Adds a part that follows what was read up to `position`. Returns whether the pattern appears.
+    /// Adds a part that follows what was read up to `position`. Returns true if the pattern
+    /// appears.
     pub(super) fn add(
         &mut self,
         position: u64,

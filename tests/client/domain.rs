@@ -70,6 +70,13 @@ async fn endless_runs(is_open: bool) -> EndlessRuns {
             let _ = cancel.send(request.target.clone());
             StatusCode::ACCEPTED.into_response()
         }
+        _ if request.target == "/v1/whoami" => {
+            let body = json!({
+                "token_uuid": OPERATION, "token_expiration": null, "permissions": {}, "limits": {},
+                "operations_stat": {}, "x-extensions": ["live"],
+            });
+            delayed(StatusCode::OK, &body, opened.clone())
+        }
         _ => {
             let _ = follow.send(());
             endless_events()

@@ -44,6 +44,7 @@ impl Project {
     fn run(&mut self, image: &Value, command: &str, state: Option<&Value>) -> Value {
         let mut arguments = json!({
             "image": image, "command": format!("cd /work && {command}"), "disposable": false,
+            "timeout": 600,
         });
         if let Some(state) = state {
             arguments["directory_state_id"] = state["directory_state_id"].clone();

@@ -359,6 +359,8 @@ fn use_tool(tool: &str, session: &mut Session) {
             let started =
                 json!({"image": "tag:base", "registry_url": "127.0.0.1:1/a:1", "wait": false});
             session.raw.call_ok("push_image", started);
+            let slow = json!({"image": "tag:base", "registry_url": "127.0.0.1:1/slow:1"});
+            session.cancel_call("push_image", slow);
             vec![arguments]
         }
         "delete_image" => {
@@ -568,6 +570,15 @@ fn results_match_their_schemas() {
             "publish",
             json!({"operation_id": sleeping, "port": 80, "host_port": 40_000}),
         ),
+        (
+            "exec",
+            json!({"operation_id": sleeping, "command": "hello"}),
+        ),
+        (
+            "interact",
+            json!({"operation_id": sleeping, "process_id": 2, "wait_seconds": 1}),
+        ),
+        ("snapshot", json!({"operation_id": sleeping})),
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("log", json!({"image": IMAGE})),
         (

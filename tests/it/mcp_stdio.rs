@@ -610,7 +610,9 @@ fn whole_session(mut raw: RawClient, home: &Home) {
     // The network of sandboxes depends on the machine, but a note always describes it.
     let notes = whoami["notes"].to_string();
     assert!(
-        notes.contains("HTTP and HTTPS") || notes.contains("no network"),
+        ["by name and by TCP", "HTTP and HTTPS", "no network"]
+            .iter()
+            .any(|words| notes.contains(words)),
         "{whoami}"
     );
 

@@ -44,18 +44,19 @@ pub(super) struct Install {
     #[arg(long)]
     dry_run: bool,
     /// Change the configuration of the project in the current directory instead of the user's
-    #[arg(long)]
-    project: bool,
+    // The option for the project of a service has this name too, so it has the same type.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "here", hide_possible_values = true, value_name = "here", value_parser = ["here"])]
+    project: Option<String>,
 }
 
 impl Install {
     pub(super) fn run(self, setup: &Setup) -> Result<u8, CommandError> {
         if self.clients.is_empty() {
-            print(&list(setup, self.project)?)?;
+            print(&list(setup, self.project.is_some())?)?;
             return Ok(0);
         }
-        let project = project_directory(self.project)?;
-        let command = command(self.project)?;
+        let project = project_directory(self.project.is_some())?;
+        let command = command(self.project.is_some())?;
         let records = records(setup)?;
         let mut plans = Vec::new();
         for client in unique(&self.clients) {

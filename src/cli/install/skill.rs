@@ -38,8 +38,9 @@ struct SkillInstall {
     #[arg(long)]
     dry_run: bool,
     /// Use the project in the current directory instead of the user's directories
-    #[arg(long)]
-    project: bool,
+    // The option for the project of a service has this name too, so it has the same type.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "here", hide_possible_values = true, value_name = "here", value_parser = ["here"])]
+    project: Option<String>,
 }
 
 impl Skill {
@@ -51,7 +52,7 @@ impl Skill {
 
 impl SkillInstall {
     fn run(self, setup: &Setup) -> Result<u8, CommandError> {
-        let project = project_directory(self.project)?;
+        let project = project_directory(self.project.is_some())?;
         let records = records(setup)?;
         let clients = if self.clients.is_empty() {
             found(setup)?

@@ -151,8 +151,8 @@ impl OperationsTools for Handlers {
     }
 }
 
-/// Returns an operation with its output so far. With `tail`, the last bytes of a running command are
-/// the newest ones, also beyond what its record has.
+/// Returns an operation with its output so far. With `tail`, the last bytes of a running command
+/// are the newest ones, also beyond what its record has.
 async fn operation_so_far(
     client: &Client,
     operation: Uuid,

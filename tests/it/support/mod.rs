@@ -35,7 +35,7 @@ impl Home {
 
     /// Returns the command of `contree`, like [`command`](Self::command).
     pub fn contree(&self) -> Command {
-        self.prepared(program(env!("CARGO_BIN_EXE_contree")))
+        self.prepared(program(CONTREE))
     }
 
     fn prepared(&self, mut command: Command) -> Command {
@@ -62,6 +62,9 @@ impl Home {
         command
     }
 }
+
+/// The path of the program `contree`.
+pub const CONTREE: &str = env!("CARGO_BIN_EXE_contree");
 
 /// The program, which reacts to SIGINT and SIGHUP. The tests may run where these are ignored, such
 /// as in the background of a script, and the program keeps ignoring what it finds ignored.

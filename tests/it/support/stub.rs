@@ -302,10 +302,22 @@ async fn image_log(Path(uuid): Path<String>) -> Json<Value> {
     Json(json!({"images": [image, base], "next": 2, "note": "a record is gone"}))
 }
 
-/// Starts a push, which has ended at once.
-async fn image_push(State(stub): State<Stub>, Path(_): Path<String>) -> Response {
+/// Starts a push, which has ended at once unless its URL has the word `slow`.
+async fn image_push(
+    State(stub): State<Stub>,
+    Path(_): Path<String>,
+    Json(request): Json<Value>,
+) -> Response {
+    let is_slow = request["registry"]["url"]
+        .as_str()
+        .unwrap()
+        .contains("slow");
+    let (command, status) = match is_slow {
+        true => ("sleep", "EXECUTING"),
+        false => ("push", "SUCCESS"),
+    };
     let uuid = stub.add_operation(json!({
-        "kind": "image_push",
+        "kind": "image_push", "status": status, "metadata": {"command": command},
         "x-push": {"digest": "sha256:0", "blobs_sent": 1, "blobs_present": 2, "bytes_sent": 3},
     }));
     (StatusCode::CREATED, Json(json!({"uuid": uuid}))).into_response()

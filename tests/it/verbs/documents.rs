@@ -49,7 +49,7 @@ fn shown_commands_print_what_is_shown() {
         }
         // Each block has its own session and directory.
         let shell = Shell::new();
-        let program = shell.0.contree().get_program().to_owned();
+        let program = crate::support::CONTREE;
         let bin = shell.0.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         std::os::unix::fs::symlink(program, bin.join("contree")).unwrap();

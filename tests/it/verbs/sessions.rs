@@ -32,7 +32,7 @@ fn ten_steps_need_300_characters_and_no_uuid() {
     let mut shown = String::new();
     for step in STEPS.lines() {
         let mut command = shell.0.command();
-        let program = shell.0.contree().get_program().to_owned();
+        let program = crate::support::CONTREE;
         // `sh` splits and quotes as a person's shell does.
         let environment: Vec<_> = command
             .get_envs()

@@ -162,8 +162,8 @@ impl Egress {
         Ok(())
     }
 
-    /// The dialer of a run, which is narrower than the engine's if the request says so. `None` for a
-    /// request that [`check`](Self::check) refuses.
+    /// The dialer of a run, which is narrower than the engine's if the request says so. `None` for
+    /// a request that [`check`](Self::check) refuses.
     fn run_dialer(&self, request: &SpawnRequest) -> Option<Arc<Dialer>> {
         Some(match RunNetwork::of(request).ok()? {
             RunNetwork::Hosts(rules) => Arc::new(self.dialer.narrowed(rules)),

@@ -33,14 +33,17 @@ pub(crate) struct ClientContact {
     /// The event streams that are open.
     followers: AtomicUsize,
     last: Mutex<Instant>,
+    /// True if the client left the operation to the engine on purpose.
+    is_left: bool,
 }
 
 impl ClientContact {
-    /// The contact that starts the operation.
-    pub(crate) fn new() -> Arc<Self> {
+    /// The contact that starts the operation. `is_left`: its client leaves it on purpose.
+    pub(crate) fn new(is_left: bool) -> Arc<Self> {
         Arc::new(Self {
             followers: AtomicUsize::new(0),
             last: Mutex::new(Instant::now()),
+            is_left,
         })
     }
 
@@ -55,15 +58,15 @@ impl ClientContact {
         Following(Arc::clone(self))
     }
 
-    /// The state of an operation that was left on purpose or not.
-    pub(crate) fn state(&self, is_left: bool) -> ClientState {
+    /// The present state.
+    pub(crate) fn state(&self) -> ClientState {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        self.state_after(last.elapsed(), is_left)
+        self.state_after(last.elapsed())
     }
 
-    fn state_after(&self, silence: Duration, is_left: bool) -> ClientState {
+    fn state_after(&self, silence: Duration) -> ClientState {
         let is_attached = self.followers.load(Ordering::Relaxed) > 0;
-        match (is_attached, is_left) {
+        match (is_attached, self.is_left) {
             (true, _) => ClientState::Attached,
             (false, true) => ClientState::Left,
             (false, false) if silence < ATTENTION => ClientState::Attached,
@@ -88,19 +91,18 @@ mod tests {
 
     #[test]
     fn a_client_that_is_gone_differs_from_one_that_left() {
-        let contact = ClientContact::new();
-        let long = ATTENTION;
-        let short = ATTENTION / 2;
-        assert_eq!(contact.state_after(long, true), ClientState::Left);
-        assert_eq!(contact.state_after(long, false), ClientState::Gone);
-        assert_eq!(contact.state_after(short, false), ClientState::Attached);
-        assert_eq!(contact.state_after(short, true), ClientState::Left);
-        let following = contact.follow();
-        assert_eq!(contact.state_after(long, false), ClientState::Attached);
-        assert_eq!(contact.state_after(long, true), ClientState::Attached);
+        let (kept, left) = (ClientContact::new(false), ClientContact::new(true));
+        let (long, short) = (ATTENTION, ATTENTION / 2);
+        assert_eq!(left.state_after(long), ClientState::Left);
+        assert_eq!(kept.state_after(long), ClientState::Gone);
+        assert_eq!(kept.state_after(short), ClientState::Attached);
+        assert_eq!(left.state_after(short), ClientState::Left);
+        let following = (kept.follow(), left.follow());
+        assert_eq!(kept.state_after(long), ClientState::Attached);
+        assert_eq!(left.state_after(long), ClientState::Attached);
         drop(following);
-        assert_eq!(contact.state_after(long, false), ClientState::Gone);
+        assert_eq!(kept.state_after(long), ClientState::Gone);
         // The end of following counts as contact.
-        assert_eq!(contact.state(false), ClientState::Attached);
+        assert_eq!(kept.state(), ClientState::Attached);
     }
 }

@@ -29,6 +29,9 @@ use crate::operation::running::STOPPED;
 use crate::rows::images;
 use crate::rows::operations::{self, OperationEnding, Status};
 
+/// The field of a request whose client leaves the run to the engine.
+const DETACHED: &str = "x-detached";
+
 /// An accepted operation: it is recorded and has a place in the queue.
 pub(crate) struct QueuedOperation {
     task: OperationTask,
@@ -128,6 +131,8 @@ pub(crate) fn accept(
             "the engine is stopping",
         ));
     }
+    let is_left = request.get(DETACHED).and_then(Value::as_bool);
+    let is_left = is_left.unwrap_or(false);
     let ticket = queue.enter()?;
     let descriptors = DescriptorReservation::new()?;
     let withdraw = || {
@@ -136,7 +141,7 @@ pub(crate) fn accept(
     };
     let run = Arc::new(engine.store.create_run(&operation.to_string())?);
     let log = EventLog::create(&engine.log_path(operation)).inspect_err(|_| withdraw())?;
-    let running = Arc::new(RunningOperation::new(log));
+    let running = Arc::new(RunningOperation::new(log, is_left));
     let status = if ticket.is_granted() {
         Status::Assigned
     } else {

@@ -56,7 +56,8 @@ pub(crate) struct EarlyEnd {
 }
 
 impl RunningOperation {
-    pub(crate) fn new(log: EventLog) -> Self {
+    /// `is_left`: its client leaves it to the engine on purpose.
+    pub(crate) fn new(log: EventLog, is_left: bool) -> Self {
         Self {
             log: Arc::new(log),
             cancel: CancellationToken::new(),
@@ -64,7 +65,7 @@ impl RunningOperation {
             stage: watch::Sender::new(OperationStage::Queued),
             sandbox: OnceLock::new(),
             accepted_at: Instant::now(),
-            contact: ClientContact::new(),
+            contact: ClientContact::new(is_left),
         }
     }
 

@@ -100,6 +100,10 @@ impl PushContext<'_> {
                 None => {}
             }
         }
+        // A registry that denies access says so before anything is fetched or packed.
+        if session.is_none() {
+            session = destination.begin().await?;
+        }
         for (archive, packed) in &known {
             let Some(source) = &archive.source else {
                 continue;
@@ -310,6 +314,14 @@ impl Destination<'_> {
         match self {
             Self::Registry { repository, .. } => Ok(repository.has_blob(digest, size).await?),
             Self::Layout(layout) => Ok(layout.has_blob(digest, size)),
+        }
+    }
+
+    /// Begins an upload. `None` if the destination needs none.
+    async fn begin(&self) -> Result<Option<UploadSession>, PushError> {
+        match self {
+            Self::Registry { repository, .. } => Ok(Some(repository.begin().await?)),
+            Self::Layout(_) => Ok(None),
         }
     }
 

@@ -158,8 +158,8 @@ impl LiveOutput {
         }
     }
 
-    /// Like [`read`](Self::read). If there is nothing new, waits up to `wait` for it, or for the end
-    /// of the process.
+    /// Like [`read`](Self::read). If there is nothing new, waits up to `wait` for it, or for the
+    /// end of the process.
     pub(crate) async fn read_new(
         &self,
         stdout: OutputRange,

@@ -86,8 +86,22 @@ struct Processes {
     /// The number of processes that are being started.
     starting: usize,
     live: HashMap<u64, RunningProcess>,
-    /// The output of the subprocesses that ended last.
-    ended: VecDeque<(u64, Arc<LiveOutput>)>,
+    /// The processes that ended last.
+    ended: VecDeque<EndedProcess>,
+}
+
+/// A process that has ended, whose output can still be read.
+struct EndedProcess {
+    spid: u64,
+    output: Arc<LiveOutput>,
+    /// A client that asks for it late still gets what it shows.
+    terminal: Option<Arc<ProcessTerminal>>,
+}
+
+impl Processes {
+    fn ended(&self, spid: u64) -> Option<&EndedProcess> {
+        self.ended.iter().find(|ended| ended.spid == spid)
+    }
 }
 
 /// A running process.
@@ -407,22 +421,25 @@ impl RunningSandbox {
     /// Moves a process from the running to the ended ones, whose output can still be read.
     fn keep_output(&self, spid: u64, output: &Arc<LiveOutput>) {
         let mut processes = self.processes();
-        processes.live.remove(&spid);
+        let process = processes.live.remove(&spid);
         // The main process always has its place.
         if processes.ended.len() == KEPT_OUTPUTS
-            && let Some(oldest) = processes.ended.iter().position(|(ended, _)| *ended != MAIN)
+            && let Some(oldest) = processes.ended.iter().position(|ended| ended.spid != MAIN)
         {
             processes.ended.remove(oldest);
         }
-        processes.ended.push_back((spid, Arc::clone(output)));
+        processes.ended.push_back(EndedProcess {
+            spid,
+            output: Arc::clone(output),
+            terminal: process.and_then(|process| process.terminal),
+        });
     }
 
     /// The newest output of a process that runs, or that has ended a short time ago.
     pub(crate) fn output(&self, spid: u64) -> Option<Arc<LiveOutput>> {
         let processes = self.processes();
         let live = processes.live.get(&spid).map(|process| &process.output);
-        let mut ended = processes.ended.iter();
-        let found = live.or_else(|| Some(&ended.find(|(ended, _)| *ended == spid)?.1));
+        let found = live.or_else(|| Some(&processes.ended(spid)?.output));
         found.map(Arc::clone)
     }
 
@@ -443,7 +460,8 @@ impl RunningSandbox {
         live
     }
 
-    /// The resources that the sandbox uses. `None` while it ends, or while a snapshot is taken. Blocks briefly.
+    /// The resources that the sandbox uses. `None` while it ends, or while a snapshot is taken.
+    /// Blocks briefly.
     pub(crate) fn resource_use(&self) -> Option<SandboxUse> {
         let sandbox = self.sandbox.try_read().ok()?;
         sandbox.as_ref().map(Sandbox::resource_use)
@@ -500,7 +518,13 @@ impl RunningSandbox {
     }
 
     fn terminal(&self, spid: u64) -> Result<Arc<ProcessTerminal>, ApiError> {
-        self.live_process(spid)?.terminal.ok_or_else(|| {
+        let terminal = {
+            let processes = self.processes();
+            let live = processes.live.get(&spid).map(|process| &process.terminal);
+            let found = live.or_else(|| Some(&processes.ended(spid)?.terminal));
+            found.ok_or_else(|| no_process(spid))?.clone()
+        };
+        terminal.ok_or_else(|| {
             ApiError::new(
                 StatusCode::CONFLICT,
                 format!("process {spid} has no terminal: start it with `x-terminal`"),

@@ -278,7 +278,7 @@ pub(crate) fn record_terminal(
     })
 }
 
-/// Where the output of a stream goes.
+/// The destination of a stream's output.
 struct Output<'a> {
     log: &'a EventLog,
     live: &'a LiveOutput,
@@ -300,7 +300,7 @@ impl Output<'_> {
         let mut collector = WriteCollector::default();
         while let Ok(read @ 1..) = receiver.read(&mut buffer).await {
             let is_recorded = emitted < self.max_recorded;
-            // What is not recorded need not be collected.
+            // Output that is not recorded need not be collected.
             let read = match is_recorded {
                 true => collector.collect(&mut receiver, &mut buffer, read).await,
                 false => read,

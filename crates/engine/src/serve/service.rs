@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(wait().await, TasksEnd::CleaningUp);
         let operation = uuid::Uuid::new_v4();
         let log = EventLog::create(&engine.log_path(operation)).unwrap();
-        let running = Arc::new(RunningOperation::new(log));
+        let running = Arc::new(RunningOperation::new(log, false));
         engine.running.lock().unwrap().insert(operation, running);
         assert_eq!(wait().await, TasksEnd::Running);
         drop(removal);

@@ -35,11 +35,11 @@ async fn publish(local: &TestEngine, operation: &str, body: Value) -> Answer {
         .await
 }
 
-/// Waits until the operation has written something.
+/// Waits until the operation has written `ready`. Its command has the word too.
 async fn ready(local: &TestEngine, operation: &str) {
     let seen = local.read_some_events(operation, 0, 1).await;
     let mut seen = seen;
-    while !seen.contains("ready") {
+    while !seen.contains(r#""value":"ready"#) {
         seen = local.read_some_events(operation, 0, seen.len() + 1).await;
     }
 }

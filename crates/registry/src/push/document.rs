@@ -23,7 +23,7 @@ pub struct HistoryEntry {
     /// The command that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// What else is known about it.
+    /// A note about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use super::*;
 use crate::{HttpClients, Login};
 
-/// A registry in this process, as far as pushing needs one.
+/// A registry in this process, for pushes.
 #[derive(Default)]
 struct Registry {
     blobs: BTreeMap<String, Vec<u8>>,

@@ -36,6 +36,15 @@ struct Upload {
 }
 
 impl Repository<'_> {
+    /// Begins an upload whose blob is not ready yet. A registry that denies access says so here,
+    /// before the blob is made.
+    ///
+    /// # Errors
+    /// Fails if the registry denies access, or does not answer.
+    pub async fn begin(&self) -> Result<UploadSession, RegistryError> {
+        Ok(UploadSession(self.begin_session().await?))
+    }
+
     /// Uploads a blob, and reports the number of bytes so far to `progress`.
     ///
     /// After a broken connection, the upload continues where the registry says that it stopped. An
@@ -103,17 +112,22 @@ impl Repository<'_> {
     async fn begin_upload(&self, upload: &mut Upload) -> Result<Url, RegistryError> {
         upload.offset = 0;
         upload.in_doubt = false;
+        let location = self.begin_session().await?;
+        upload.location = Some(location.clone());
+        Ok(location)
+    }
+
+    /// Asks for an upload. Returns the URL for its first request.
+    async fn begin_session(&self) -> Result<Url, RegistryError> {
         let request = OutgoingRequest::new(Method::POST, no_content());
         let response = self
             .send_with_retries(&self.uploads_url()?, &request, "a new upload", |status| {
                 status.is_success()
             })
             .await?;
-        let location = self.next_location(&response)?.ok_or_else(|| {
+        self.next_location(&response)?.ok_or_else(|| {
             self.protocol_error("begins an upload without a valid location".to_owned())
-        })?;
-        upload.location = Some(location.clone());
-        Ok(location)
+        })
     }
 
     /// Asks how much of a blob the registry has. Returns true if it has the whole blob and has

@@ -198,8 +198,8 @@ impl SandboxGroup {
             .ok()
     }
 
-    /// Freezes the processes of the group. `None` if it has no freezer, which only version 2 has, or
-    /// if they do not freeze in time.
+    /// Freezes the processes of the group. `None` if it has no freezer, which only version 2 has,
+    /// or if they do not freeze in time.
     pub(crate) fn freeze(&self) -> Option<FrozenGroup> {
         let mut directories = self.directories.iter();
         let directory = directories.find(|directory| directory.join(FREEZER).exists())?;

@@ -17,8 +17,7 @@ const QUEUE_BYTES: usize = 4 << 20;
 /// Opens a packet socket on the loopback interface, with a filter that decides which IPv4 packets
 /// it gets. Each packet has a `virtio_net_hdr` in front of its Ethernet header.
 ///
-/// The caller needs CAP_NET_RAW in its network namespace. Whoever holds the socket later needs no
-/// capability.
+/// The caller needs CAP_NET_RAW in its network namespace. Using the socket needs none.
 pub(crate) fn open_on_loopback(filter: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // Without a protocol, it gets no packet before it is bound.

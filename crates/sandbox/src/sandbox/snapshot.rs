@@ -53,8 +53,8 @@ impl Drop for Standstill<'_> {
 
 impl Sandbox {
     /// Copies the files that the sandbox has changed into the unfinished layer of another run
-    /// directory, while its processes stand still. [`LayerStore::commit`](crate::LayerStore::commit)
-    /// then turns the copy into a layer.
+    /// directory, while its processes stand still.
+    /// [`LayerStore::commit`](crate::LayerStore::commit) then turns the copy into a layer.
     ///
     /// The copy ends early, without a result, once `is_abandoned` returns true.
     ///

@@ -31,8 +31,7 @@ fn script(text: &str) -> String {
 #[track_caller]
 fn goes_on(text: &str) -> String {
     let (result, bytes) = limited(LIMIT, &script(text));
-    // What other tests delete hides as much until the next measurement.
-    assert!(bytes <= LIMIT + MIB, "{bytes}");
+    assert!(bytes <= LIMIT, "{bytes}");
     let output = result.unwrap();
     assert_eq!(output.exit.code, Some(0), "{output:?}");
     output.stdout

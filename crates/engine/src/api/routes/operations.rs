@@ -36,9 +36,6 @@ const CANCELLED_ON_REQUEST: &str = "cancelled on request";
 /// Seconds after which a client should request the status of a running operation again.
 const RETRY_AFTER: &str = "1";
 
-/// The field of a request whose client leaves the run to the engine.
-const DETACHED: &str = "x-detached";
-
 /// The kind of an operation that runs a command.
 const INSTANCE: &str = OperationKind::Instance.as_str();
 
@@ -81,8 +78,7 @@ fn live_run(operation: &Operation, running: &RunningOperation) -> Option<LiveRun
     let sandbox = running
         .sandbox()
         .filter(|_| operation.status == Status::Executing)?;
-    let is_left = operation.request.get(DETACHED).and_then(Value::as_bool);
-    let state = running.contact.state(is_left.unwrap_or(false));
+    let state = running.contact.state();
     let used = sandbox.resource_use();
     Some(LiveRun {
         client: state.as_str().to_owned(),

@@ -136,14 +136,19 @@ impl AllocationQueue {
         }
     }
 
-    /// Receives the result of a piece.
-    pub(super) fn receive_result(&mut self) {
+    /// Receives the result of a piece. Returns the bytes that it took in the layer at most.
+    pub(super) fn receive_result(&mut self) -> u64 {
         let result = self.allocator.receive();
         self.state = PieceState::Idle;
+        let mut allocated = 0;
         match (result, &mut self.current) {
             (Ok(PieceResult::NoRoom), Some(_)) => self.state = PieceState::NoRoom,
             (Ok(PieceResult::Done { errno: 0 }), Some(allocation)) => {
-                allocation.offset += allocation.piece_length();
+                let length = allocation.piece_length();
+                allocation.offset += length;
+                if allocation.in_layer {
+                    allocated = length;
+                }
                 if allocation.offset == allocation.end {
                     self.end(Ok(()));
                 }
@@ -158,6 +163,7 @@ impl AllocationQueue {
                 self.end(Err(Errno::NOMEM));
             }
         }
+        allocated
     }
 
     /// Tries the piece again for which there was no room if there is more `room` now. Refuses its

@@ -9,6 +9,8 @@ pub(super) struct UsageBound {
     measured: u64,
     /// The upper bound on what was added since then.
     growth: u64,
+    /// The sizes of successful allocations since then.
+    allocated: u64,
     /// The file system's use at the last check.
     used: u64,
     /// All increases of the file system's use since the start.
@@ -24,6 +26,7 @@ impl UsageBound {
             limit,
             measured: 0,
             growth: 0,
+            allocated: 0,
             used,
             total_growth: 0,
             saw_deletion: false,
@@ -39,9 +42,18 @@ impl UsageBound {
         self.used = used;
     }
 
+    /// Takes a successful allocation into account, which deletions by others could hide.
+    pub(super) fn allocate(&mut self, bytes: u64) {
+        self.allocated = self.allocated.saturating_add(bytes);
+    }
+
     /// The most that the layer can take, if nothing hid its growth.
     pub(super) fn upper_bound(&self) -> u64 {
-        self.measured.saturating_add(self.growth)
+        let growth = match self.saw_deletion {
+            true => self.growth.max(self.allocated),
+            false => self.growth,
+        };
+        self.measured.saturating_add(growth)
     }
 
     pub(super) fn remaining(&self) -> u64 {
@@ -72,6 +84,7 @@ impl UsageBound {
     pub(super) fn replace(&mut self, measured: u64, used: u64) {
         self.measured = measured;
         self.growth = 0;
+        self.allocated = 0;
         self.used = used;
         self.saw_deletion = false;
     }
@@ -101,6 +114,20 @@ mod tests {
         bound.observe(960);
         assert_eq!(bound.upper_bound(), 30);
         assert_eq!(bound.total_growth, 130);
+    }
+
+    #[test]
+    fn deletions_by_others_do_not_hide_allocations() {
+        let mut bound = UsageBound::new(100, 1000);
+        bound.allocate(90);
+        bound.observe(1010);
+        assert_eq!(bound.upper_bound(), 10);
+        bound.observe(1000);
+        assert_eq!((bound.upper_bound(), bound.remaining()), (90, 10));
+        assert!(bound.may_be_lower());
+        bound.replace(30, 1000);
+        bound.observe(990);
+        assert_eq!(bound.upper_bound(), 30);
     }
 
     #[test]

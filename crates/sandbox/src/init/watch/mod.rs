@@ -327,7 +327,7 @@ impl<'a> LayerWatcher<'a> {
             return Ok(None);
         };
         if answered {
-            queue.receive_result();
+            self.bytes.allocate(queue.receive_result());
         }
         if queue.lacks_room() {
             if self.bytes.may_be_lower() {
