@@ -35,6 +35,11 @@ public-api *arguments:
 docs:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps
 
+# Build the documents as a book in target/book, and check its links. It needs mdBook 0.5.
+book:
+    mdbook build
+    python3 tests/interop/book.py target/book
+
 # Print the figures of docs/performance.md
 bench:
     cargo bench --profile dist --bench stdio

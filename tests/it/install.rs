@@ -485,3 +485,45 @@ fn the_skill_goes_where_agents_look_and_away_again() {
     out(&home, &["skill", "install", "claude-code", "--project"]);
     assert!(home.path().join(".claude/skills/contree/SKILL.md").exists());
 }
+
+/// The first code block in a language within the section of a page.
+fn block<'a>(page: &'a str, heading: &str, language: &str) -> &'a str {
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let (_, block) = section.split_once(&format!("```{language}\n")).unwrap();
+    block.split_once("```").unwrap().0
+}
+
+#[test]
+fn the_page_shows_what_is_written_for_each_client() {
+    let page = read(&crate::support::repository().join("docs/quickstart.md"));
+    let path = regex::Regex::new(r#""[^"\n]*contree-mcp[^"\n]*""#).unwrap();
+    for (client, heading, language) in [
+        ("claude-code", "Claude Code", "json"),
+        ("claude-desktop", "Claude Desktop", "json"),
+        ("codex", "Codex", "toml"),
+        ("cursor", "Cursor", "json"),
+        ("vscode", "VS Code", "json"),
+        ("gemini-cli", "Gemini CLI", "json"),
+        ("zed", "Zed", "json"),
+        ("windsurf", "Windsurf", "json"),
+        ("opencode", "OpenCode", "json"),
+    ] {
+        let home = Home::new();
+        out(&home, &["install", client]);
+        let written = CONFIGURATIONS
+            .iter()
+            .find(|(name, ..)| *name == client)
+            .map(|(_, file, _)| read(&home.path().join(file.replace(".jsonc", ".json"))))
+            .unwrap();
+        let written = path.replace_all(&written, "\"contree-mcp\"").into_owned();
+        let shown = block(&page, heading, language);
+        if language == "json" {
+            let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            assert_eq!(parse(shown), parse(&written), "{client}");
+        } else {
+            let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+            assert_eq!(lines(shown).trim(), lines(&written).trim(), "{client}");
+        }
+    }
+}

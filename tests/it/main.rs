@@ -5,6 +5,7 @@
 #[cfg(target_os = "linux")]
 mod apply;
 mod architecture;
+mod book;
 mod call;
 mod config;
 mod documents;

@@ -1,4 +1,4 @@
-//! The commands in `docs/cli.md` and `README.md` print the shown lines.
+//! The commands in `README.md` and in the pages of `docs/` print the shown lines.
 
 use std::process::{Command, Stdio};
 
@@ -35,16 +35,35 @@ fn matches(shown: &str, line: &str) -> bool {
     regex::Regex::new(&pattern).unwrap().is_match(line)
 }
 
+/// The pages that show commands.
+fn pages() -> Vec<String> {
+    let mut paths = vec![repository().join("README.md")];
+    for entry in std::fs::read_dir(repository().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "md") {
+            paths.push(path);
+        }
+    }
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    paths.into_iter().map(read).collect()
+}
+
+/// Whether the test can run a block: its commands are verbs of `contree`, and commands that make
+/// or show a file.
+fn is_runnable(block: &[(String, String)]) -> bool {
+    let is_verb = |command: &str| command.starts_with("contree ");
+    let is_local = |command: &str| ["echo ", "cat "].iter().any(|one| command.starts_with(one));
+    block.iter().any(|(command, _)| is_verb(command))
+        && block
+            .iter()
+            .all(|(command, _)| is_verb(command) || is_local(command))
+}
+
 #[test]
 fn shown_commands_print_what_is_shown() {
-    let page = std::fs::read_to_string(repository().join("docs/cli.md")).unwrap();
-    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
     let mut count = 0;
-    for block in blocks(&page).into_iter().chain(blocks(&readme)) {
-        if !block
-            .iter()
-            .all(|(command, _)| command.starts_with("contree "))
-        {
+    for block in pages().iter().flat_map(|page| blocks(page)) {
+        if !is_runnable(&block) {
             continue;
         }
         // Each block has its own session and directory.
@@ -85,5 +104,5 @@ fn shown_commands_print_what_is_shown() {
             count += 1;
         }
     }
-    assert!(count >= 15, "only {count} commands are shown");
+    assert!(count >= 60, "only {count} commands are shown");
 }
