@@ -43,7 +43,7 @@ pub(super) struct Shell {
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// Port inside to publish at 127.0.0.1 of this machine; repeatable
-    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Vec<u16>,
     /// Seconds until the shell is killed; default: the longest time that the backend allows
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
