@@ -20,8 +20,7 @@ fail() {
 }
 
 printf -- '--- a Debian\n'
-debootstrap --variant=minbase --include=uidmap bookworm "$root" http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 ||
-    { tail -5 "$work/debootstrap.log"; fail "debootstrap"; }
+bash "$(dirname "$0")/debian_root.sh" "$root" || fail "debootstrap"
 cp "$package" "$root/package.deb"
 
 # inside COMMAND...: runs a command in the Debian, in namespaces of its own, so that nothing stays.

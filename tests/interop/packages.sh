@@ -32,9 +32,7 @@ fail() {
 }
 
 printf -- '--- a Debian\n'
-debootstrap --variant=minbase bookworm "$work/root" http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 ||
-    { tail -5 "$work/debootstrap.log"; fail "debootstrap"; }
-rm -rf "$work"/root/var/cache/apt/archives/*.deb
+bash "$(dirname "$0")/debian_root.sh" "$work/root" || fail "debootstrap"
 tar -C "$work/root" --one-file-system --numeric-owner -cf "$work/debian.tar" .
 rm -rf "$work/root"
 

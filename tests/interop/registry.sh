@@ -82,11 +82,7 @@ small_image() {
 }
 
 debian_image() {
-    debootstrap --variant=minbase bookworm "$work/debian" >"$work/debootstrap.log" 2>&1 || {
-        tail -5 "$work/debootstrap.log"
-        return 1
-    }
-    rm -rf "$work"/debian/var/cache/apt/archives/*.deb
+    bash "$(dirname "$0")/debian_root.sh" "$work/debian" || return 1
     umoci new --image "$work/oci:debian"
     umoci insert --image "$work/oci:debian" "$work/debian" /
     copy "oci:$work/oci:debian" "docker://127.0.0.1:$open/team/debian:bookworm"
