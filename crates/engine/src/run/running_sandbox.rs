@@ -537,6 +537,12 @@ impl RunningSandbox {
         self.sandbox.read().await.is_none()
     }
 
+    /// Returns whether the run's time is up. Its processes are killed as soon as no call into the
+    /// sandbox is in progress.
+    pub(super) fn has_timed_out(&self) -> bool {
+        self.timed_out.load(Ordering::Acquire)
+    }
+
     /// Closes the sandbox and returns it. Calls in progress finish first; later ones fail.
     pub(crate) async fn close(&self, timed_out: bool) -> Option<Sandbox> {
         self.timed_out.store(timed_out, Ordering::Release);
