@@ -29,6 +29,15 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
 /// Forwards a request. 504 if the other process does not answer; it may have carried out the
 /// request even then.
 pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, ApiError> {
+    forward_within(socket, request, ANSWER_TIMEOUT).await
+}
+
+/// Like [`forward`], for a request whose answer may take up to `limit`.
+pub(super) async fn forward_within(
+    socket: &str,
+    request: Request,
+    limit: Duration,
+) -> Result<Response, ApiError> {
     // The router has removed the prefix `/v1`.
     let head = format!(
         "{} /v1{} HTTP/1.1\r\nhost: localhost\r\n{FORWARDED}: 1\r\nconnection: close\r\n",
@@ -50,7 +59,7 @@ pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, 
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
         io::Result::Ok(answer)
     };
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
+    let answer = tokio::time::timeout(limit, exchange).await;
     let answer = answer.ok().and_then(Result::ok);
     answer.as_deref().and_then(parse).ok_or_else(|| {
         ApiError::new(
