@@ -18,8 +18,9 @@ const FORWARDED: HeaderName = HeaderName::from_static("contree-forwarded");
 /// How long the other process may take to answer. Its own time-outs are shorter.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest answer in bytes. An answer is a status and a short body.
-const MAX_ANSWER: u64 = 1024 * 1024;
+/// The largest answer in bytes. The longest one is the output of a process: two streams of 256 KiB,
+/// which JSON's escapes at most double.
+const MAX_ANSWER: u64 = 2 * 1024 * 1024;
 
 /// Whether another engine of the store forwarded this request.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
