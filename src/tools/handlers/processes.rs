@@ -344,6 +344,8 @@ impl TargetProcess<'_> {
         let mut position = cx.session().output_position(self.operation, self.process);
         let mut quiet_at = Instant::now() + first;
         let mut found = false;
+        // The end of the output of an ended process. Others that it started may go on writing.
+        let mut last: Option<OutputPosition> = None;
         let output = loop {
             let end = match until {
                 Some(_) => deadline,
@@ -363,7 +365,13 @@ impl TargetProcess<'_> {
                 quiet_at = now + QUIET;
                 // The end of an ended process comes in parts too, and costs no waiting.
                 if !output.running {
-                    continue;
+                    let last = last.get_or_insert(OutputPosition {
+                        stdout: output.stdout.total,
+                        stderr: output.stderr.total,
+                    });
+                    if position.stdout < last.stdout || position.stderr < last.stderr {
+                        continue;
+                    }
                 }
             }
             if found || !output.running || now >= deadline || (!has_bytes && now >= end) {
@@ -373,8 +381,8 @@ impl TargetProcess<'_> {
         };
         let (out, err) = (stdout.show(output.running), stderr.show(output.running));
         let shown = OutputPosition {
-            stdout: position.stdout - out.held_back,
-            stderr: position.stderr - err.held_back,
+            stdout: position.stdout.saturating_sub(out.held_back),
+            stderr: position.stderr.saturating_sub(err.held_back),
         };
         cx.session()
             .set_output_position(self.operation, self.process, shown);
