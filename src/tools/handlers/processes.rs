@@ -130,7 +130,17 @@ impl ProcessesTools for Handlers {
         cx: &Context,
     ) -> Result<Snapshot, ToolError> {
         let params::Snapshot { operation_id } = arguments;
-        let made = cx.client().await?.snapshot(operation_id).await?;
+        let client = cx.client().await?;
+        // It may take minutes.
+        let made = tokio::select! {
+            biased;
+            () = cx.cancelled() => {
+                return Err(ToolError::cancelled(
+                    "the call was cancelled, but the image may be made nevertheless",
+                ));
+            }
+            made = client.snapshot(operation_id) => made?,
+        };
         Ok(Snapshot {
             image_uuid: made.image_uuid.to_string(),
             changed_files: made.changed_files,
