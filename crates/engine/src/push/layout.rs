@@ -109,7 +109,9 @@ impl Layout {
             }
             // Callers check the path of the layout itself alone.
             if !fs::symlink_metadata(&part).is_ok_and(|about| about.is_dir()) {
-                return Err(not_a_layout("its directory for blobs is a symbolic link"));
+                return Err(not_a_layout(
+                    "its blobs/sha256 is a symbolic link, or is not a directory",
+                ));
             }
         }
         self.index().map(drop)?;
