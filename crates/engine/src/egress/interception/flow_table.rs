@@ -12,6 +12,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const MAX_FLOWS: usize = 4096;
 /// The most flows that wait for their connection to the outside.
 const MAX_WAITING: usize = 1024;
+/// The largest first packet of a flow, in bytes. One with data (RFC 7413) can be larger, and the
+/// kernel repeats it without.
+const MAX_FIRST_BYTES: usize = 2048;
 
 /// The two ends of a connection, as the command sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,14 +89,14 @@ impl FlowTable {
     }
 
     /// Adds a flow with its first packet. The token is cancelled if the flow is removed while it
-    /// waits. `None` if there are too many.
+    /// waits. `None` if there are too many, or if the packet is too large to wait.
     pub(super) fn begin(
         &mut self,
         key: FlowKey,
         sequence: u32,
         first: &[u8],
     ) -> Option<(u16, CancellationToken)> {
-        if self.waiting >= MAX_WAITING {
+        if self.waiting >= MAX_WAITING || first.len() > MAX_FIRST_BYTES {
             return None;
         }
         while self.flows.len() >= MAX_FLOWS {
@@ -243,6 +246,13 @@ mod tests {
         assert_eq!(table.decide(&key(1), Some(6)), Decision::Unknown);
         assert_eq!(table.passed_key(number), None);
         assert!(!gone.is_cancelled());
+    }
+
+    #[test]
+    fn a_large_first_packet_does_not_wait() {
+        let mut table = FlowTable::default();
+        assert!(table.begin(key(1), 5, &[0; MAX_FIRST_BYTES + 1]).is_none());
+        assert!(table.begin(key(1), 5, &[0; MAX_FIRST_BYTES]).is_some());
     }
 
     #[test]
