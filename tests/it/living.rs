@@ -185,6 +185,25 @@ fn the_command_of_a_run_takes_input_if_it_was_left_open() {
 }
 
 #[test]
+fn a_program_that_an_ended_process_left_behind_holds_no_call() {
+    let home = Home::new();
+    let mut raw = local(&home);
+    let id = start(&mut raw, json!({"command": "sleep 600"}));
+    let ended = raw.call_ok(
+        "exec",
+        json!({"operation_id": id, "command": "yes &", "input": "", "wait_seconds": 60}),
+    );
+    assert_eq!(ended["exit_code"], 0, "{ended}");
+    let said = raw.call_ok(
+        "interact",
+        json!({"operation_id": id, "process_id": ended["process_id"], "wait_seconds": 1}),
+    );
+    assert_eq!(said["running"], false, "{said}");
+    assert!(text(&said, "stdout").contains("y\n"), "{said}");
+    raw.call_ok("cancel_operation", json!({"operation_id": id}));
+}
+
+#[test]
 fn a_flood_stays_bounded_and_is_counted() {
     let home = Home::new();
     let mut raw = local(&home);

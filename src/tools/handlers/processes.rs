@@ -130,7 +130,17 @@ impl ProcessesTools for Handlers {
         cx: &Context,
     ) -> Result<Snapshot, ToolError> {
         let params::Snapshot { operation_id } = arguments;
-        let made = cx.client().await?.snapshot(operation_id).await?;
+        let client = cx.client().await?;
+        // It may take minutes.
+        let made = tokio::select! {
+            biased;
+            () = cx.cancelled() => {
+                return Err(ToolError::cancelled(
+                    "the call was cancelled, but the image may be made nevertheless",
+                ));
+            }
+            made = client.snapshot(operation_id) => made?,
+        };
         Ok(Snapshot {
             image_uuid: made.image_uuid.to_string(),
             changed_files: made.changed_files,
@@ -344,6 +354,8 @@ impl TargetProcess<'_> {
         let mut position = cx.session().output_position(self.operation, self.process);
         let mut quiet_at = Instant::now() + first;
         let mut found = false;
+        // The end of the output of an ended process. Others that it started may go on writing.
+        let mut last: Option<OutputPosition> = None;
         let output = loop {
             let end = match until {
                 Some(_) => deadline,
@@ -363,7 +375,13 @@ impl TargetProcess<'_> {
                 quiet_at = now + QUIET;
                 // The end of an ended process comes in parts too, and costs no waiting.
                 if !output.running {
-                    continue;
+                    let last = last.get_or_insert(OutputPosition {
+                        stdout: output.stdout.total,
+                        stderr: output.stderr.total,
+                    });
+                    if position.stdout < last.stdout || position.stderr < last.stderr {
+                        continue;
+                    }
                 }
             }
             if found || !output.running || now >= deadline || (!has_bytes && now >= end) {
@@ -373,8 +391,8 @@ impl TargetProcess<'_> {
         };
         let (out, err) = (stdout.show(output.running), stderr.show(output.running));
         let shown = OutputPosition {
-            stdout: position.stdout - out.held_back,
-            stderr: position.stderr - err.held_back,
+            stdout: position.stdout.saturating_sub(out.held_back),
+            stderr: position.stderr.saturating_sub(err.held_back),
         };
         cx.session()
             .set_output_position(self.operation, self.process, shown);

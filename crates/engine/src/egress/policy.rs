@@ -130,6 +130,7 @@ impl Policy {
             .allow
             .iter()
             .chain(&self.deny)
+            .chain(&self.run_allow)
             .filter_map(EgressRule::port)
             .collect();
         // Rules treat all ports alike that none of them names.
@@ -351,6 +352,11 @@ mod tests {
         assert!(!decide("example.com:443", "example.com:443", "example.com"));
         assert!(!decide("", "", "printer.local"));
         assert!(!decide("", "", "metadata.google.internal"));
+        let hosts = EgressRule::parse_list("example.com:443").expect("rules");
+        let run = policy("", "").narrowed(hosts);
+        let decide = |name: &str| run.may_resolve(&Host::parse(name).expect(name));
+        assert!(decide("example.com"));
+        assert!(!decide("other.example"));
     }
 
     #[test]

@@ -533,8 +533,17 @@ impl RunningSandbox {
     }
 
     /// Returns whether the sandbox is closed: its main process has ended, and further calls fail.
-    pub(crate) async fn is_closed(&self) -> bool {
-        self.sandbox.read().await.is_none()
+    ///
+    /// It does not wait: during a snapshot, which may take minutes, the sandbox is not closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        let sandbox = self.sandbox.try_read();
+        sandbox.is_ok_and(|sandbox| sandbox.is_none())
+    }
+
+    /// Returns whether the run's time is up. Its processes are killed as soon as no call into the
+    /// sandbox is in progress.
+    pub(super) fn has_timed_out(&self) -> bool {
+        self.timed_out.load(Ordering::Acquire)
     }
 
     /// Closes the sandbox and returns it. Calls in progress finish first; later ones fail.

@@ -77,8 +77,10 @@ struct SnapshotWork<'a> {
 
 impl SnapshotWork<'_> {
     fn perform(&self, sandbox: &Sandbox, cancel: &CancellationToken) -> Result<Snapshot, ApiError> {
+        // The end of the run waits for the snapshot, so its time-out must not wait for a long copy.
+        let is_abandoned = || cancel.is_cancelled() || self.running.has_timed_out();
         let copied = sandbox
-            .snapshot(self.run, || cancel.is_cancelled())
+            .snapshot(self.run, is_abandoned)
             .map_err(sandbox_error)?;
         Ok(Snapshot {
             image_uuid: self.commit(&copied)?,

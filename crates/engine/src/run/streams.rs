@@ -273,9 +273,19 @@ pub(crate) fn record_terminal(
             which: EventDataTruncatedStream::Stdout,
             max_recorded,
         };
+        let _end = EndOfTerminal(Arc::clone(&terminal));
         output.record(reader, Some(&terminal)).await;
-        terminal.end();
     })
+}
+
+/// Marks the end of a terminal's output when it is dropped, also if its reader is aborted. Without
+/// that, the client that shows the terminal would wait for ever.
+struct EndOfTerminal(Arc<ProcessTerminal>);
+
+impl Drop for EndOfTerminal {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The destination of a stream's output.

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tar::EntryType;
 
 use crate::push_registry::PushRegistry;
-use crate::registry::{Authentication, Image, Layer, Packing, Registry, digest, program};
+use crate::registry::{
+    Authentication, Image, Layer, PASSWORD, Packing, Registry, USER, digest, program,
+};
 use crate::support::{FinishedOperation, TestEngine};
 
 /// The result of a push that succeeds.
@@ -247,6 +249,25 @@ async fn an_image_goes_to_a_registry_and_back_and_only_new_blobs_travel() {
     let new = if further == copy { 0 } else { 2 };
     assert_eq!(registry.stored().downloads - downloads, new);
     assert_eq!(here.content(&back).await, there.content(&further).await);
+}
+
+#[tokio::test]
+async fn credentials_of_one_registry_never_go_to_another() {
+    let here = TestEngine::new().await;
+    let source = Registry::start(Authentication::Basic).await;
+    let registry = PushRegistry::start().await;
+    source.push("base", &base());
+    let credentials = json!({"username": USER, "password": PASSWORD});
+    let body = json!({"registry": {"url": source.url("base"), "credentials": credentials}});
+    let answer = here.post("/images/import", &body).await;
+    let done = here.done(answer.json["uuid"].as_str().unwrap()).await;
+    assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
+    assert!(!source.take_requests().is_empty());
+    // The source would accept them, but here they are those of the other registry.
+    let url = registry.url("team/base:1");
+    let fields = json!({"registry": {"url": url, "credentials": credentials}});
+    here.push_with(&done.result.unwrap(), &url, fields).await;
+    assert!(source.take_requests().is_empty());
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ impl Repository<'_> {
         let mut waits = retry_waits(self.first_wait * 2);
         let mut farthest = 0;
         loop {
+            let chunk = upload.chunk;
             let error = match self.continue_upload(&mut upload, blob, &progress).await {
                 Ok(()) => return Ok(()),
                 Err(error) if !is_transient(&error) => return Err(error),
@@ -77,6 +78,9 @@ impl Repository<'_> {
             let wait = if upload.offset > farthest {
                 farthest = upload.offset;
                 waits = retry_waits(self.first_wait * 2);
+                Some(self.first_wait)
+            } else if upload.chunk < chunk {
+                // A smaller request is not the same one again. It soon has the smallest size.
                 Some(self.first_wait)
             } else {
                 waits.next()
