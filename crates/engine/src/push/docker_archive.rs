@@ -42,7 +42,7 @@ pub(super) fn write(
         _ => Path::new("."),
     };
     let failed = PushError::write(path);
-    // Without a name, a killed push leaves nothing.
+    // The file has no name until it is complete, so a killed push leaves nothing.
     let file = tempfile::tempfile_in(directory).map_err(&failed)?;
     let manifest = ArchivedImage {
         config: format!("{}.json", Digest::of(config).hex()),

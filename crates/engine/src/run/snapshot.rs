@@ -65,7 +65,7 @@ pub(crate) async fn take(
     .await
 }
 
-/// The parts of making one snapshot.
+/// One snapshot that is being made.
 struct SnapshotWork<'a> {
     engine: &'a Engine,
     operation: Uuid,
