@@ -206,7 +206,7 @@ async fn an_image_goes_to_a_registry_and_back_and_only_new_blobs_travel() {
     let again = here.push(&imported, &registry.url("team/base:2")).await;
     assert_eq!((again.sent, again.present, again.bytes), (0, 3, 0));
     assert_eq!(again.digest, first.digest);
-    // Only what was made here is new.
+    // Only the layer that was made here is new.
     let run = here
         .run(
             "/bin/greet",

@@ -103,7 +103,7 @@ async fn a_terminal_is_shown_typed_into_and_resized() {
     assert_eq!(end.as_deref(), Some("ended"));
     let done = local.done(&operation).await;
     assert_eq!(done.exit_code, 3);
-    // What it wrote is recorded as standard output, and what was typed is not recorded as input.
+    // Its output is recorded as standard output, and the typed input is not recorded.
     assert!(done.stdout.contains("size: 50 132"), "{}", done.stdout);
     assert_eq!(done.stderr, "");
     assert_eq!(local.patch(&path, &size).await.status, 409);
