@@ -211,7 +211,7 @@ async fn a_stopped_process_stays_stopped_after_a_snapshot() {
 }
 
 #[tokio::test]
-async fn the_list_shows_what_lives_and_who_cares() {
+async fn the_list_shows_running_sandboxes_and_their_clients() {
     let local = TestEngine::new().await;
     let left = local
         .spawn("echo ready; sleep 600", json!({"x-detached": true}))

@@ -14,7 +14,7 @@ use crate::support::{FinishedOperation, TestEngine};
 
 /// The result of a push that succeeds.
 #[derive(Debug, PartialEq)]
-struct Pushed {
+struct PushSummary {
     digest: String,
     sent: u64,
     present: u64,
@@ -34,7 +34,7 @@ impl TestEngine {
         uuid
     }
 
-    async fn push_with(&self, image: &str, url: &str, fields: Value) -> Pushed {
+    async fn push_with(&self, image: &str, url: &str, fields: Value) -> PushSummary {
         let operation = self.begin_push(image, url, fields).await;
         let done = self.done(&operation).await;
         assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
@@ -42,7 +42,7 @@ impl TestEngine {
         assert_eq!(record["kind"], "image_push", "{record}");
         let result = &record["x-push"];
         let number = |name: &str| result[name].as_u64().unwrap();
-        Pushed {
+        PushSummary {
             digest: result["digest"].as_str().unwrap().to_owned(),
             sent: number("blobs_sent"),
             present: number("blobs_present"),
@@ -50,7 +50,7 @@ impl TestEngine {
         }
     }
 
-    async fn push(&self, image: &str, url: &str) -> Pushed {
+    async fn push(&self, image: &str, url: &str) -> PushSummary {
         self.push_with(image, url, json!({})).await
     }
 
