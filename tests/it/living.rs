@@ -52,7 +52,7 @@ fn a_server_is_started_used_read_and_stopped() {
         "{log}"
     );
     assert!(!text(&log, "stdout").contains("Serving"), "{log}");
-    // Live output, and what waits for it.
+    // Live output, and the call that waits for it.
     let so_far = raw.call_ok("get_operation", json!({"operation_id": id}));
     assert_eq!(so_far["status"], "EXECUTING", "{so_far}");
     assert!(text(&so_far, "stdout").contains("Serving HTTP"), "{so_far}");

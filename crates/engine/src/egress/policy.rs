@@ -133,7 +133,7 @@ impl Policy {
             .chain(&self.run_allow)
             .filter_map(EgressRule::port)
             .collect();
-        // Rules treat all ports alike that none of them names.
+        // All ports that no rule names are treated alike, so one of them stands for the others.
         let unnamed =
             (1..=u16::MAX).find(|port| !MAIL_PORTS.contains(port) && !named.contains(port));
         named.into_iter().chain(unnamed).any(|port| {

@@ -30,7 +30,7 @@ const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// A layout directory that this push has locked.
 pub(super) struct Layout {
     directory: PathBuf,
-    /// The number of unfinished files so far.
+    /// The number of unfinished files so far, for their names.
     unfinished: AtomicU64,
     /// The open directory. Closing it releases the lock.
     _lock: File,
@@ -121,7 +121,8 @@ impl Layout {
         Ok(())
     }
 
-    /// Removes what a killed push left. This push has the lock, so no other one is running.
+    /// Removes the unfinished files of killed pushes. This push has the lock, so no other one is
+    /// running.
     fn remove_unfinished(&self) {
         for directory in [self.directory.clone(), self.directory.join("blobs/sha256")] {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_push_left_is_removed() {
+    async fn unfinished_files_of_killed_pushes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         drop(Layout::open(folder.path()).await.unwrap());
         let rest = folder.path().join("blobs/sha256/.contree-push-abc");

@@ -69,7 +69,7 @@ pub(super) struct PushContext<'a> {
     pub(super) tasks: &'a PushTasks,
     pub(super) progress: &'a Progress,
     pub(super) counts: &'a PushCounts,
-    /// Sources from which a layer could not be fetched, which are not tried again.
+    /// Sources from which fetching a layer has failed. They are not tried again.
     pub(super) failed_sources: &'a Mutex<HashSet<String>>,
     pub(super) packings: &'a Arc<Semaphore>,
 }
@@ -159,8 +159,8 @@ impl PushContext<'_> {
         Ok(blob)
     }
 
-    /// Gets the archive of an imported layer from where it was imported. `None` if it is not there
-    /// any more.
+    /// Fetches the archive of an imported layer from its source. `None` if the source no longer has
+    /// it.
     async fn fetch(
         &self,
         destination: &Destination<'_>,
@@ -292,7 +292,7 @@ impl PushContext<'_> {
     }
 }
 
-/// The archive of a layer that was found where it was imported from.
+/// The archive of an imported layer, from its source.
 enum FetchedBlob {
     /// A file of a layout, which stays.
     Kept(PathBuf),

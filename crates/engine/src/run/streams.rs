@@ -298,7 +298,7 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Records what `receiver` reads, and shows it on a terminal if there is one.
+    /// Records the output from `receiver`, and shows it on a terminal if there is one.
     async fn record(
         &self,
         mut receiver: impl AsyncRead + Unpin,

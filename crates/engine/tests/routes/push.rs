@@ -16,7 +16,7 @@ use crate::support::{FinishedOperation, TestEngine};
 
 /// The result of a push that succeeds.
 #[derive(Debug, PartialEq)]
-struct Pushed {
+struct PushSummary {
     digest: String,
     sent: u64,
     present: u64,
@@ -36,7 +36,7 @@ impl TestEngine {
         uuid
     }
 
-    async fn push_with(&self, image: &str, url: &str, fields: Value) -> Pushed {
+    async fn push_with(&self, image: &str, url: &str, fields: Value) -> PushSummary {
         let operation = self.begin_push(image, url, fields).await;
         let done = self.done(&operation).await;
         assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
@@ -44,7 +44,7 @@ impl TestEngine {
         assert_eq!(record["kind"], "image_push", "{record}");
         let result = &record["x-push"];
         let number = |name: &str| result[name].as_u64().unwrap();
-        Pushed {
+        PushSummary {
             digest: result["digest"].as_str().unwrap().to_owned(),
             sent: number("blobs_sent"),
             present: number("blobs_present"),
@@ -52,7 +52,7 @@ impl TestEngine {
         }
     }
 
-    async fn push(&self, image: &str, url: &str) -> Pushed {
+    async fn push(&self, image: &str, url: &str) -> PushSummary {
         self.push_with(image, url, json!({})).await
     }
 
@@ -208,7 +208,7 @@ async fn an_image_goes_to_a_registry_and_back_and_only_new_blobs_travel() {
     let again = here.push(&imported, &registry.url("team/base:2")).await;
     assert_eq!((again.sent, again.present, again.bytes), (0, 3, 0));
     assert_eq!(again.digest, first.digest);
-    // Only what was made here is new.
+    // Only the layer that was made here is new.
     let run = here
         .run(
             "/bin/greet",

@@ -188,7 +188,7 @@ impl Repository<'_> {
             HeaderValue::from_static("application/octet-stream"),
         );
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        // A blob that is sent in one request needs none, and some registries refuse it there.
+        // A blob that is sent in one request needs no range, and some registries refuse one there.
         if (start > 0 || length < blob.size)
             && let Ok(range) = HeaderValue::from_str(&format!("{start}-{}", start + length - 1))
         {
@@ -196,7 +196,7 @@ impl Repository<'_> {
         }
         let attempt = Arc::new(AtomicU64::new(0));
         let make = || {
-            // An attempt that follows a challenge or a redirect sends all of it again.
+            // An attempt that follows a challenge or a redirect sends the whole part again.
             attempt.store(0, Ordering::Relaxed);
             part_of_file(blob.path.to_owned(), start, length, Arc::clone(&attempt))
         };
@@ -282,7 +282,7 @@ fn with_digest(mut location: Url, digest: &Digest) -> Url {
     location
 }
 
-/// The number of bytes that the header `Range: 0-END` states. A registry that has none sends
+/// The number of bytes that the header `Range: 0-END` states. A registry without any bytes sends
 /// `0-0`.
 fn range_end(response: &Response) -> Option<u64> {
     let range = response.headers().get(header::RANGE)?.to_str().ok()?;

@@ -212,7 +212,7 @@ fn terminals_left_open_do_not_delay_the_end_of_a_sandbox() {
     let sessions: Vec<Session> = (0..20).map(|_| Session::shell(&sandbox, "yes")).collect();
     sandbox.finish(false).unwrap();
     for session in sessions {
-        // The command is gone, and what it wrote can still be read.
+        // The command is gone, and its output can still be read.
         let mut file = session.file;
         let mut bytes = vec![0; 1 << 20];
         let ended = (0..1000).any(|_| file.read(&mut bytes).is_err());

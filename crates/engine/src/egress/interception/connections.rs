@@ -21,8 +21,8 @@ use crate::egress::upstream::ConnectionPurpose;
 
 /// The method of these connections in events.
 const METHOD: &str = "TCP";
-/// How long the kernel may take to complete a connection whose first packet was passed on. A
-/// command that no longer wants it does not.
+/// How long the kernel may take to complete a connection whose first packet was passed on. It never
+/// completes one that the command has given up.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after a connection that could not be accepted, until descriptors may be free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The most flows of a sandbox, with those that have ended. The kernel still sends the last packets
-/// of a connection after its end.
+/// The most flows of a sandbox. Those that have ended count too, since the kernel still sends the
+/// last packets of a connection after its end.
 const MAX_FLOWS: usize = 4096;
 /// The most flows that wait for their connection to the outside.
 const MAX_WAITING: usize = 1024;
@@ -49,7 +49,7 @@ struct Flow {
 pub(super) enum Decision {
     /// It belongs to no flow.
     Unknown,
-    /// Its flow waits for the connection to the outside. It is a repetition.
+    /// Its flow waits for the connection to the outside, so the packet is a repetition.
     Wait,
     /// It belongs to the flow of this number.
     Pass(u16),
@@ -105,7 +105,8 @@ impl FlowTable {
                 self.remove(oldest);
             }
         }
-        // Fewer flows than ports, so one is free. The one that was free the longest comes next.
+        // There are fewer flows than ports, so a port is free. The one that was free the longest
+        // comes next.
         loop {
             self.last = self.last.wrapping_add(1).max(1);
             if !self.flows.contains_key(&self.last) {
@@ -128,7 +129,7 @@ impl FlowTable {
         Some((self.last, gone))
     }
 
-    /// The ends of a flow that is not waiting.
+    /// The two ends of a flow that is not waiting.
     pub(super) fn passed_key(&self, number: u16) -> Option<FlowKey> {
         let flow = self.flows.get(&number)?;
         (!matches!(flow.stage, Stage::Waiting { .. })).then_some(flow.key)
@@ -167,8 +168,8 @@ impl FlowTable {
         }
     }
 
-    /// Takes the sender that waits for the accepted connection of a flow. Without it, nothing waits
-    /// any more.
+    /// Takes the sender that waits for the accepted connection of a flow. Afterwards nothing waits
+    /// for it.
     pub(super) fn take_accepted(&mut self, number: u16) -> Option<oneshot::Sender<TcpStream>> {
         match &mut self.flows.get_mut(&number)?.stage {
             Stage::Passed { accepted } => accepted.take(),

@@ -35,7 +35,7 @@ pub(in crate::api::routes) async fn snapshot(
     };
     let running = engine.running(uuid).ok_or_else(main_process_ended)?;
     let work = snapshot::take(Arc::clone(&engine), uuid, sandbox, running.cancel.clone());
-    // In a task of its own, so that a client that goes away leaves no half of a snapshot.
+    // In a task of its own, which completes the snapshot even if the client goes away.
     let taken = engine.tasks.spawn(work).await;
     let taken = taken
         .map_err(|error| ApiError::internal(format!("a task of the engine failed: {error}")))?;
