@@ -62,7 +62,7 @@ impl TerminalViewer {
         self.output.clear();
     }
 
-    async fn to_end(mut self) -> (String, Option<String>) {
+    async fn read_to_end(mut self) -> (String, Option<String>) {
         while self.read().await {}
         (String::from_utf8_lossy(&self.output).into_owned(), self.end)
     }
@@ -99,7 +99,7 @@ async fn a_terminal_is_shown_typed_into_and_resized() {
     type_text(&local, &operation, "echo si''ze: $(stty size)\n").await;
     shown.until("size: 50 132").await;
     type_text(&local, &operation, "exit 3\n").await;
-    let (_, end) = shown.to_end().await;
+    let (_, end) = shown.read_to_end().await;
     assert_eq!(end.as_deref(), Some("ended"));
     let done = local.done(&operation).await;
     assert_eq!(done.exit_code, 3);
@@ -122,7 +122,7 @@ async fn an_interrupt_takes_effect_before_all_that_was_written_is_read() {
     }
     type_text(&local, &operation, "\x03").await;
     let before = shown.output.len();
-    let (output, end) = shown.to_end().await;
+    let (output, end) = shown.read_to_end().await;
     // A process that did not wait would have written hundreds of megabytes.
     let rest = output.len() - before;
     assert!(rest < 8 << 20, "{rest} bytes after the interrupt");
@@ -151,12 +151,12 @@ async fn another_client_takes_a_terminal_over() {
     let operation = local.spawn("cat", on_terminal()).await;
     let first = TerminalViewer::open(&local, &operation, 1).await;
     let mut second = TerminalViewer::open(&local, &operation, 1).await;
-    let (_, end) = first.to_end().await;
+    let (_, end) = first.read_to_end().await;
     assert!(end.unwrap().contains("another client"));
     type_text(&local, &operation, "typed\n").await;
     second.until("typed").await;
     type_text(&local, &operation, "\x04").await;
-    assert_eq!(second.to_end().await.1.as_deref(), Some("ended"));
+    assert_eq!(second.read_to_end().await.1.as_deref(), Some("ended"));
     assert_eq!(local.done(&operation).await.exit_code, 0);
 }
 
@@ -217,7 +217,7 @@ async fn ten_thousand_sizes_and_garbage_leave_the_engine_unharmed() {
         // The command may have ended by then.
         assert!([204, 404, 409].contains(&status), "{status}");
     }
-    let (output, end) = shown.to_end().await;
+    let (output, end) = shown.read_to_end().await;
     assert!(output.contains("200000"), "{output}");
     assert_eq!(end.as_deref(), Some("ended"));
     assert_eq!(local.done(&operation).await.exit_code, 0);
