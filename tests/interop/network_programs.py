@@ -2,11 +2,11 @@
 by name and by address. Each program works, or fails with the reason where its user sees it. It runs
 with the variables of the proxy and without them. Nothing leaves this machine.
 
-usage: network_programs.py PATH_OF_CONTREE_MCP [ROOTFS_TAR [NAME...]] (root; needs the packages `mcp` and
+usage: network_programs.py PATH_OF_CONTREE_MCP [ROOTFS_TAR [NAME...] | --cost] (root; needs the packages `mcp` and
 `asyncssh`, curl, git, iproute2, openssl and ssh-keygen)
 
 Without a root filesystem, the programs of `tag:host` run. With one, such as `.ci/run full
-network-programs-all` makes, all programs run, or those that are named. Those that it lacks are reported.
+network-programs-all` makes, all programs run, or those that are named. Those that it lacks are reported. `--cost` measures connections.
 """
 
 import asyncio
@@ -428,8 +428,42 @@ async def table(program, network, home, root, only):
     return wrong
 
 
+COST = """import socket, time
+def ask():
+    start = time.perf_counter()
+    s = socket.create_connection(('{host}', {echo})); took = time.perf_counter() - start
+    s.sendall(b'x'); s.recv(100); s.close(); return took
+ask(); times = sorted(ask() for _ in range(500))
+print('{host}: median %.2f ms, 95 of 100 below %.2f ms' % (times[250] * 1e3, times[475] * 1e3))"""
+
+
+async def cost(program, network, home):
+    """Measures connections of the machine and of a sandbox, three times."""
+    from mcp.client import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
+    import scenario
+
+    command = StdioServerParameters(command="ip", args=["netns", "exec", network.engine, program], env=scenario.environment(home))
+    script = {host: COST.format(host=host, echo=ECHO) for host in ("203.0.114.4", "allowed.example")}
+    async with Client(stdio_client(command)) as client:
+        for _ in range(3):
+            machine = subprocess.run(["ip", "netns", "exec", network.engine, "python3", "-c", script["203.0.114.4"]], check=True, capture_output=True, text=True)
+            print(f"  on this machine, {machine.stdout.strip()}", flush=True)
+            for text in script.values():
+                result = await client.call_tool("run", {"image": "tag:host", "command": "cat > /tmp/cost.py; python3 /tmp/cost.py", "stdin": text, "timeout": 300})
+                print(f"  in a sandbox, {(result.structured_content or {}).get('stdout', '').strip()}", flush=True)
+    return []
+
+
 def main(program, root=None, *only):
     import scenario
+
+    if root == "--cost":
+        print("the cost of a connection", flush=True)
+        with scenario.home() as home, tempfile.TemporaryDirectory(prefix="contree-np-") as directory, Network(pathlib.Path(directory)) as network:
+            asyncio.run(cost(os.path.realpath(program), network, home))
+        return False
 
     print("network programs of", f"{root}" if root else "tag:host", flush=True)
     with scenario.home() as home, tempfile.TemporaryDirectory(prefix="contree-np-") as directory, Network(pathlib.Path(directory)) as network:
