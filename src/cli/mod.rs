@@ -168,8 +168,8 @@ fn exit(done: Result<u8, CommandError>) -> ExitCode {
     }
 }
 
-/// Prepares what every command needs, and runs the command. A command that a person runs may
-/// publish ports.
+/// Makes the preparations of every command, and runs it. A command that a person runs may publish
+/// ports.
 fn prepare(
     options: Options,
     for_a_person: bool,

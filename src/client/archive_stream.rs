@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::{Client, Error};
 
-/// Pieces of an archive that wait to be read.
+/// The most pieces of an archive that wait to be read.
 const WAITING_CHUNKS: usize = 16;
 
 impl Client {
-    /// Reads the archive of a path of an image with a function that may block. It gets the archive
-    /// and the name that the entries begin with.
+    /// Reads the archive of a path of an image with a function that may block. The function gets
+    /// the archive, and the name with which its entries begin.
     pub(crate) async fn read_archive<T: Send + 'static>(
         &self,
         image: Uuid,
@@ -24,8 +24,8 @@ impl Client {
     ) -> Result<T, Error> {
         let name = path.file_name().unwrap_or_default();
         let name = name.as_encoded_bytes().to_vec();
-        let ask = self.inspect_image_archive().image_uuid(image);
-        let answer = ask.path(path.to_string_lossy()).send().await?;
+        let request = self.inspect_image_archive().image_uuid(image);
+        let answer = request.path(path.to_string_lossy()).send().await?;
         let mut archive = answer.into_inner();
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
         let reading = tokio::task::spawn_blocking(move || {
@@ -69,7 +69,7 @@ impl Client {
 
 /// Reads the pieces of an archive on a thread that may block.
 pub(crate) struct ChunkReader {
-    /// Chunks, and `None` at the end. A channel that closes before has lost its sender.
+    /// Chunks, and `None` at the end. A channel that closes earlier has lost its sender.
     receiver: mpsc::Receiver<io::Result<Option<Bytes>>>,
     chunk: Bytes,
     has_ended: bool,

@@ -22,6 +22,10 @@ use crate::api::Client;
 
 /// The operation that uploads a file. It has its own retries and its own limit of time.
 const UPLOAD: &str = "upload_file";
+/// The operation that makes an image of a running sandbox.
+const SNAPSHOT: &str = "snapshot_operation";
+/// How long a client waits at least for a snapshot. A backend copies for up to 10 minutes.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(13 * 60);
 
 // No caller can name the state.
 #[doc(hidden)]
@@ -59,7 +63,12 @@ impl ClientHooks<ClientState> for Client {
         let reception = Reception::of(info.operation_id);
         let repeatable = is_repeatable(info.operation_id, request.method());
         let head = request.method() == Method::HEAD;
-        let timeouts = backend.timeouts();
+        let mut timeouts = backend.timeouts();
+        if info.operation_id == SNAPSHOT {
+            // If the client gave up, the image would be made without anyone knowing it.
+            timeouts.idle = timeouts.idle.max(SNAPSHOT_WAIT);
+            timeouts.call = timeouts.call.max(SNAPSHOT_WAIT);
+        }
         // While a server receives an upload, it sends nothing.
         let idle = (info.operation_id != UPLOAD).then_some(timeouts.idle);
         let mut deadline = (info.operation_id != UPLOAD).then(|| Instant::now() + timeouts.call);

@@ -12,7 +12,7 @@ impl Client {
     ///
     /// # Errors
     /// - [`Error::Unsupported`] if the backend cannot publish ports.
-    /// - [`Error::Api`] with 403 if the engine was started without leave to publish ports.
+    /// - [`Error::Api`] with 403 if the engine was started without permission to publish ports.
     /// - [`Error::Api`] with 409 if `host_port` is in use or the sandbox is over.
     /// - [`Error::Api`] with 425 if the operation has not started.
     pub async fn publish(

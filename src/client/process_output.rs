@@ -51,7 +51,8 @@ pub struct OutputPart {
     pub offset: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The bytes that the process has written in all, if the backend knows more than the record.
+    /// The bytes that the process has written in all. A backend that has only the record counts the
+    /// recorded bytes.
     pub total: u64,
 }
 
@@ -104,10 +105,10 @@ impl ProcessOutput {
 }
 
 impl Client {
-    /// Reads what a process of a run has written after a position. Process 1 is the main one.
+    /// Reads the output of a process of a run after a position. Process 1 is the main one.
     ///
-    /// If there is nothing new, it waits up to `wait` for it, or for the end of the process. An
-    /// embedded engine keeps the newest bytes of each stream. Any other service answers the
+    /// If there is nothing new, it waits up to `wait` for new output or the end of the process. An
+    /// embedded engine keeps the newest bytes of each stream. Any other service answers with the
     /// recorded beginning of the output.
     ///
     /// # Errors
@@ -137,7 +138,7 @@ impl Client {
                 Err(error) if error.status() == Some(StatusCode::TOO_EARLY) && !is_over => {}
                 Err(error) => return Err(error),
             }
-            // An engine waits by itself, but perhaps not as long as it is asked to.
+            // An engine waits by itself, but perhaps for a shorter time than requested.
             tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
             if !is_live {
                 pause = (pause * 2).min(PAUSES.1);

@@ -12,8 +12,8 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Operation`] if the push fails on the backend, and [`Error::Registry`] if the client
-    /// pushes and the registry does not take the image. [`Error::Unsupported`] without the
-    /// extension if the target is no registry, or the feature is off.
+    /// pushes and the registry refuses the image. [`Error::Unsupported`] without the extension if
+    /// the target is no registry, or the feature is off.
     pub async fn push(
         &self,
         image: Uuid,
@@ -59,7 +59,7 @@ impl Client {
         Ok(started.await?.into_inner().uuid)
     }
 
-    /// Pushes an image of a backend that cannot do it.
+    /// Pushes an image for a backend that cannot push.
     #[cfg(not(feature = "push"))]
     async fn push_without_extension(
         &self,

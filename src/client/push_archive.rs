@@ -1,4 +1,4 @@
-//! Pushes an image of a backend that cannot do it: its archive becomes a single layer.
+//! Pushes an image for a backend that cannot push: the image's archive becomes a single layer.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -17,11 +17,11 @@ use crate::{Client, Error, types};
 const ENDED: &str = "ended";
 
 impl Client {
-    /// Shows the terminal of a process: the stream of what it writes, up to its end. `spid` is the
+    /// Shows the terminal of a process: the stream of its output, up to its end. `spid` is the
     /// number of the process, which is 1 for the main one.
     ///
-    /// The process waits for a reader that is slow. One client at a time shows a terminal, and a
-    /// later one takes it over.
+    /// If the reader is slow, the process waits for it. One client at a time shows a terminal, and
+    /// a later one takes it over.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the backend has no terminals. [`Error::Api`] with 409 if the

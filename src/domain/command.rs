@@ -238,7 +238,7 @@ impl<C: Changes> Command<C> {
     pub async fn detach(self) -> Result<Uuid, Error> {
         let client = self.image.client().clone();
         let mut request = self.request().await?;
-        // So that its list of runs tells this one from one whose client is gone.
+        // The list of runs then distinguishes this one from a run whose client is gone.
         if client.has_extension("live").await? {
             request.x_detached = Some(true);
         }

@@ -22,7 +22,7 @@ use crate::{
 
 /// A further process for the sandbox of a run. Awaiting it runs it to its end.
 ///
-/// Dropping the future before its end kills the process. It also ends with the run.
+/// Dropping the future before its end kills the process. The process also ends with the run.
 #[must_use = "a process starts when it is awaited or spawned"]
 pub struct Exec {
     client: Client,
@@ -169,7 +169,7 @@ impl Process {
     }
 
     /// The output of the process after a position. If there is nothing new, this waits up to
-    /// `wait` for it, or for the end of the process.
+    /// `wait` for new output or the end of the process.
     ///
     /// # Errors
     /// The errors of [`Client::read_output`].

@@ -8,7 +8,7 @@ impl<C: Changes> Running<C> {
     /// run ends. The system chooses the port there. It waits for the start of the run.
     ///
     /// # Errors
-    /// If the backend cannot publish ports or may not, or if the run has ended.
+    /// If the backend cannot publish ports or does not allow it, or if the run has ended.
     pub async fn publish(&self, port: u16) -> Result<types::PublishedPort, Error> {
         self.publish_at(port, None).await
     }

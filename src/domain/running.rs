@@ -131,7 +131,7 @@ impl<C: Changes> Running<C> {
     }
 
     /// The output of the command after a position. If there is nothing new, this waits up to
-    /// `wait` for it, or for the end of the command.
+    /// `wait` for new output or the end of the command.
     ///
     /// # Errors
     /// The errors of [`Client::read_output`].

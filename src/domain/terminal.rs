@@ -64,10 +64,10 @@ impl Terminal {
         }
     }
 
-    /// Shows the terminal: what the process writes, up to its end. It waits for the start of the
+    /// Shows the terminal: the output of the process, up to its end. It waits for the start of the
     /// run.
     ///
-    /// The process waits for a reader that is slow. A later call takes the terminal over.
+    /// If the reader is slow, the process waits for it. A later call takes the terminal over.
     ///
     /// # Errors
     /// If the backend has no terminals, the process has none, or the run has ended.

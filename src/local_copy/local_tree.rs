@@ -146,6 +146,7 @@ impl LocalTree {
     }
 
     /// Makes a hard link to a file of this tree.
+    #[cfg(feature = "mcp")]
     pub(super) fn create_hard_link(&self, from: &[u8], path: &[u8]) -> io::Result<()> {
         let (from_parent, from_name) = self.parent(from, false)?;
         let (parent, name) = self.parent(path, true)?;
@@ -197,6 +198,7 @@ impl LocalTree {
     }
 
     /// Sets the time of the last change, in seconds since 1970.
+    #[cfg(feature = "mcp")]
     pub(super) fn set_modified(&self, path: &[u8], seconds: u64) -> io::Result<()> {
         let time = rustix::fs::Timespec {
             tv_sec: i64::try_from(seconds).unwrap_or_default(),

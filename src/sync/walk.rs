@@ -31,6 +31,7 @@ pub(crate) struct FoundFile {
 /// A directory or a symbolic link to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundOther {
+    #[cfg(feature = "mcp")]
     pub(crate) path: PathBuf,
     /// Path below the directory, with `/` as separator.
     pub(crate) relative: String,
@@ -233,6 +234,7 @@ impl FoundFiles {
             return false;
         };
         self.others.push(FoundOther {
+            #[cfg(feature = "mcp")]
             path: path.to_owned(),
             relative: with_slashes(name),
             kind: OtherKind::Symlink {
@@ -249,6 +251,7 @@ impl FoundFiles {
             return;
         };
         self.others.push(FoundOther {
+            #[cfg(feature = "mcp")]
             path: path.to_owned(),
             relative: with_slashes(name),
             kind: OtherKind::Directory { mode, is_empty },

@@ -62,7 +62,7 @@ impl From<types::OperationSummary> for OperationSummary {
 }
 
 impl OperationSummary {
-    /// Adds what the engine sees of a run that it executes.
+    /// Adds the facts about a run that only the engine that executes it knows.
     fn with_live(self, live: Option<types::LiveRun>) -> Self {
         let Some(live) = live else { return self };
         Self {

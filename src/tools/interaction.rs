@@ -1,4 +1,4 @@
-//! The new output of a process in one interaction: how long to wait for it, and how much to show.
+//! The new output of a process in one interaction: the time to wait for it, and the part to show.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::ToolError;
 use super::output::{DecodedText, boundary, character_start};
 use crate::OutputPart;
 
-/// How long a process writes nothing when it is quiet.
+/// The time without output after which a process counts as quiet.
 pub(super) const QUIET: Duration = Duration::from_millis(300);
 /// How long the first byte may take after input.
 pub(super) const FIRST_BYTE: Duration = Duration::from_secs(2);
 /// Bytes of each stream in one answer. The newest ones are shown.
 const SHOWN_BYTES: usize = 16 * 1024;
-/// Bytes before a chunk of output in which a pattern may begin.
+/// Bytes before a new part of the output in which a match may begin.
 const OVERLAP: usize = 4 * 1024;
 /// The largest compiled regular expression, in bytes.
 const MAX_REGEX_BYTES: usize = 1 << 20;
@@ -62,7 +62,7 @@ impl OutputPattern {
 pub(super) struct NewOutput {
     /// The newest bytes.
     bytes: Vec<u8>,
-    /// New bytes that are gone or left out.
+    /// New bytes that the backend no longer has, or that are left out.
     pub(super) dropped: u64,
     /// Whether bytes before the kept ones are missing.
     is_rest: bool,
@@ -77,8 +77,8 @@ pub(super) struct ShownOutput {
 }
 
 impl NewOutput {
-    /// Adds a part that follows what was read up to `position`. Returns true if the pattern
-    /// appears.
+    /// Adds a part of the stream. `position` is the end of the part before. Returns true if the
+    /// pattern appears.
     pub(super) fn add(
         &mut self,
         position: u64,
@@ -105,7 +105,7 @@ impl NewOutput {
         found
     }
 
-    /// Returns the text. Of a running process, an incomplete character at the end is held back.
+    /// Returns the text. While the process runs, an incomplete character at the end is held back.
     pub(super) fn show(&self, is_running: bool) -> ShownOutput {
         let end = match is_running {
             true => boundary(&self.bytes, self.bytes.len()),

@@ -1,7 +1,7 @@
 //! Cuts recorded output to the bytes that an answer shows: the head and the tail of a stream.
 //!
-//! The tail has what a failed build or test says last. The API itself keeps only the head of a
-//! stream, so a run asks it to record more than the answer shows.
+//! The tail has the last messages of a failed build or test. The API itself keeps only the head of
+//! a stream, so a run asks it to record more than the answer shows.
 
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ impl<'a> RecordedStream<'a> {
     }
 }
 
-/// How an answer cuts the streams of an operation.
+/// The way in which an answer cuts the streams of an operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OutputCut {
     /// Maximum number of bytes of each stream.
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(shown(cut.with_tail(4)), ("9€".into(), true, false));
         assert_eq!(shown(cut.with_tail(2)), (String::new(), true, false));
         assert_eq!(shown(cut.with_tail(0)), (String::new(), true, false));
-        assert_eq!(shown(cut.with_tail(99)).1, false);
+        assert!(!shown(cut.with_tail(99)).1);
         assert_eq!(shown(cut.with_offset(3)), ("3456".into(), true, false));
         assert_eq!(shown(cut.with_offset(99)), (String::new(), true, false));
         let next = cut.with_offset(3).next("id", bytes.len()).unwrap();

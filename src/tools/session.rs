@@ -19,7 +19,7 @@ use contree_registry::HttpClients;
 /// How long to wait for the end of a cancelled operation.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Number of runs whose limits of output are known, and of processes whose positions are.
+/// The most runs with a noted output limit, and the most processes with a noted position.
 const MAX_NOTES: usize = 10_000;
 
 /// Name of the embedded engine as a backend.
@@ -51,9 +51,9 @@ pub struct Session {
     client: OnceCell<Client>,
     /// Operations that no call waits for and that would end with this process.
     unattended: Mutex<BTreeSet<Uuid>>,
-    /// Bytes of output that the runs of this process shall show.
+    /// The bytes of output to show of each run that this process has started.
     output_limits: Mutex<NewestValues<Uuid, u64>>,
-    /// How far the output of running processes was shown.
+    /// The end of the output that was shown of each running process.
     output_positions: Mutex<NewestValues<(Uuid, u64), OutputPosition>>,
     store: Store,
     local_access: LocalAccess,
@@ -214,24 +214,24 @@ impl Session {
         }
     }
 
-    /// Notes how many bytes of each stream the call that started a run shall show.
+    /// Notes the number of bytes of each stream to show of a run.
     pub(crate) fn set_output_limit(&self, operation: Uuid, limit: u64) {
         self.output_limits().insert(operation, limit);
     }
 
-    /// Returns the noted number of bytes. `None` for operations of other processes, and for those
-    /// that many have followed.
+    /// Returns the noted number of bytes. `None` for operations of other processes, and for one
+    /// that many newer ones have followed.
     pub(crate) fn output_limit(&self, operation: Uuid) -> Option<u64> {
         self.output_limits().get(&operation)
     }
 
-    /// Returns how far the output of a process was shown, which is nothing at first.
+    /// Returns the end of the output that was shown of a process. At first it is 0.
     pub(crate) fn output_position(&self, operation: Uuid, process: u64) -> OutputPosition {
         let positions = self.output_positions();
         positions.get(&(operation, process)).unwrap_or_default()
     }
 
-    /// Notes how far the output of a process was shown.
+    /// Notes the end of the output that was shown of a process.
     pub(crate) fn set_output_position(
         &self,
         operation: Uuid,

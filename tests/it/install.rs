@@ -123,7 +123,7 @@ fn every_client_is_set_up_and_given_back_byte_for_byte() {
         assert!(shown.contains("\n+"), "{client}: {shown}");
         let installed = read(&file);
         assert!(installed.contains("contree-mcp"), "{installed}");
-        // Every line of the first text is there in order, with its comment.
+        // Every line of the original text is there in order, with its comment.
         let squeezed = |text: &str| text.split_whitespace().collect::<String>();
         let everything = squeezed(&installed);
         let mut rest = everything.as_str();
@@ -295,7 +295,7 @@ fn an_entry_with_options_of_its_own_keeps_them() {
 }
 
 #[test]
-fn what_cannot_be_edited_is_left_alone_with_a_reason() {
+fn files_that_cannot_be_edited_are_left_alone_with_a_reason() {
     let home = Home::new();
     let cursor = home.path().join(".cursor/mcp.json");
     for (text, reason) in [

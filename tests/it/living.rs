@@ -52,7 +52,7 @@ fn a_server_is_started_used_read_and_stopped() {
         "{log}"
     );
     assert!(!text(&log, "stdout").contains("Serving"), "{log}");
-    // Live output, and what waits for it.
+    // Live output, and the call that waits for it.
     let so_far = raw.call_ok("get_operation", json!({"operation_id": id}));
     assert_eq!(so_far["status"], "EXECUTING", "{so_far}");
     assert!(text(&so_far, "stdout").contains("Serving HTTP"), "{so_far}");
@@ -182,6 +182,25 @@ fn the_command_of_a_run_takes_input_if_it_was_left_open() {
     raw.call_ok("cancel_operation", json!({"operation_id": closed}));
     let over = raw.call_error("exec", json!({"operation_id": closed, "command": "true"}));
     assert!(over.contains("has ended"), "{over}");
+}
+
+#[test]
+fn a_program_that_an_ended_process_left_behind_holds_no_call() {
+    let home = Home::new();
+    let mut raw = local(&home);
+    let id = start(&mut raw, json!({"command": "sleep 600"}));
+    let ended = raw.call_ok(
+        "exec",
+        json!({"operation_id": id, "command": "yes &", "input": "", "wait_seconds": 60}),
+    );
+    assert_eq!(ended["exit_code"], 0, "{ended}");
+    let said = raw.call_ok(
+        "interact",
+        json!({"operation_id": id, "process_id": ended["process_id"], "wait_seconds": 1}),
+    );
+    assert_eq!(said["running"], false, "{said}");
+    assert!(text(&said, "stdout").contains("y\n"), "{said}");
+    raw.call_ok("cancel_operation", json!({"operation_id": id}));
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub struct UploadSession(Url);
 pub enum MountOutcome {
     /// The repository has the blob now.
     Mounted,
-    /// The registry does not mount it, and has begun an upload instead.
+    /// The registry does not mount it. It may have begun an upload instead.
     Refused(Option<UploadSession>),
 }
 
@@ -77,7 +77,7 @@ impl Repository<'_> {
             .append_pair("mount", &digest.to_string())
             .append_pair("from", from);
         let request = OutgoingRequest::new(Method::POST, no_content());
-        // A registry that denies access to the source answers as if it had no such blob.
+        // Every status is an answer. A registry that denies access to the source does not mount.
         let response = self
             .send_with_retries(&url, &request, "a mounted blob", |_| true)
             .await?;
@@ -171,8 +171,8 @@ impl Repository<'_> {
         ))
     }
 
-    /// Sends a request, and repeats it after errors that may pass. `accepts` tells which statuses
-    /// are answers rather than errors.
+    /// Sends a request, and repeats it after temporary errors. `accepts` returns true for a status
+    /// that is an answer, and not an error.
     async fn send_with_retries(
         &self,
         url: &Url,

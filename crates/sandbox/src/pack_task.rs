@@ -59,8 +59,8 @@ impl PackTask {
     /// Waits for the report about an archive that was read to its end.
     ///
     /// # Errors
-    /// When a file cannot be read, or [`Error::Gone`] if the packing was stopped. The archive is
-    /// then incomplete.
+    /// If a file cannot be read, or [`Error::Gone`] if the packing was stopped. The archive is then
+    /// incomplete.
     pub fn wait(&self) -> Result<PackReport, Error> {
         match self.init.receive(Instant::now() + REPORT_TIMEOUT) {
             Ok((Reply::Packed(report), _)) => Ok(report),

@@ -63,8 +63,9 @@ impl PacketSocket {
         Ok(length)
     }
 
-    /// A copy of the socket for waiting until it has a packet. It has this type because libraries
-    /// for asynchronous code wait for sockets of the standard library, which has none for packets.
+    /// A copy of the socket, for waiting until it has a packet. Asynchronous libraries wait for
+    /// sockets of the standard library. That has no type for packets, so the copy has the type for
+    /// UDP.
     ///
     /// # Errors
     /// The descriptor cannot be copied.

@@ -1,4 +1,4 @@
-//! `doctor --fix`: commands that mend what a person may mend.
+//! `doctor --fix`: commands that repair the settings of the machine.
 //!
 //! Each command is shown as it is run. It adds to the machine's settings, and replaces no file that
 //! exists already.
@@ -11,7 +11,7 @@ use super::super::output::{print, print_message};
 use super::super::process::ProcessError;
 use super::{CheckState, DoctorCheck};
 
-/// A repair: what it does, its commands for a shell of root, and how to take it back.
+/// A repair: its purpose, its commands for a shell of root, and the way to undo it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fix {
     what: String,
@@ -19,7 +19,7 @@ pub(super) struct Fix {
     undo: String,
 }
 
-/// The facts of this machine that decide how to mend it.
+/// The facts about this machine that decide its repairs.
 #[derive(Debug)]
 pub(super) struct Facts {
     /// The directory of AppArmor's profiles.
@@ -187,10 +187,10 @@ fn has_profile_of(file: &Path, program: &str) -> bool {
     })
 }
 
-/// How `--fix` ended.
+/// The outcome of `--fix`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FixState {
-    /// Something was done, so the checks are worth repeating.
+    /// At least one repair was made, so the checks are worth repeating.
     Done,
     /// Nothing was done.
     Nothing,

@@ -29,10 +29,10 @@ pub(super) struct Doctor {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Offer to mend what a command can mend, and check again
+    /// Offer the repairs that a command can make, and check again
     #[arg(long, conflicts_with_all = ["json", "report"])]
     fix: bool,
-    /// Mend without asking
+    /// Make the repairs without asking
     #[arg(long, requires = "fix")]
     yes: bool,
     /// Print a text for a bug report, without secrets

@@ -1,4 +1,4 @@
-//! `doctor --report`: a text for a bug report, without secrets and names of this user.
+//! `doctor --report`: a text for a bug report, without secrets and without the name of the user.
 
 use std::fmt::Write as _;
 
@@ -55,7 +55,7 @@ pub(super) fn report(setup: &Setup, checks: &[DoctorCheck], can_run: bool) -> St
     redact(&text, &secrets(setup))
 }
 
-/// The texts that may not be in a report, each with its replacement.
+/// The texts that must not be in a report, each with its replacement.
 fn secrets(setup: &Setup) -> Vec<(String, String)> {
     let mut secrets = Vec::new();
     for (name, value) in std::env::vars_os() {
@@ -92,7 +92,7 @@ fn secrets(setup: &Setup) -> Vec<(String, String)> {
             secrets.push((user.to_owned(), "<user>".to_owned()));
         }
     }
-    // A longer one may contain a shorter one.
+    // A longer text may contain a shorter one, so it is replaced first.
     secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
     secrets
 }
@@ -107,7 +107,7 @@ fn redact(text: &str, secrets: &[(String, String)]) -> String {
     without_user_parts(&replaced)
 }
 
-/// The text without names and passwords in URLs.
+/// The text without user names and passwords in URLs.
 fn without_user_parts(text: &str) -> String {
     let mut rest = text;
     let mut found = String::new();

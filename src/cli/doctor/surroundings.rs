@@ -1,4 +1,4 @@
-//! Checks of what surrounds the program: the clock and the proxy.
+//! Checks of the program's surroundings: the clock and the proxy.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ const AREA: &str = "machine";
 /// How far the clock may be behind the program's own file.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The variables that name a proxy, in the order in which clients look.
+/// The variables that name a proxy, in the order in which clients read them.
 const PROXY_VARIABLES: [&str; 6] = [
     "https_proxy",
     "HTTPS_PROXY",
@@ -30,8 +30,8 @@ pub(super) fn checks(environment: &Environment) -> Vec<DoctorCheck> {
     vec![clock(SystemTime::now(), program), proxy(environment)]
 }
 
-/// Compares the clock with the time at which this program was put here. A clock that is behind
-/// makes certificates invalid.
+/// Compares the clock with the time of this program's file. A clock that is behind makes
+/// certificates look invalid.
 fn clock(now: SystemTime, program: Option<SystemTime>) -> DoctorCheck {
     const NAME: &str = "clock";
     let behind = program

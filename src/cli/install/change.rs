@@ -12,7 +12,7 @@ pub(super) struct TextChange {
 }
 
 impl TextChange {
-    /// The smallest change that makes `new` of `old`.
+    /// The smallest change that turns `old` into `new`.
     pub(super) fn between(old: &str, new: &str) -> Self {
         let mut prefix = common_prefix(old.as_bytes(), new.as_bytes());
         while !(old.is_char_boundary(prefix) && new.is_char_boundary(prefix)) {
@@ -32,8 +32,8 @@ impl TextChange {
         }
     }
 
-    /// Applies the change to a text of which the first one is the form with LF alone. All other
-    /// line ends stay as they are.
+    /// Applies the change to `original`. It was computed for the same text with LF as the only line
+    /// end. Line ends outside of the region stay as they are.
     pub(super) fn apply_keeping_line_ends(&self, original: &str) -> String {
         let start = original_offset(original, self.offset);
         let end = original_offset(original, self.offset + self.removed.len());
@@ -45,7 +45,7 @@ impl TextChange {
         format!("{}{inserted}{}", &original[..start], &original[end..])
     }
 
-    /// The first text, made of exactly the second one.
+    /// The old text, if `new` is exactly the new one.
     pub(super) fn undo(&self, new: &str) -> Option<String> {
         let end = self.offset.checked_add(self.inserted.len())?;
         (new.get(self.offset..end)? == self.inserted)
@@ -76,7 +76,8 @@ fn uses_crlf(text: &str) -> bool {
     text.matches("\r\n").count() * 2 > text.matches('\n').count()
 }
 
-/// The offset in `original` of the byte that is at `offset` once each CR LF is LF.
+/// The offset in `original` of the byte that is at `offset` in the text with LF as the only line
+/// end.
 fn original_offset(original: &str, offset: usize) -> usize {
     let bytes = original.as_bytes();
     let (mut at, mut seen) = (0, 0);

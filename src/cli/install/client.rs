@@ -1,4 +1,4 @@
-//! The clients that `install` knows: where each keeps its configuration, and in which form.
+//! The clients that `install` knows, with the files and the forms of their configurations.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ pub(super) enum Form {
     Toml { servers: &'static str },
 }
 
-/// A directory of this machine below which clients keep their files.
+/// The directories of this machine below which clients keep their files.
 struct Folders {
     home: PathBuf,
     /// The directory of applications' settings.

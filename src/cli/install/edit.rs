@@ -9,13 +9,13 @@ use super::client::{ENTRY, Form, json_entry};
 use super::error::EditError;
 use super::{json, toml};
 
-/// The beginning of files of some editors. Parsers refuse it.
+/// The mark at the beginning of files of some editors. Parsers refuse it.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The name of the program, by which earlier entries of it are known.
+/// The name of the program. Entries that start it are ours.
 const PROGRAM: &str = "contree-mcp";
 
-/// The text with LF alone, and without a byte order mark.
+/// The text with LF as its only line end, and without a byte order mark.
 fn plain(text: &str) -> String {
     text.trim_start_matches(BYTE_ORDER_MARK)
         .replace("\r\n", "\n")
@@ -58,8 +58,8 @@ fn is_ours(command: &str) -> bool {
         .is_some_and(|name| name == PROGRAM)
 }
 
-/// The text in which the entry starts `command`. Options of an entry that starts this program from
-/// another path stay.
+/// The text with an entry that starts `command`. If an entry starts this program from another path,
+/// its options stay.
 ///
 /// # Errors
 /// See [`EditError`].

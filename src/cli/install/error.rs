@@ -50,7 +50,7 @@ pub(in crate::cli) enum InstallError {
     #[error("{} is read-only: make it writable first, for instance with `chmod u+w`", .0.display())]
     ReadOnly(PathBuf),
     #[error(
-        "{} has {links} names (hard links), which a safe write would part: edit it by hand, or replace the links by symbolic ones",
+        "{} has {links} names (hard links), which a safe write would separate: edit it by hand, or replace the links by symbolic ones",
         path.display()
     )]
     HardLinks { path: PathBuf, links: u64 },

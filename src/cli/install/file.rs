@@ -1,4 +1,4 @@
-//! Reading and replacing one file of a user, without surprises.
+//! Reading one file of a user, and replacing it safely.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::InstallError;
 
-/// A text file that may not exist yet.
+/// A text file, which need not exist yet.
 #[derive(Debug)]
 pub(super) struct TextFile {
     /// The path that the user knows.
@@ -18,7 +18,7 @@ pub(super) struct TextFile {
 }
 
 impl TextFile {
-    /// Reads the file. With a project, the file may not be outside of it.
+    /// Reads the file. With a project, the file must be inside of it.
     ///
     /// # Errors
     /// If the path leads to anything but an ordinary text file, or cannot be read.

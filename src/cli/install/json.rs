@@ -73,7 +73,7 @@ pub(super) struct Content {
 /// Reads a text and its entry.
 ///
 /// # Errors
-/// If the text is not JSON, or what leads to the entry is not an object or is there twice.
+/// If the text is not JSON, or if a property on the path is not an object or occurs twice.
 pub(super) fn read(text: &str, path: &[&str], name: &str) -> Result<Content, EditError> {
     let document = parse(text)?;
     let mut object = root(&document)?;

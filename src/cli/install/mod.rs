@@ -32,7 +32,7 @@ const PROGRAM: &str = "contree-mcp";
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Without a client, lists the clients of this machine. The change is shown as a diff. Comments and other entries \
-stay. --uninstall gives back the first bytes of the file. No token is written: set CONTREE_TOKEN or a profile for a service.")]
+stay. --uninstall restores the file as it was. No token is written: set CONTREE_TOKEN or a profile for a service.")]
 pub(super) struct Install {
     /// The clients
     #[arg(value_name = "CLIENT")]

@@ -1,4 +1,4 @@
-//! A planned change of one file: computed first, shown, and then made.
+//! A planned change of one file, which is computed, shown, and then made.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::record::{Record, Records};
 pub(super) enum Content<'a> {
     /// A configuration that starts this command.
     Entry { form: Form, command: &'a str },
-    /// A file of its own.
+    /// The whole text of a file, such as a skill.
     Whole(&'a str),
 }
 
@@ -24,9 +24,9 @@ pub(super) struct Plan {
     file: TextFile,
     new: Option<String>,
     uninstalls: bool,
-    /// The text that a later uninstallation gives back.
-    first: Option<String>,
-    /// A file that others read too, such as one of a project.
+    /// The text before any installation, which an uninstallation restores.
+    original: Option<String>,
+    /// Whether others read the file too, such as one of a project.
     shared: bool,
 }
 
@@ -59,8 +59,8 @@ impl Plan {
             }
         };
         let record = records.load(path);
-        let first = match (&file.text, &record) {
-            // An earlier installation is taken back too.
+        let original = match (&file.text, &record) {
+            // The text before an earlier installation counts.
             (Some(old), Some(_)) => uninstalled(path, old, content, record.as_ref())
                 .unwrap_or_else(|_| Some(old.clone())),
             _ => file.text.clone(),
@@ -69,7 +69,7 @@ impl Plan {
             file,
             new: Some(new),
             uninstalls: false,
-            first,
+            original,
             shared: project.is_some(),
         })
     }
@@ -94,7 +94,7 @@ impl Plan {
             file,
             new,
             uninstalls: true,
-            first: None,
+            original: None,
             shared: project.is_some(),
         })
     }
@@ -141,7 +141,12 @@ impl Plan {
         let mut directories = earlier.map(|record| record.directories).unwrap_or_default();
         directories.extend(self.file.prepare()?);
         // A record that fits no file is harmless; a change without a record is not.
-        records.store(&Record::new(path, self.first.as_deref(), new, directories))?;
+        records.store(&Record::new(
+            path,
+            self.original.as_deref(),
+            new,
+            directories,
+        ))?;
         self.file.replace(new, self.shared)
     }
 
@@ -170,7 +175,7 @@ impl Plan {
     }
 }
 
-/// The text after uninstalling. `None` if the file goes.
+/// The text after uninstalling. `None` if the file is removed.
 fn uninstalled(
     path: &Path,
     text: &str,
@@ -178,9 +183,9 @@ fn uninstalled(
     record: Option<&Record>,
 ) -> Result<Option<String>, InstallError> {
     if let Some(record) = record
-        && let Some(first) = record.first(text)
+        && let Some(original) = record.original(text)
     {
-        return Ok(record.existed.then_some(first));
+        return Ok(record.existed.then_some(original));
     }
     match content {
         Content::Whole(ours) if text == ours => Ok(None),

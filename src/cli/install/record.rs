@@ -1,5 +1,5 @@
 //! The records of the changes that `install` made, in the state directory. With them, `--uninstall`
-//! gives back the first bytes of a file.
+//! restores a file byte for byte.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(super) struct Record {
     path: PathBuf,
     /// Whether the file existed before.
     pub(super) existed: bool,
-    /// The change of the first text into the installed one.
+    /// The change of the original text into the installed one.
     change: TextChange,
     /// The digest of the installed text.
     installed: String,
@@ -26,14 +26,14 @@ pub(super) struct Record {
 impl Record {
     pub(super) fn new(
         path: &Path,
-        first: Option<&str>,
+        original: Option<&str>,
         installed: &str,
         directories: Vec<PathBuf>,
     ) -> Self {
         Self {
             path: path.to_owned(),
-            existed: first.is_some(),
-            change: TextChange::between(first.unwrap_or_default(), installed),
+            existed: original.is_some(),
+            change: TextChange::between(original.unwrap_or_default(), installed),
             installed: digest(installed.as_bytes()),
             directories,
         }
@@ -44,8 +44,8 @@ impl Record {
         self.installed == digest(text.as_bytes())
     }
 
-    /// The first text, if the file still has the installed one.
-    pub(super) fn first(&self, text: &str) -> Option<String> {
+    /// The original text, if the file still has the installed one.
+    pub(super) fn original(&self, text: &str) -> Option<String> {
         self.is_of(text).then(|| self.change.undo(text)).flatten()
     }
 
@@ -76,7 +76,7 @@ impl Records {
         (record.path == path).then_some(record)
     }
 
-    /// Stores a record, readable for the user alone: it may hold a replaced entry.
+    /// Stores a record that only the user can read, since it may hold a replaced entry.
     pub(super) fn store(&self, record: &Record) -> Result<(), InstallError> {
         let file = self.file(&record.path);
         let failed = |source| InstallError::file("write", &file, source);

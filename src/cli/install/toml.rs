@@ -221,7 +221,7 @@ fn without_lines(text: &str, key: &str, name: &str) -> String {
         }
         let last = (at..end).rev().find(|&line| !blank(lines[line]));
         at = last.unwrap_or(at) + 1;
-        // The blank line before the header belongs to it at the end of the text.
+        // At the end of the text, the blank line before the header goes with it.
         if at == lines.len() && kept.last().is_some_and(|line| line.trim().is_empty()) {
             kept.pop();
         }

@@ -1,4 +1,4 @@
-//! The terminal of this process: raw mode, and the way back from it.
+//! The terminal of this process: entering and leaving raw mode.
 
 use std::io;
 use std::sync::{Mutex, Once, PoisonError};
@@ -8,7 +8,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use super::terminal_modes::TerminalModes;
 
-/// The settings to go back to. It is global, so that a panic and a signal can go back too.
+/// The settings to restore. They are global, so that a panic and a signal can restore them too.
 static SAVED: Mutex<Option<SavedTerminal>> = Mutex::new(None);
 
 /// The terminal before raw mode, and the modes that output has changed since.
@@ -50,12 +50,12 @@ impl Drop for RawMode {
     }
 }
 
-/// Goes back to the settings and modes before raw mode. Does nothing outside of raw mode.
+/// Restores the settings and modes from before raw mode. Does nothing outside of raw mode.
 pub(super) fn restore() {
     // Taken in one statement: the lock is free while the terminal is written to.
     let terminal = saved().take();
     if let Some(terminal) = terminal {
-        // The terminal may be gone, and there is nobody to tell.
+        // The terminal may be gone. Then there is no place for an error message.
         let _ = rustix::io::write(io::stdout(), &terminal.modes.undo());
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &terminal.settings);
     }

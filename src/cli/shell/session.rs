@@ -28,7 +28,7 @@ const INPUT_PIECE: usize = 4096;
 const WAITING_INPUT: usize = 64;
 /// The variables of this process that tell programs about its terminal.
 const TERMINAL_VARIABLES: [&str; 2] = ["TERM", "COLORTERM"];
-/// Starts the user's shell, else the best one that the image has.
+/// Starts the shell that `SHELL` names, else bash if the image has it, else sh.
 const SHELL: &str = "if [ -n \"$SHELL\" ]; then exec \"$SHELL\"; fi; command -v bash >/dev/null 2>&1 && exec bash; exec sh";
 
 /// An error of a command on the terminal.
@@ -155,7 +155,7 @@ async fn longest_run(client: &Client) -> Result<Option<i64>, Error> {
     Ok(account.limits.get("instance_max_timeout").copied())
 }
 
-/// A word for a POSIX shell.
+/// Quotes a word for a POSIX shell.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -148,7 +148,7 @@ mod tests {
             (&["\x1b=\x1b[?1h"], "\x1b[?1l\x1b>\x1b[m"),
             (&["\x1b[?1049h\x1bc"], "\x1b[m"),
             (&["\x1b[31m\x1b[?7l"], "\x1b[?7h\x1b[m"),
-            // A sequence that breaks off would swallow what follows.
+            // A sequence that breaks off would swallow the output after it.
             (&["\x1b[?10"], "\x18\x1b[m"),
             (&["\x1b[?1049$p"], "\x1b[m"),
         ] {

@@ -152,7 +152,7 @@ impl OperationsTools for Handlers {
 }
 
 /// Returns an operation with its output so far. With `tail`, the last bytes of a running command
-/// are the newest ones, also beyond what its record has.
+/// are the newest ones, even if its record lacks them.
 async fn operation_so_far(
     client: &Client,
     operation: Uuid,

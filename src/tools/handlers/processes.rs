@@ -1,4 +1,4 @@
-//! Handlers for running sandboxes: further processes, talking to them, and snapshots.
+//! Handlers of the tools for running sandboxes: starting processes, talking to them, and snapshots.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const MAIN_PROCESS: u64 = 1;
 const KILLED: i64 = -1;
 /// The pause before a request that came before the start of its run is sent again.
 const START_PAUSE: Duration = Duration::from_millis(100);
-/// New bytes in one answer of the backend from which on output counts as a flood.
+/// The number of new bytes in one answer of the backend that counts as a flood.
 const FLOOD_BYTES: usize = 128 * 1024;
 /// The pause between two reads of a flood, of which only the newest bytes are shown anyway.
 const FLOOD_PAUSE: Duration = Duration::from_millis(20);
@@ -130,7 +130,17 @@ impl ProcessesTools for Handlers {
         cx: &Context,
     ) -> Result<Snapshot, ToolError> {
         let params::Snapshot { operation_id } = arguments;
-        let made = cx.client().await?.snapshot(operation_id).await?;
+        let client = cx.client().await?;
+        // It may take minutes.
+        let made = tokio::select! {
+            biased;
+            () = cx.cancelled() => {
+                return Err(ToolError::cancelled(
+                    "the call was cancelled, but the image may be made nevertheless",
+                ));
+            }
+            made = client.snapshot(operation_id) => made?,
+        };
         Ok(Snapshot {
             image_uuid: made.image_uuid.to_string(),
             changed_files: made.changed_files,
@@ -140,7 +150,7 @@ impl ProcessesTools for Handlers {
     }
 }
 
-/// The time that a call waits at most.
+/// The longest time that a call waits.
 fn wait_time(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
@@ -161,7 +171,7 @@ impl TargetProcess<'_> {
         cx: &Context,
     ) -> Result<u64, ToolError> {
         loop {
-            // It always runs to its end, because only its answer has the number of the process.
+            // The request is never dropped, because only its answer has the number of the process.
             let request = self.client.operation_subprocess_create();
             let request = request.operation_id(self.operation).body(spec.clone());
             match request.send().await.map_err(Error::from) {
@@ -258,7 +268,7 @@ impl TargetProcess<'_> {
                 "the call was cancelled and process {} was killed",
                 self.process
             )),
-            // It has ended by itself.
+            // The process has ended by itself.
             Err(error) if error.is_not_found() || error.status() == Some(StatusCode::CONFLICT) => {
                 ToolError::cancelled(format!(
                     "the call was cancelled, but process {} had already ended",
@@ -306,7 +316,7 @@ impl TargetProcess<'_> {
         })
     }
 
-    /// Says how to read the rest of the output of a process that may have ended.
+    /// Adds a hint on reading the rest of the output, if the process may have ended.
     fn with_reading_hint(&self, error: ToolError) -> ToolError {
         match error.is_missing() {
             true => error.with_hint(format!(
@@ -331,8 +341,8 @@ impl TargetProcess<'_> {
     }
 
     /// Reads what the process has written since the last answer. It waits until the process is
-    /// quiet, until it has ended, until the pattern appears, or until the time is over. The first
-    /// byte may take the time `first`.
+    /// quiet, until it has ended, until the pattern appears, or until the time is over. `first` is
+    /// the time for the first byte.
     async fn read_new(
         &self,
         until: Option<&OutputPattern>,
@@ -344,6 +354,8 @@ impl TargetProcess<'_> {
         let mut position = cx.session().output_position(self.operation, self.process);
         let mut quiet_at = Instant::now() + first;
         let mut found = false;
+        // The end of the output of an ended process. Others that it started may go on writing.
+        let mut last: Option<OutputPosition> = None;
         let output = loop {
             let end = match until {
                 Some(_) => deadline,
@@ -361,9 +373,15 @@ impl TargetProcess<'_> {
             let now = Instant::now();
             if has_bytes {
                 quiet_at = now + QUIET;
-                // The end of an ended process comes in parts too, and costs no waiting.
+                // The last output of an ended process comes in parts too, without any waiting.
                 if !output.running {
-                    continue;
+                    let last = last.get_or_insert(OutputPosition {
+                        stdout: output.stdout.total,
+                        stderr: output.stderr.total,
+                    });
+                    if position.stdout < last.stdout || position.stderr < last.stderr {
+                        continue;
+                    }
                 }
             }
             if found || !output.running || now >= deadline || (!has_bytes && now >= end) {
@@ -373,8 +391,8 @@ impl TargetProcess<'_> {
         };
         let (out, err) = (stdout.show(output.running), stderr.show(output.running));
         let shown = OutputPosition {
-            stdout: position.stdout - out.held_back,
-            stderr: position.stderr - err.held_back,
+            stdout: position.stdout.saturating_sub(out.held_back),
+            stderr: position.stderr.saturating_sub(err.held_back),
         };
         cx.session()
             .set_output_position(self.operation, self.process, shown);

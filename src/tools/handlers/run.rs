@@ -185,8 +185,8 @@ async fn remember_placement(cx: &Context, client: &Client, operation: Uuid, stat
     }
 }
 
-/// Checks that the backend has what the request asks for beyond the API. Marks a run that is left
-/// on purpose, if the backend tells it from one whose client is gone.
+/// Checks that the backend has the extensions that the request needs. Marks a run that is left on
+/// purpose, if the backend distinguishes it from one whose client is gone.
 async fn use_extensions(
     request: &mut types::InstanceSpawnRequest,
     wait: bool,

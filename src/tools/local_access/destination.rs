@@ -99,7 +99,7 @@ impl LocalAccess {
         self.check_startup(argument, path, &target)
     }
 
-    /// Returns the real path of a file or directory that another program will write. It may not
+    /// Returns the real path of a file or directory that another program will write. It need not
     /// exist yet.
     pub(in super::super) fn new_path(
         &self,

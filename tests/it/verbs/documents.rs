@@ -44,7 +44,7 @@ fn pages() -> Vec<String> {
             paths.push(path);
         }
     }
-    let read = |path| std::fs::read_to_string(path).unwrap();
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
     paths.into_iter().map(read).collect()
 }
 

@@ -228,11 +228,11 @@ impl Egress {
                 let mut text = match (self.transparent, refusal.as_deref()) {
                     (TransparentNetwork::Auto, None) => format!(
                         "sandboxes reach the outside by name and by TCP, and through a filtering proxy, both with one policy ({policy}); \
-                        no UDP but DNS, no IPv6 but through the proxy, and never this machine"
+                        no UDP except DNS, IPv6 only through the proxy, and never this machine"
                     ),
                     (mode, refusal) => {
                         let mut text = format!(
-                            "sandboxes reach HTTP and HTTPS, and what else a client sends by CONNECT, through a filtering proxy ({policy}); \
+                            "sandboxes reach HTTP and HTTPS, and other protocols by CONNECT, through a filtering proxy ({policy}); \
                             no DNS, no UDP, no direct TCP, and never this machine"
                         );
                         match (mode, refusal) {

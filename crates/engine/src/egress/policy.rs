@@ -130,9 +130,10 @@ impl Policy {
             .allow
             .iter()
             .chain(&self.deny)
+            .chain(&self.run_allow)
             .filter_map(EgressRule::port)
             .collect();
-        // Rules treat all ports alike that none of them names.
+        // All ports that no rule names are treated alike, so one of them stands for the others.
         let unnamed =
             (1..=u16::MAX).find(|port| !MAIL_PORTS.contains(port) && !named.contains(port));
         named.into_iter().chain(unnamed).any(|port| {
@@ -351,6 +352,11 @@ mod tests {
         assert!(!decide("example.com:443", "example.com:443", "example.com"));
         assert!(!decide("", "", "printer.local"));
         assert!(!decide("", "", "metadata.google.internal"));
+        let hosts = EgressRule::parse_list("example.com:443").expect("rules");
+        let run = policy("", "").narrowed(hosts);
+        let decide = |name: &str| run.may_resolve(&Host::parse(name).expect(name));
+        assert!(decide("example.com"));
+        assert!(!decide("other.example"));
     }
 
     #[test]

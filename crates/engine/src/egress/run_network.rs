@@ -6,7 +6,7 @@ use crate::api::request::SpawnRequest;
 /// The most hosts of a run.
 const MAX_HOSTS: usize = 256;
 
-/// The network of one run, of what the engine allows.
+/// The part of the engine's network that one run may use.
 #[derive(Debug)]
 pub(super) enum RunNetwork {
     /// Everything that the engine allows.
@@ -23,7 +23,7 @@ pub(crate) enum RunNetworkError {
     Rule(#[from] EgressRuleError),
     /// A rule would allow private addresses.
     #[error(
-        "`x-network.allow_hosts`: {0} ends in +private, which only the engine's own rules may do; leave the ending out"
+        "`x-network.allow_hosts`: {0} ends in +private, which only the engine's own rules may have; leave the ending out"
     )]
     Private(EgressRule),
     /// The list has no host, or too many.

@@ -1,20 +1,20 @@
-//! Whether a client still cares about a running operation.
+//! The contact between clients and a running operation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long after its last request a client counts as attached.
-const ATTENTION: Duration = Duration::from_secs(60);
+const ATTACHED_TIME: Duration = Duration::from_secs(60);
 
-/// How a client relates to a run.
+/// The relation of clients to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientState {
     /// A client follows the run, or has asked for it a moment ago.
     Attached,
     /// Its client left it to the engine on purpose.
     Left,
-    /// Its client did not leave it on purpose, and no client asks for it any more.
+    /// Its client did not leave it on purpose, and all clients have stopped asking for it.
     Gone,
 }
 
@@ -69,7 +69,7 @@ impl ClientContact {
         match (is_attached, self.is_left) {
             (true, _) => ClientState::Attached,
             (false, true) => ClientState::Left,
-            (false, false) if silence < ATTENTION => ClientState::Attached,
+            (false, false) if silence < ATTACHED_TIME => ClientState::Attached,
             (false, false) => ClientState::Gone,
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_client_that_is_gone_differs_from_one_that_left() {
         let (kept, left) = (ClientContact::new(false), ClientContact::new(true));
-        let (long, short) = (ATTENTION, ATTENTION / 2);
+        let (long, short) = (ATTACHED_TIME, ATTACHED_TIME / 2);
         assert_eq!(left.state_after(long), ClientState::Left);
         assert_eq!(kept.state_after(long), ClientState::Gone);
         assert_eq!(kept.state_after(short), ClientState::Attached);

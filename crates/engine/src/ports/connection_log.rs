@@ -1,4 +1,4 @@
-//! Records what happens on the published ports of one sandbox.
+//! The log of the published ports of one sandbox.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

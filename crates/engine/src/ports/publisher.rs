@@ -23,7 +23,7 @@ pub(crate) struct Publisher {
     is_allowed: bool,
     /// A permit for each published port of all sandboxes.
     permits: Arc<Semaphore>,
-    /// The connections of one sandbox at once.
+    /// The most connections of one sandbox at once.
     max_connections: usize,
 }
 
@@ -47,7 +47,7 @@ impl Publisher {
         }
     }
 
-    /// The connections of one sandbox at once.
+    /// The most connections of one sandbox at once.
     pub(super) fn max_connections(&self) -> usize {
         self.max_connections
     }
@@ -57,7 +57,7 @@ impl Publisher {
         if self.is_allowed {
             "ports of sandboxes can be published at 127.0.0.1 of this machine (--publish allow)"
         } else {
-            "ports of sandboxes are not published on this machine; it takes a server that is started with --publish allow \
+            "ports of sandboxes are not published on this machine, unless the server is started with --publish allow \
              (CONTREE_PUBLISH=allow)"
         }
     }
@@ -92,7 +92,7 @@ impl Publisher {
         }
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             ApiError::too_many(
-                "this engine publishes as many ports as it may; try again when a sandbox with published ports has ended",
+                "this engine has reached its limit of published ports; try again when a sandbox with published ports has ended",
                 1,
             )
         })?;
@@ -151,13 +151,14 @@ fn bind_error(host_port: Option<u16>, error: &io::Error) -> ApiError {
     }
 }
 
-/// The published ports of an engine, so that they take a sixteenth of its files at most.
+/// The most published ports of an engine. They take at most a sixteenth of the files that it may
+/// open.
 fn port_share(open_files: u64) -> usize {
     usize::try_from(open_files / 16).map_or(MAX_PORTS, |share| share.clamp(1, MAX_PORTS))
 }
 
-/// The connections of each sandbox, so that all sandboxes together use at most a quarter of the
-/// files that the engine may open.
+/// The most connections of each sandbox. All sandboxes together use at most a quarter of the files
+/// that the engine may open.
 fn connection_share(open_files: u64, sandboxes: usize) -> usize {
     let files_of_sandbox = open_files / 4 / (sandboxes.max(1) as u64);
     let connections = usize::try_from(files_of_sandbox / FILES_OF_CONNECTION);

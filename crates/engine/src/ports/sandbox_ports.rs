@@ -167,8 +167,8 @@ impl Drop for SandboxPorts {
     }
 }
 
-/// Accepts the connections to one port. At most one more than is served is accepted, and further
-/// ones wait in the kernel's queue, whose length is bounded.
+/// Accepts the connections to one port. Beyond the limit of served connections, one more is
+/// accepted. Further ones wait in the kernel's queue, whose length is bounded.
 async fn accept(
     service: &Arc<PortService>,
     tasks: &TaskTracker,
@@ -241,7 +241,7 @@ impl PortService {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        // A server of `localhost` may listen on one of them alone.
+        // A server at `localhost` may listen on one of the two addresses alone.
         let second = self.connect_to((Ipv6Addr::LOCALHOST, port).into()).await;
         second.map_err(|_| first)
     }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use contree_registry::Digest;
 use contree_sandbox::tar::{END_OF_ARCHIVE, EntryType, TarHeader, padding};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::error::PushError;
@@ -42,8 +44,8 @@ pub(super) fn write(
         _ => Path::new("."),
     };
     let failed = PushError::write(path);
-    // Without a name, a killed push leaves nothing.
-    let file = tempfile::tempfile_in(directory).map_err(&failed)?;
+    let unfinished = UnfinishedFile::make(directory).map_err(&failed)?;
+    let file = unfinished.file();
     let manifest = ArchivedImage {
         config: format!("{}.json", Digest::of(config).hex()),
         tags: name.map(str::to_owned).into_iter().collect(),
@@ -51,7 +53,7 @@ pub(super) fn write(
     };
     let manifest = serde_json::to_vec(&[&manifest]).map_err(PushError::Configuration)?;
     let write = || -> io::Result<u64> {
-        let mut archive = ArchiveFile(BufWriter::with_capacity(CHUNK_BYTES, &file));
+        let mut archive = ArchiveFile(BufWriter::with_capacity(CHUNK_BYTES, file));
         let mut written: Vec<String> = Vec::new();
         for layer in layers {
             let name = layer_name(layer);
@@ -72,18 +74,65 @@ pub(super) fn write(
         Ok(file.metadata()?.len())
     };
     let size = write().map_err(&failed)?;
-    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let link = rustix::fs::linkat(
-        rustix::fs::CWD,
-        nameless.as_str(),
-        rustix::fs::CWD,
-        path,
-        rustix::fs::AtFlags::SYMLINK_FOLLOW,
-    );
-    match link {
+    match unfinished.finish(path) {
         Ok(()) => Ok(size),
-        Err(rustix::io::Errno::EXIST) => Err(PushError::Exists(path.to_owned())),
-        Err(error) => Err(failed(error.into())),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(PushError::Exists(path.to_owned()))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// A file that gets its name when it is complete.
+enum UnfinishedFile {
+    /// Without a name, a killed push leaves nothing.
+    Nameless(File),
+    /// On file systems without nameless files, such as NFS.
+    Named(tempfile::NamedTempFile),
+}
+
+impl UnfinishedFile {
+    fn make(directory: &Path) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Self::Nameless(file.into())),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Self::make_named(directory),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn make_named(directory: &Path) -> io::Result<Self> {
+        tempfile::Builder::new()
+            .prefix(".contree-push-")
+            .tempfile_in(directory)
+            .map(Self::Named)
+    }
+
+    fn file(&self) -> &File {
+        match self {
+            Self::Nameless(file) => file,
+            Self::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Gives the file its name, unless another file has it.
+    fn finish(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Nameless(file) => {
+                let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+                Ok(linkat(
+                    CWD,
+                    nameless.as_str(),
+                    CWD,
+                    path,
+                    AtFlags::SYMLINK_FOLLOW,
+                )?)
+            }
+            Self::Named(file) => match file.persist_noclobber(path) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.error),
+            },
+        }
     }
 }
 
@@ -113,5 +162,28 @@ impl ArchiveFile<'_> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.0.write_all(&END_OF_ARCHIVE[..padding(size)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_when_it_is_complete_and_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("archive");
+        let makes = [UnfinishedFile::make, UnfinishedFile::make_named];
+        for make in makes {
+            let unfinished = make(folder.path()).unwrap();
+            unfinished.file().write_all(b"content").unwrap();
+            assert!(!path.exists());
+            unfinished.finish(&path).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"content");
+            let error = make(folder.path()).unwrap().finish(&path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -12,7 +12,7 @@ use crate::error::ApiError;
 /// The reason why a push fails, as a sentence for the operation's record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PushError {
-    /// The registry does not take it.
+    /// The registry refuses a request, or cannot be reached.
     #[error("{}{}", .0, advice(.0))]
     Registry(#[source] Box<RegistryError>),
     /// A file cannot be written.
@@ -21,11 +21,11 @@ pub(super) enum PushError {
     /// The target of an archive exists.
     #[error("{} exists; remove it, or give another path", .0.display())]
     Exists(PathBuf),
-    /// The target of a layout is something else.
+    /// The target of a layout is another directory.
     #[error("{} is not an OCI layout: {why}; give a directory that is empty or does not exist", path.display())]
     NotALayout { path: PathBuf, why: String },
     /// Another push writes to the layout.
-    #[error("{} is being written by another program for more than {seconds} s; try again later", path.display())]
+    #[error("another program has been writing to {} for more than {seconds} s; try again later", path.display())]
     Locked { path: PathBuf, seconds: u64 },
     /// A layer cannot be read.
     #[error("cannot read layer {layer} of the image: {source}")]
@@ -100,7 +100,7 @@ fn advice(error: &RegistryError) -> &'static str {
             "; check the user and password, and that this user may push to the repository"
         }
         RegistryError::Unreachable { .. } => {
-            "; push again when the registry can be reached, and the push continues with the blobs that are missing"
+            "; push again when the registry can be reached: only the missing blobs are sent"
         }
         _ => "",
     }

@@ -34,10 +34,10 @@ use crate::rows::operations::{self, OperationEnding, PUSH, Status};
 use crate::rows::pushes::{self, LayerArchive};
 use crate::rows::{images, imports};
 
-/// The layers of one push that are sent at once.
+/// The most layers that one push sends at once.
 const MAX_UPLOADS: usize = 3;
 
-/// The image of a push, as it was sent.
+/// An image that was sent, with its records.
 struct PushedImage {
     image: Uuid,
     result: PushResult,
@@ -201,7 +201,7 @@ async fn push(
         bytes_sent: counts.bytes.load(Ordering::Relaxed),
     };
     progress.line(&format!(
-        "pushed {}: {} blobs with {} sent, {} were there",
+        "pushed {}: sent {} blobs with {}, and {} were there already",
         result.digest,
         result.blobs_sent,
         format_size(result.bytes_sent),
@@ -256,7 +256,7 @@ async fn send_archive(
     path: PathBuf,
     name: Option<String>,
 ) -> Result<SentImage, PushError> {
-    // Known before anything is packed.
+    // A path that exists fails the push before anything is packed.
     if path.symlink_metadata().is_ok() {
         return Err(PushError::Exists(path));
     }
@@ -290,8 +290,8 @@ struct Documents {
     media_type: String,
 }
 
-/// The documents with which the image was imported, if all its blobs were sent as they were.
-/// Otherwise new ones.
+/// Returns the documents with which the image was imported, if all its blobs were sent unchanged.
+/// Otherwise writes new ones.
 fn documents(plan: &PushPlan, layers: &[PackedLayer]) -> Result<Documents, PushError> {
     if let Some(original) = &plan.original
         && let Ok(Document::Image(stated)) = manifest::parse(&original.manifest)
@@ -321,12 +321,12 @@ fn documents(plan: &PushPlan, layers: &[PackedLayer]) -> Result<Documents, PushE
 fn archives(plan: &PushPlan, layers: &[PackedLayer]) -> Vec<(u64, LayerArchive)> {
     let mut chain: Option<Digest> = None;
     let mut archives = Vec::new();
-    let is_whole = |group: &super::plan::LayerGroup| group.single().is_some();
-    // A blob of several layers has the files of a chain, but is no layer of it.
+    let is_single = |group: &super::plan::LayerGroup| group.single().is_some();
+    // A blob of several layers is the archive of none of them. It ends the chain that imports know.
     let count = plan
         .groups
         .iter()
-        .take_while(|group| is_whole(group))
+        .take_while(|group| is_single(group))
         .count();
     for (group, packed) in plan.groups.iter().zip(layers).take(count) {
         let own = chain_id(chain.as_ref(), &packed.diff_id);

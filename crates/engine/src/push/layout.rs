@@ -30,7 +30,7 @@ const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// A layout directory that this push has locked.
 pub(super) struct Layout {
     directory: PathBuf,
-    /// The number of unfinished files so far.
+    /// The number of unfinished files so far, for their names.
     unfinished: AtomicU64,
     /// The open directory. Closing it releases the lock.
     _lock: File,
@@ -99,8 +99,21 @@ impl Layout {
             }
             Err(error) => return Err(PushError::write(&marker)(error)),
         }
-        let blobs = self.directory.join("blobs/sha256");
-        fs::create_dir_all(&blobs).map_err(PushError::write(&blobs))?;
+        for part in ["blobs", "blobs/sha256"] {
+            let part = self.directory.join(part);
+            match fs::create_dir(&part) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(PushError::write(&part)(error));
+                }
+                _ => {}
+            }
+            // Callers check the path of the layout itself alone.
+            if !fs::symlink_metadata(&part).is_ok_and(|about| about.is_dir()) {
+                return Err(not_a_layout(
+                    "its blobs/sha256 is a symbolic link, or is not a directory",
+                ));
+            }
+        }
         self.index().map(drop)?;
         if !marker.exists() {
             self.write(&marker, b"{\"imageLayoutVersion\":\"1.0.0\"}")?;
@@ -108,7 +121,8 @@ impl Layout {
         Ok(())
     }
 
-    /// Removes what a killed push left. This push has the lock, so no other one is running.
+    /// Removes the unfinished files of killed pushes. This push has the lock, so no other one is
+    /// running.
     fn remove_unfinished(&self) {
         for directory in [self.directory.clone(), self.directory.join("blobs/sha256")] {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -188,10 +202,10 @@ impl Layout {
             entries.push(to_value(&descriptor)?);
         }
         let bytes = serde_json::to_vec(&index).map_err(PushError::Configuration)?;
+        // Before the index, so that it never names a blob that a power loss has taken.
+        sync_directory(&self.directory.join("blobs/sha256"))?;
         self.write(&self.directory.join("index.json"), &bytes)?;
-        // The directory keeps the names of the renamed files.
-        let directory = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        directory.map_err(PushError::write(&self.directory))
+        sync_directory(&self.directory)
     }
 
     /// Reads the index. A new one has no images.
@@ -249,6 +263,12 @@ impl Layout {
     }
 }
 
+/// Keeps the names of renamed files, as their contents are kept already.
+fn sync_directory(path: &Path) -> Result<(), PushError> {
+    let synced = File::open(path).and_then(|directory| directory.sync_all());
+    synced.map_err(PushError::write(path))
+}
+
 fn to_value(value: &impl Serialize) -> Result<Value, PushError> {
     serde_json::to_value(value).map_err(PushError::Configuration)
 }
@@ -302,7 +322,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_push_left_is_removed() {
+    async fn a_directory_for_blobs_that_leads_elsewhere_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, other) = (folder.path().join("layout"), folder.path().join("other"));
+        fs::create_dir_all(layout.join("blobs")).unwrap();
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&other, layout.join("blobs/sha256")).unwrap();
+        let error = Layout::open(&layout).await.err().unwrap().to_string();
+        assert!(error.contains("symbolic link"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn unfinished_files_of_killed_pushes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         drop(Layout::open(folder.path()).await.unwrap());
         let rest = folder.path().join("blobs/sha256/.contree-push-abc");

@@ -2,7 +2,7 @@
 //!
 //! The steps of a push:
 //! 1. `target` parses the target.
-//! 2. `plan` reads the layers of the image, and what is known about their archives.
+//! 2. `plan` reads the layers of the image, and the known archives of each.
 //! 3. `send` finds, mounts, fetches or packs each layer, and sends what is missing. `pack` lets a
 //!    helper of the sandbox crate write a layer as an archive.
 //! 4. `job` sends the configuration and then the manifest, which makes the image complete.

@@ -1,4 +1,4 @@
-//! Reads the layers of an image, and what is known about their archives.
+//! Reads the layers of an image, and the known archives of each.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ use crate::rows::operations::Operation;
 use crate::rows::pushes::{self, ImportedManifest, LayerArchive};
 use crate::rows::{layers, log};
 
-/// The most layers of a pushed image, which is the most that programs read.
+/// The most layers of a pushed image. Other programs read no more.
 const MAX_LAYERS: usize = contree_registry::manifest::MAX_LAYERS;
 /// The most images whose commands are read.
 const MAX_HISTORY: usize = 2_000;
@@ -32,12 +32,12 @@ pub(super) struct LayerGroup {
     pub(super) layers: Vec<u64>,
     /// The layers below, the top first.
     pub(super) below: Vec<u64>,
-    /// The archives that hold the same files, those of imports first.
+    /// The known archives with the same files, those of imports first.
     pub(super) archives: Vec<LayerArchive>,
 }
 
 impl LayerGroup {
-    /// The layer whose archive the blob is. `None` if several layers become one.
+    /// Returns the layer, if the group has one alone. `None` if several layers become one blob.
     pub(super) fn single(&self) -> Option<u64> {
         match self.layers.as_slice() {
             [only] => Some(*only),
@@ -157,7 +157,7 @@ fn group_sizes(imported: usize, layers: usize) -> Vec<usize> {
 
 /// The commands that made the layers of an image.
 struct Lineage {
-    /// The history of each layer that an image has as its top.
+    /// The history of each layer that is the top of an image.
     entries: HashMap<u64, HistoryEntry>,
     annotations: BTreeMap<String, String>,
 }
@@ -184,7 +184,7 @@ impl Lineage {
             let Some(made) = &logged.image else {
                 continue;
             };
-            // Of several images with one layer, the oldest made it.
+            // Several images may have this top layer. The oldest, which comes last, made it.
             entries.insert(
                 made.layer,
                 HistoryEntry {

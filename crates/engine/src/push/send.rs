@@ -10,7 +10,7 @@ use contree_registry::manifest::Descriptor;
 use contree_registry::pull::Repository;
 use contree_registry::push::layer::PackedLayer;
 use contree_registry::push::{LocalBlob, MountOutcome, UploadSession};
-use contree_registry::{Digest, Login, Reference};
+use contree_registry::{Digest, Login, Reference, RegistryHost};
 use contree_sandbox::RunDir;
 use tokio::sync::Semaphore;
 
@@ -69,7 +69,7 @@ pub(super) struct PushContext<'a> {
     pub(super) tasks: &'a PushTasks,
     pub(super) progress: &'a Progress,
     pub(super) counts: &'a PushCounts,
-    /// Sources from which a layer could not be fetched, which are not tried again.
+    /// Sources from which fetching a layer has failed. They are not tried again.
     pub(super) failed_sources: &'a Mutex<HashSet<String>>,
     pub(super) packings: &'a Arc<Semaphore>,
 }
@@ -108,7 +108,8 @@ impl PushContext<'_> {
             let Some(source) = &archive.source else {
                 continue;
             };
-            if let Some(fetched) = self.fetch(source, number, packed).await {
+            let fetched = self.fetch(destination, source, number, packed).await;
+            if let Some(fetched) = fetched {
                 let path = fetched.path();
                 self.store(destination, packed, path, session).await?;
                 return Ok(packed.clone());
@@ -158,10 +159,11 @@ impl PushContext<'_> {
         Ok(blob)
     }
 
-    /// Gets the archive of an imported layer from where it was imported. `None` if it is not there
-    /// any more.
+    /// Fetches the archive of an imported layer from its source. `None` if the source no longer has
+    /// it.
     async fn fetch(
         &self,
+        destination: &Destination<'_>,
         source: &str,
         number: usize,
         packed: &PackedLayer,
@@ -202,7 +204,12 @@ impl PushContext<'_> {
         if spare < packed.size {
             return None;
         }
-        let repository = Repository::new(&self.engine.imports.http, reference, self.login.cloned());
+        // The credentials are those of the target's registry, and for no other one.
+        let login = self
+            .login
+            .filter(|_| destination.is_at(reference.host()))
+            .cloned();
+        let repository = Repository::new(&self.engine.imports.http, reference, login);
         match repository.download(&blob, &path, |_| {}).await {
             Ok(()) => Some(fetched),
             Err(error) => {
@@ -285,7 +292,7 @@ impl PushContext<'_> {
     }
 }
 
-/// The archive of a layer that was found where it was imported from.
+/// The archive of an imported layer, from its source.
 enum FetchedBlob {
     /// A file of a layout, which stays.
     Kept(PathBuf),
@@ -310,6 +317,11 @@ impl Drop for FetchedBlob {
 }
 
 impl Destination<'_> {
+    /// Returns whether it is a repository of this registry.
+    fn is_at(&self, registry: &RegistryHost) -> bool {
+        matches!(self, Self::Registry { reference, .. } if reference.host() == registry)
+    }
+
     async fn has(&self, digest: &Digest, size: u64) -> Result<bool, PushError> {
         match self {
             Self::Registry { repository, .. } => Ok(repository.has_blob(digest, size).await?),

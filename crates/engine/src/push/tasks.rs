@@ -17,7 +17,7 @@ pub(super) struct PushTasks {
 }
 
 impl PushTasks {
-    /// Runs blocking work. It ends by itself when its packing is stopped.
+    /// Runs blocking work, which ends by itself when its packing is stopped.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, PushError> + Send + 'static,

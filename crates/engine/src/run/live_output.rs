@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use crate::api::types::EventDataTruncatedStream;
 
-/// The newest bytes of a stream that are kept.
+/// The most bytes of a stream that are kept.
 pub(crate) const KEPT_BYTES: usize = 256 * 1024;
 
-/// The ended runs whose newest output is kept.
+/// The number of ended runs whose newest output is kept.
 const KEPT_RUNS: usize = 32;
 
 /// The newest output of one process.
@@ -73,7 +73,7 @@ impl OutputParts {
     }
 }
 
-/// The end of a stream.
+/// The newest bytes of a stream.
 #[derive(Default)]
 struct StreamTail {
     bytes: VecDeque<u8>,
@@ -97,7 +97,7 @@ impl StreamTail {
             OutputRange::Tail(count) => self.total.saturating_sub(count).max(first),
         };
         let skip = usize::try_from(offset - first).unwrap_or(usize::MAX);
-        // The tail is the end, even if less of it fits.
+        // A tail that does not fit is cut at its beginning.
         let skip = match range {
             OutputRange::From(_) => skip,
             OutputRange::Tail(_) => skip.max(self.bytes.len().saturating_sub(max_bytes)),
@@ -143,7 +143,7 @@ impl LiveOutput {
         self.changed.send_replace(());
     }
 
-    /// Returns what has been written.
+    /// Returns parts of the output so far.
     pub(crate) fn read(
         &self,
         stdout: OutputRange,
@@ -158,7 +158,7 @@ impl LiveOutput {
         }
     }
 
-    /// Like [`read`](Self::read). If there is nothing new, waits up to `wait` for it, or for the
+    /// Like [`read`](Self::read). If there is nothing new, waits up to `wait` for new output or the
     /// end of the process.
     pub(crate) async fn read_new(
         &self,
@@ -187,8 +187,8 @@ impl LiveOutput {
     }
 }
 
-/// The newest output of the main processes of ended runs, so that the last words of a server that
-/// wrote more than its record has are not lost with it.
+/// The newest output of the main processes of ended runs. A server may have written more than its
+/// record has, and this keeps the end of it.
 #[derive(Default)]
 pub(crate) struct LastOutputs(Mutex<VecDeque<(Uuid, Arc<LiveOutput>)>>);
 
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_cut_at_the_side_that_is_less_wanted() {
+    fn a_tail_is_cut_at_its_beginning_and_other_ranges_at_their_end() {
         let output = LiveOutput::new();
         output.push(OUT, b"0123456789");
         let part = |range, max| {

@@ -40,13 +40,13 @@ const EXITED_OUTPUT_WAIT: Duration = Duration::from_secs(1);
 /// The value of `TERM` for a terminal whose request sets none. Most terminals understand it.
 const DEFAULT_TERMINAL: &str = "xterm-256color";
 
-/// The ended subprocesses whose newest output is kept while the sandbox runs.
+/// The number of ended subprocesses whose newest output is kept while the sandbox runs.
 const KEPT_OUTPUTS: usize = 32;
 
 /// The most characters of a command in the list of processes.
 const SHOWN_COMMAND: usize = 200;
 
-/// SIGKILL, by which the kernel frees memory.
+/// SIGKILL, with which the kernel ends a process to free memory.
 const KILLED: i32 = 9;
 
 /// The settings that images of a run have.
@@ -94,7 +94,7 @@ struct Processes {
 struct EndedProcess {
     spid: u64,
     output: Arc<LiveOutput>,
-    /// A client that asks for it late still gets what it shows.
+    /// A client that asks for it late still gets its kept output.
     terminal: Option<Arc<ProcessTerminal>>,
 }
 
@@ -422,7 +422,7 @@ impl RunningSandbox {
     fn keep_output(&self, spid: u64, output: &Arc<LiveOutput>) {
         let mut processes = self.processes();
         let process = processes.live.remove(&spid);
-        // The main process always has its place.
+        // The main process is never removed.
         if processes.ended.len() == KEPT_OUTPUTS
             && let Some(oldest) = processes.ended.iter().position(|ended| ended.spid != MAIN)
         {
@@ -443,7 +443,7 @@ impl RunningSandbox {
         found.map(Arc::clone)
     }
 
-    /// The processes that clients started and that run, in the order of their start.
+    /// The running processes, ordered by `spid`.
     pub(crate) fn live_processes(&self) -> Vec<LiveProcess> {
         let processes = self.processes();
         let mut live: Vec<LiveProcess> = processes
@@ -533,8 +533,17 @@ impl RunningSandbox {
     }
 
     /// Returns whether the sandbox is closed: its main process has ended, and further calls fail.
-    pub(crate) async fn is_closed(&self) -> bool {
-        self.sandbox.read().await.is_none()
+    ///
+    /// It does not wait: during a snapshot, which may take minutes, the sandbox is not closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        let sandbox = self.sandbox.try_read();
+        sandbox.is_ok_and(|sandbox| sandbox.is_none())
+    }
+
+    /// Returns whether the run's time is up. Its processes are killed as soon as no call into the
+    /// sandbox is in progress.
+    pub(super) fn has_timed_out(&self) -> bool {
+        self.timed_out.load(Ordering::Acquire)
     }
 
     /// Closes the sandbox and returns it. Calls in progress finish first; later ones fail.
@@ -624,7 +633,7 @@ pub(super) fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
     }
 }
 
-/// A reserved place for a process that is being started. It counts as a running process.
+/// A reservation for a process that is being started. It counts as a running process.
 struct StartingProcess {
     spid: u64,
     running_sandbox: Arc<RunningSandbox>,

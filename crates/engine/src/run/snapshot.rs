@@ -20,7 +20,7 @@ use crate::rows::layers;
 use crate::run::commit::make_layer;
 use crate::run::running_sandbox::{RunningSandbox, main_process_ended, sandbox_error};
 
-/// The sentence about what an image of a running sandbox lacks.
+/// The sentence about the parts of a running sandbox that its image lacks.
 const NOTE: &str = "the image has the files as they were while the processes stood still; the processes are not in it";
 
 /// Makes an image of the files of a sandbox as they are now. `cancel` abandons it.
@@ -65,7 +65,7 @@ pub(crate) async fn take(
     .await
 }
 
-/// The parts of making one snapshot.
+/// One snapshot that is being made.
 struct SnapshotWork<'a> {
     engine: &'a Engine,
     operation: Uuid,
@@ -77,8 +77,10 @@ struct SnapshotWork<'a> {
 
 impl SnapshotWork<'_> {
     fn perform(&self, sandbox: &Sandbox, cancel: &CancellationToken) -> Result<Snapshot, ApiError> {
+        // The end of the run waits for the snapshot, so its time-out must not wait for a long copy.
+        let is_abandoned = || cancel.is_cancelled() || self.running.has_timed_out();
         let copied = sandbox
-            .snapshot(self.run, || cancel.is_cancelled())
+            .snapshot(self.run, is_abandoned)
             .map_err(sandbox_error)?;
         Ok(Snapshot {
             image_uuid: self.commit(&copied)?,

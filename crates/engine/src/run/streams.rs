@@ -273,9 +273,19 @@ pub(crate) fn record_terminal(
             which: EventDataTruncatedStream::Stdout,
             max_recorded,
         };
+        let _end = EndOfTerminal(Arc::clone(&terminal));
         output.record(reader, Some(&terminal)).await;
-        terminal.end();
     })
+}
+
+/// Marks the end of a terminal's output when it is dropped, also if its reader is aborted. Without
+/// that, the client that shows the terminal would never end.
+struct EndOfTerminal(Arc<ProcessTerminal>);
+
+impl Drop for EndOfTerminal {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The destination of a stream's output.
@@ -288,7 +298,7 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Records what `receiver` reads, and shows it on a terminal if there is one.
+    /// Records the output from `receiver`, and shows it on a terminal if there is one.
     async fn record(
         &self,
         mut receiver: impl AsyncRead + Unpin,

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 /// The newest output that is kept while no client shows the terminal, in bytes.
 const KEPT: usize = 256 * 1024;
-/// The most output that waits for the client that shows the terminal. The process then waits too,
-/// so that an interrupt takes effect at once and not after all that it has written.
+/// The most output that waits for the client that shows the terminal. Beyond it, the process waits.
+/// So an interrupt takes effect at once, and not after a long output.
 const MAX_WAITING: usize = 16 * 1024;
 /// The most output in one answer.
 const MAX_PIECE: usize = 64 * 1024;
@@ -116,7 +116,8 @@ impl ProcessTerminal {
         self.filled.notify_waiters();
     }
 
-    /// Shows the terminal to a client, from the output that is kept. An earlier client loses it.
+    /// Shows the terminal to a client, beginning with the kept output. An earlier client gets no
+    /// further output.
     pub(crate) fn view(self: &Arc<Self>) -> TerminalView {
         let mut output = self.output();
         output.newest_viewer += 1;
@@ -142,8 +143,8 @@ pub(crate) struct TerminalView {
     viewer: u64,
 }
 
-/// The next thing on a terminal.
-pub(crate) enum Shown {
+/// The next event on a terminal.
+pub(crate) enum TerminalEvent {
     Output(Vec<u8>),
     /// Another client shows the terminal now.
     TakenOver,
@@ -153,7 +154,7 @@ pub(crate) enum Shown {
 
 impl TerminalView {
     /// Waits for more output, or for the end.
-    pub(crate) async fn next(&mut self) -> Shown {
+    pub(crate) async fn next(&mut self) -> TerminalEvent {
         loop {
             let filled = self.terminal.filled.notified();
             tokio::pin!(filled);
@@ -161,17 +162,17 @@ impl TerminalView {
             {
                 let mut output = self.terminal.output();
                 if output.newest_viewer != self.viewer {
-                    return Shown::TakenOver;
+                    return TerminalEvent::TakenOver;
                 }
                 let length = output.waiting.len().min(MAX_PIECE);
                 if length > 0 {
                     let piece = output.waiting.drain(..length).collect();
                     drop(output);
                     self.terminal.room.notify_waiters();
-                    return Shown::Output(piece);
+                    return TerminalEvent::Output(piece);
                 }
                 if output.has_ended {
-                    return Shown::Ended;
+                    return TerminalEvent::Ended;
                 }
             }
             filled.await;

@@ -1,4 +1,4 @@
-//! Tests of running sandboxes: their newest output, snapshots, what the list shows, and their own
+//! Tests of running sandboxes: their newest output, snapshots, entries in the list, and their own
 //! network.
 
 use contree_engine::NetworkMode;
@@ -211,7 +211,7 @@ async fn a_stopped_process_stays_stopped_after_a_snapshot() {
 }
 
 #[tokio::test]
-async fn the_list_shows_what_lives_and_who_cares() {
+async fn the_list_shows_running_sandboxes_and_their_clients() {
     let local = TestEngine::new().await;
     let left = local
         .spawn("echo ready; sleep 600", json!({"x-detached": true}))
@@ -222,7 +222,7 @@ async fn the_list_shows_what_lives_and_who_cares() {
         .post(&path, &json!({"command": "sleep", "args": ["500"]}))
         .await;
     assert_eq!(started.json["spid"], 2);
-    // The engine soon sees that nobody reads the events any more.
+    // The engine soon sees that the client has stopped reading the events.
     let listed = loop {
         let listed = local.get("/operations?status=EXECUTING").await.json;
         if listed[0]["x-live"]["client"] == "left" {

@@ -306,7 +306,7 @@ async fn the_engines_egress_rules_apply() {
     assert!(notes.contains("only allowed.example:443"), "{notes}");
 }
 
-/// Connects to addresses and names without the proxy, and shows what the kernel has of a network.
+/// Connects to addresses and names without the proxy, and counts routes and UDP sockets.
 const WITHOUT_PROXY: &str = "for host in 10.0.0.1 169.254.169.254 vm.local; do\n\
     (: </dev/tcp/$host/80) 2>&1 | grep -o 'Network is unreachable\\|No route to host\\|Name or service not known\\|Temporary failure in name resolution' | head -1\n\
     done; tail -n +2 /proc/net/route | wc -l; tail -n +2 /proc/net/udp | wc -l";

@@ -274,7 +274,7 @@ time.sleep(600)
     let mut held = Vec::new();
     for _ in 0..300 {
         let stream = TcpStream::connect(("127.0.0.1", host_port));
-        // Beyond the bound, the kernel's queue takes some, and then nobody answers.
+        // Beyond the bound, the kernel's queue takes some. Further connections get no answer.
         match tokio::time::timeout(Duration::from_millis(200), stream).await {
             Ok(stream) => held.push(stream.unwrap()),
             Err(_) => break,

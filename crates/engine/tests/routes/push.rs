@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use tar::EntryType;
 
 use crate::push_registry::PushRegistry;
-use crate::registry::{Authentication, Image, Layer, Packing, Registry, digest, program};
+use crate::registry::{
+    Authentication, Image, Layer, PASSWORD, Packing, Registry, USER, digest, program,
+};
 use crate::support::{FinishedOperation, TestEngine};
 
 /// The result of a push that succeeds.
 #[derive(Debug, PartialEq)]
-struct Pushed {
+struct PushSummary {
     digest: String,
     sent: u64,
     present: u64,
@@ -34,7 +36,7 @@ impl TestEngine {
         uuid
     }
 
-    async fn push_with(&self, image: &str, url: &str, fields: Value) -> Pushed {
+    async fn push_with(&self, image: &str, url: &str, fields: Value) -> PushSummary {
         let operation = self.begin_push(image, url, fields).await;
         let done = self.done(&operation).await;
         assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
@@ -42,7 +44,7 @@ impl TestEngine {
         assert_eq!(record["kind"], "image_push", "{record}");
         let result = &record["x-push"];
         let number = |name: &str| result[name].as_u64().unwrap();
-        Pushed {
+        PushSummary {
             digest: result["digest"].as_str().unwrap().to_owned(),
             sent: number("blobs_sent"),
             present: number("blobs_present"),
@@ -50,7 +52,7 @@ impl TestEngine {
         }
     }
 
-    async fn push(&self, image: &str, url: &str) -> Pushed {
+    async fn push(&self, image: &str, url: &str) -> PushSummary {
         self.push_with(image, url, json!({})).await
     }
 
@@ -206,7 +208,7 @@ async fn an_image_goes_to_a_registry_and_back_and_only_new_blobs_travel() {
     let again = here.push(&imported, &registry.url("team/base:2")).await;
     assert_eq!((again.sent, again.present, again.bytes), (0, 3, 0));
     assert_eq!(again.digest, first.digest);
-    // Only what was made here is new.
+    // Only the layer that was made here is new.
     let run = here
         .run(
             "/bin/greet",
@@ -247,6 +249,25 @@ async fn an_image_goes_to_a_registry_and_back_and_only_new_blobs_travel() {
     let new = if further == copy { 0 } else { 2 };
     assert_eq!(registry.stored().downloads - downloads, new);
     assert_eq!(here.content(&back).await, there.content(&further).await);
+}
+
+#[tokio::test]
+async fn credentials_of_one_registry_never_go_to_another() {
+    let here = TestEngine::new().await;
+    let source = Registry::start(Authentication::Basic).await;
+    let registry = PushRegistry::start().await;
+    source.push("base", &base());
+    let credentials = json!({"username": USER, "password": PASSWORD});
+    let body = json!({"registry": {"url": source.url("base"), "credentials": credentials}});
+    let answer = here.post("/images/import", &body).await;
+    let done = here.done(answer.json["uuid"].as_str().unwrap()).await;
+    assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
+    assert!(!source.take_requests().is_empty());
+    // The source would accept them, but here they are those of the other registry.
+    let url = registry.url("team/base:1");
+    let fields = json!({"registry": {"url": url, "credentials": credentials}});
+    here.push_with(&done.result.unwrap(), &url, fields).await;
+    assert!(source.take_requests().is_empty());
 }
 
 #[tokio::test]

@@ -24,12 +24,12 @@ fn digest(bytes: &[u8]) -> String {
 #[derive(Clone)]
 pub(crate) struct PushRegistry {
     pub(crate) address: String,
-    state: Arc<Mutex<Stored>>,
+    state: Arc<Mutex<RegistryContents>>,
 }
 
 /// The contents of a registry, and the numbers of its requests.
 #[derive(Default)]
-pub(crate) struct Stored {
+pub(crate) struct RegistryContents {
     /// The blobs by repository and digest.
     pub(crate) blobs: BTreeMap<(String, String), Bytes>,
     /// The manifests by repository and tag or digest, with their types.
@@ -53,7 +53,7 @@ pub(crate) struct Stored {
 
 impl PushRegistry {
     pub(crate) async fn start() -> Self {
-        let state = Arc::new(Mutex::new(Stored::default()));
+        let state = Arc::new(Mutex::new(RegistryContents::default()));
         let router = Router::new().fallback(serve).with_state(Arc::clone(&state));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -61,7 +61,7 @@ impl PushRegistry {
         Self { address, state }
     }
 
-    pub(crate) fn stored(&self) -> MutexGuard<'_, Stored> {
+    pub(crate) fn stored(&self) -> MutexGuard<'_, RegistryContents> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,7 +84,7 @@ impl PushRegistry {
 }
 
 async fn serve(
-    State(state): State<Arc<Mutex<Stored>>>,
+    State(state): State<Arc<Mutex<RegistryContents>>>,
     Query(query): Query<HashMap<String, String>>,
     request: Request,
 ) -> Response {
@@ -110,12 +110,12 @@ async fn serve(
     }
 }
 
-fn lock(state: &Mutex<Stored>) -> MutexGuard<'_, Stored> {
+fn lock(state: &Mutex<RegistryContents>) -> MutexGuard<'_, RegistryContents> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn manifest(
-    state: &Mutex<Stored>,
+    state: &Mutex<RegistryContents>,
     method: &Method,
     key: (String, String),
     headers: &HeaderMap,
@@ -151,7 +151,7 @@ async fn manifest(
 }
 
 fn blob(
-    state: &Mutex<Stored>,
+    state: &Mutex<RegistryContents>,
     method: &Method,
     repository: &str,
     name: &str,
@@ -170,7 +170,11 @@ fn blob(
     bytes.into_response()
 }
 
-fn begin(state: &Mutex<Stored>, repository: &str, query: &HashMap<String, String>) -> Response {
+fn begin(
+    state: &Mutex<RegistryContents>,
+    repository: &str,
+    query: &HashMap<String, String>,
+) -> Response {
     let mut stored = lock(state);
     if let (Some(name), Some(from)) = (query.get("mount"), query.get("from"))
         && let Some(bytes) = stored.blobs.get(&(from.clone(), name.clone())).cloned()
@@ -187,7 +191,7 @@ fn begin(state: &Mutex<Stored>, repository: &str, query: &HashMap<String, String
 }
 
 async fn continue_upload(
-    state: &Mutex<Stored>,
+    state: &Mutex<RegistryContents>,
     method: &Method,
     (repository, upload): (String, String),
     query: &HashMap<String, String>,

@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use crate::support::TestEngine;
 
-/// A terminal that is shown, as a client sees it.
-struct Shown {
+/// A client that shows a terminal.
+struct TerminalViewer {
     response: reqwest::Response,
     unread: String,
-    /// The output since the last [`Shown::until`].
+    /// The output since the last [`TerminalViewer::until`].
     output: Vec<u8>,
     /// The reason of the end, once it was sent.
     end: Option<String>,
 }
 
-impl Shown {
+impl TerminalViewer {
     async fn open(local: &TestEngine, operation: &str, spid: u64) -> Self {
         let path = terminal(operation, spid);
         let response = loop {
@@ -62,7 +62,7 @@ impl Shown {
         self.output.clear();
     }
 
-    async fn to_end(mut self) -> (String, Option<String>) {
+    async fn read_to_end(mut self) -> (String, Option<String>) {
         while self.read().await {}
         (String::from_utf8_lossy(&self.output).into_owned(), self.end)
     }
@@ -90,7 +90,7 @@ async fn a_terminal_is_shown_typed_into_and_resized() {
     let operation = local
         .spawn("exec bash --norc --noprofile -i", on_terminal())
         .await;
-    let mut shown = Shown::open(&local, &operation, 1).await;
+    let mut shown = TerminalViewer::open(&local, &operation, 1).await;
     type_text(&local, &operation, "echo si''ze: $(stty size) $TERM\n").await;
     shown.until("size: 30 100 xterm-256color").await;
     let path = terminal(&operation, 1);
@@ -99,11 +99,11 @@ async fn a_terminal_is_shown_typed_into_and_resized() {
     type_text(&local, &operation, "echo si''ze: $(stty size)\n").await;
     shown.until("size: 50 132").await;
     type_text(&local, &operation, "exit 3\n").await;
-    let (_, end) = shown.to_end().await;
+    let (_, end) = shown.read_to_end().await;
     assert_eq!(end.as_deref(), Some("ended"));
     let done = local.done(&operation).await;
     assert_eq!(done.exit_code, 3);
-    // What it wrote is recorded as standard output, and what was typed is not recorded as input.
+    // Its output is recorded as standard output, and the typed input is not recorded.
     assert!(done.stdout.contains("size: 50 132"), "{}", done.stdout);
     assert_eq!(done.stderr, "");
     assert_eq!(local.patch(&path, &size).await.status, 409);
@@ -116,13 +116,13 @@ async fn an_interrupt_takes_effect_before_all_that_was_written_is_read() {
     let operation = local
         .spawn("trap 'echo interrupted; exit 5' INT; yes; wait", fields)
         .await;
-    let mut shown = Shown::open(&local, &operation, 1).await;
+    let mut shown = TerminalViewer::open(&local, &operation, 1).await;
     while shown.output.len() < 1 << 20 {
         assert!(shown.read().await);
     }
     type_text(&local, &operation, "\x03").await;
     let before = shown.output.len();
-    let (output, end) = shown.to_end().await;
+    let (output, end) = shown.read_to_end().await;
     // A process that did not wait would have written hundreds of megabytes.
     let rest = output.len() - before;
     assert!(rest < 8 << 20, "{rest} bytes after the interrupt");
@@ -132,13 +132,13 @@ async fn an_interrupt_takes_effect_before_all_that_was_written_is_read() {
 }
 
 #[tokio::test]
-async fn a_process_that_nobody_looks_at_does_not_wait() {
+async fn a_process_does_not_wait_if_no_client_shows_its_terminal() {
     let local = TestEngine::shared().await;
     let operation = local
         .spawn("seq 300000; echo la''st; cat >/dev/null", on_terminal())
         .await;
     // It has written everything when it reads.
-    let mut shown = Shown::open(&local, &operation, 1).await;
+    let mut shown = TerminalViewer::open(&local, &operation, 1).await;
     shown.until("last").await;
     drop(shown);
     type_text(&local, &operation, "\x04").await;
@@ -149,14 +149,14 @@ async fn a_process_that_nobody_looks_at_does_not_wait() {
 async fn another_client_takes_a_terminal_over() {
     let local = TestEngine::shared().await;
     let operation = local.spawn("cat", on_terminal()).await;
-    let first = Shown::open(&local, &operation, 1).await;
-    let mut second = Shown::open(&local, &operation, 1).await;
-    let (_, end) = first.to_end().await;
+    let first = TerminalViewer::open(&local, &operation, 1).await;
+    let mut second = TerminalViewer::open(&local, &operation, 1).await;
+    let (_, end) = first.read_to_end().await;
     assert!(end.unwrap().contains("another client"));
     type_text(&local, &operation, "typed\n").await;
     second.until("typed").await;
     type_text(&local, &operation, "\x04").await;
-    assert_eq!(second.to_end().await.1.as_deref(), Some("ended"));
+    assert_eq!(second.read_to_end().await.1.as_deref(), Some("ended"));
     assert_eq!(local.done(&operation).await.exit_code, 0);
 }
 
@@ -164,7 +164,7 @@ async fn another_client_takes_a_terminal_over() {
 async fn a_client_that_reads_nothing_does_not_delay_the_end() {
     let local = TestEngine::shared().await;
     let operation = local.spawn("yes", on_terminal()).await;
-    let shown = Shown::open(&local, &operation, 1).await;
+    let shown = TerminalViewer::open(&local, &operation, 1).await;
     local.delete(&format!("/operations/{operation}")).await;
     assert_eq!(local.done(&operation).await.status, "CANCELLED");
     drop(shown);
@@ -204,7 +204,7 @@ async fn ten_thousand_sizes_and_garbage_leave_the_engine_unharmed() {
             on_terminal(),
         )
         .await;
-    let mut shown = Shown::open(&local, &operation, 1).await;
+    let mut shown = TerminalViewer::open(&local, &operation, 1).await;
     shown.until("ready").await;
     let garbage: Vec<u8> = (0..200_000_u32).map(|n| ((n * 7919) >> 5) as u8).collect();
     let path = format!("/operations/{operation}/subprocesses/1/stdin");
@@ -217,7 +217,7 @@ async fn ten_thousand_sizes_and_garbage_leave_the_engine_unharmed() {
         // The command may have ended by then.
         assert!([204, 404, 409].contains(&status), "{status}");
     }
-    let (output, end) = shown.to_end().await;
+    let (output, end) = shown.read_to_end().await;
     assert!(output.contains("200000"), "{output}");
     assert_eq!(end.as_deref(), Some("ended"));
     assert_eq!(local.done(&operation).await.exit_code, 0);

@@ -40,7 +40,7 @@ pub struct ImageProperties {
     /// The bytes of the configuration of the image that it is based on. Settings that this image
     /// does not change, such as the entry point, are taken from there.
     pub base: Option<Vec<u8>>,
-    /// The number of the lowest layers that belong to the base.
+    /// The number of layers that belong to the base. They are the lowest ones.
     pub base_layers: usize,
     /// An entry for each layer above those of the base, the bottom first.
     pub history: Vec<HistoryEntry>,
@@ -109,7 +109,8 @@ pub fn config(
     serde_json::to_vec(&sorted)
 }
 
-/// The history of the base, if it fits its layers, and that of the layers above.
+/// The history of the base, and that of the layers above. If the history of the base does not fit
+/// its layers, each of them gets an empty entry.
 fn history(
     properties: &ImageProperties,
     base: Option<Value>,

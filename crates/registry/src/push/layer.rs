@@ -15,12 +15,12 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// The compression of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerCompression {
-    /// None.
+    /// No compression.
     None,
     /// gzip, which every program reads.
     #[default]
     Gzip,
-    /// Zstandard, which programs of the last years read.
+    /// Zstandard, which only newer programs read.
     Zstd,
 }
 
@@ -51,7 +51,7 @@ pub struct PackedLayer {
 /// Compresses the archive of a layer from `source` to `target`, in constant memory.
 ///
 /// # Errors
-/// When the archive cannot be read, or the target cannot be written.
+/// If the archive cannot be read, or the target cannot be written.
 pub fn compress(
     source: &mut impl Read,
     target: &mut impl Write,
@@ -71,7 +71,7 @@ pub fn compress(
     match compression {
         LayerCompression::None => copy(&mut source, &mut target)?,
         LayerCompression::Gzip => {
-            // Neither a name nor a time, and no operating system.
+            // The header has no name, no time and no operating system.
             let mut encoder = GzBuilder::new()
                 .mtime(0)
                 .operating_system(255)
@@ -81,7 +81,7 @@ pub fn compress(
         }
         LayerCompression::Zstd => {
             let mut encoder = FrameCompressor::new(CompressionLevel::Fastest);
-            // It panics on an error, so the error is kept here and the rest is ignored.
+            // The encoder panics on an error, so `ErrorKeeper` keeps it and ignores the rest.
             encoder.set_source(ErrorKeeper(&mut source));
             encoder.set_drain(ErrorKeeper(&mut target));
             encoder.compress();
@@ -115,7 +115,7 @@ fn copy(source: &mut impl Read, target: &mut impl Write) -> io::Result<()> {
 struct HashingReader<'a, R> {
     inner: &'a mut R,
     hasher: Hasher,
-    /// The error that ended the archive for a compressor without errors.
+    /// The error that ended the archive, for a compressor that cannot report one.
     error: Option<io::Error>,
 }
 
@@ -131,7 +131,7 @@ struct HashingWriter<W: Write> {
     inner: BufWriter<W>,
     hasher: Hasher,
     size: u64,
-    /// The error after which a compressor without errors writes nothing more.
+    /// The first error, for a compressor that cannot report one. Nothing is written after it.
     error: Option<io::Error>,
 }
 

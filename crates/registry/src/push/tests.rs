@@ -203,12 +203,16 @@ fn content(size: usize) -> (tempfile::NamedTempFile, Digest) {
 const SIZE: usize = 3_000_000;
 
 async fn push(registry: Registry) -> (Shared, Result<(), RegistryError>) {
+    push_blob(registry, SIZE).await
+}
+
+async fn push_blob(registry: Registry, size: usize) -> (Shared, Result<(), RegistryError>) {
     let (address, shared) = start(registry).await;
     let http = HttpClients::default();
-    let (file, digest) = content(SIZE);
+    let (file, digest) = content(size);
     let blob = LocalBlob {
         digest: &digest,
-        size: SIZE as u64,
+        size: size as u64,
         path: file.path(),
     };
     let repository = repository(&http, &address, Some(Login::password("u", "p")));
@@ -313,6 +317,16 @@ async fn a_registry_with_a_limit_gets_smaller_requests() {
             "PATCH /upload 1500000-2999999"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_small_limit_is_found_in_more_steps_than_a_request_has_retries() {
+    let registry = Registry {
+        limit: Some(1_200_000),
+        ..Registry::default()
+    };
+    let (_, result) = push_blob(registry, 33 << 20).await;
+    result.unwrap();
 }
 
 #[tokio::test]

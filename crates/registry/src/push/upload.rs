@@ -69,6 +69,7 @@ impl Repository<'_> {
         let mut waits = retry_waits(self.first_wait * 2);
         let mut farthest = 0;
         loop {
+            let chunk = upload.chunk;
             let error = match self.continue_upload(&mut upload, blob, &progress).await {
                 Ok(()) => return Ok(()),
                 Err(error) if !is_transient(&error) => return Err(error),
@@ -77,6 +78,9 @@ impl Repository<'_> {
             let wait = if upload.offset > farthest {
                 farthest = upload.offset;
                 waits = retry_waits(self.first_wait * 2);
+                Some(self.first_wait)
+            } else if upload.chunk < chunk {
+                // A smaller request is not the same one again. It soon has the smallest size.
                 Some(self.first_wait)
             } else {
                 waits.next()
@@ -184,7 +188,7 @@ impl Repository<'_> {
             HeaderValue::from_static("application/octet-stream"),
         );
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        // A blob that is sent in one request needs none, and some registries refuse it there.
+        // A blob that is sent in one request needs no range, and some registries refuse one there.
         if (start > 0 || length < blob.size)
             && let Ok(range) = HeaderValue::from_str(&format!("{start}-{}", start + length - 1))
         {
@@ -192,7 +196,7 @@ impl Repository<'_> {
         }
         let attempt = Arc::new(AtomicU64::new(0));
         let make = || {
-            // An attempt that follows a challenge or a redirect sends all of it again.
+            // An attempt that follows a challenge or a redirect sends the whole part again.
             attempt.store(0, Ordering::Relaxed);
             part_of_file(blob.path.to_owned(), start, length, Arc::clone(&attempt))
         };
@@ -278,7 +282,7 @@ fn with_digest(mut location: Url, digest: &Digest) -> Url {
     location
 }
 
-/// The number of bytes that the header `Range: 0-END` states. A registry that has none sends
+/// The number of bytes that the header `Range: 0-END` states. A registry without any bytes sends
 /// `0-0`.
 fn range_end(response: &Response) -> Option<u64> {
     let range = response.headers().get(header::RANGE)?.to_str().ok()?;

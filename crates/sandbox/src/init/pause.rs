@@ -11,10 +11,10 @@ use crate::os::sys;
 
 /// How long processes may take to stop. A call into the kernel may hold one up.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time between two looks at processes that have not stopped.
+/// The time between two checks of processes that have not stopped.
 const STOP_POLL: Duration = Duration::from_millis(1);
 
-/// The part that needs the processes to stand still.
+/// A part of the program that needs the processes to stand still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PauseHolder {
     /// The watcher of the writable layer.
@@ -23,7 +23,7 @@ pub(super) enum PauseHolder {
     Engine,
 }
 
-/// The pause of a sandbox. It lasts while anyone holds it.
+/// The pause of a sandbox. It lasts until the last holder releases it.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     holders: Vec<PauseHolder>,

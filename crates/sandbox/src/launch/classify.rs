@@ -82,8 +82,8 @@ fn unavailable(
     }
     match failure.step {
         Step::Proc if refused => Some(Unavailable::ProcMasked),
-        // A container's system call filter allows namespaces to its root alone, or refuses what
-        // only a namespace's root may do.
+        // A container's system call filter allows namespaces to its root alone. Or it refuses the
+        // calls that only the root of a namespace may make.
         Step::Hostname if refused && host.container => Some(namespaces_unavailable(errno, host)),
         Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace if errno == Errno::INVAL => {
             Some(Unavailable::Kernel {

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::param::page_size;
 
-/// The most processes that are looked at.
+/// The most processes that are counted.
 const MAX_PROCESSES: u64 = 65_536;
 
 /// The processes below one, and the memory that they use together. Memory that several share
@@ -30,7 +30,7 @@ pub(crate) fn measure(root: u32) -> TreeUse {
     found
 }
 
-/// The children of all threads of a process. None if it is gone.
+/// The children of all threads of a process. The list is empty if it is gone.
 fn children(process: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{process}/task"));
     let mut found = Vec::new();

@@ -36,7 +36,7 @@ impl Default for TerminalSize {
 pub struct Terminal(OwnedFd);
 
 impl Terminal {
-    /// The terminal whose controlling side this is.
+    /// Creates a terminal from its controlling side.
     pub(crate) fn new(controller: OwnedFd) -> Self {
         Self(controller)
     }

@@ -86,7 +86,7 @@ fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
 }
 
 /// The device and inode of an open file.
-fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+pub(crate) fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     let stat = fs::fstat(fd)?;
     Ok((stat.st_dev, stat.st_ino))
 }

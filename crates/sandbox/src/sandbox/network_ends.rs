@@ -15,7 +15,7 @@ pub(super) struct NetworkEnds {
 }
 
 impl NetworkEnds {
-    /// Sorts the sockets of an init, which it passes in a fixed order. `refused` states that it
+    /// Assigns the sockets of an init, which passes them in a fixed order. `refused` states that it
     /// does not intercept packets.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::store::runs::RunDir;
 
 /// The time-out of the copy. The time grows with the amount written.
 const COPY_TIMEOUT: Duration = Duration::from_secs(600);
-/// How often a copy looks whether it is abandoned.
+/// The time between two checks for the end of a copy that may be abandoned.
 const ABANDON_POLL: Duration = Duration::from_millis(100);
 
 /// The source of snapshots of a sandbox.

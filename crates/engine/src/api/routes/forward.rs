@@ -18,8 +18,9 @@ const FORWARDED: HeaderName = HeaderName::from_static("contree-forwarded");
 /// How long the other process may take to answer. Its own time-outs are shorter.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest answer in bytes. An answer is a status and a short body.
-const MAX_ANSWER: u64 = 1024 * 1024;
+/// The largest answer in bytes. The longest one is the output of a process: two streams of 256 KiB,
+/// which JSON's escapes at most double.
+const MAX_ANSWER: u64 = 2 * 1024 * 1024;
 
 /// Whether another engine of the store forwarded this request.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
@@ -29,6 +30,15 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
 /// Forwards a request. 504 if the other process does not answer; it may have carried out the
 /// request even then.
 pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, ApiError> {
+    forward_within(socket, request, ANSWER_TIMEOUT).await
+}
+
+/// Like [`forward`], for a request whose answer may take up to `limit`.
+pub(super) async fn forward_within(
+    socket: &str,
+    request: Request,
+    limit: Duration,
+) -> Result<Response, ApiError> {
     // The router has removed the prefix `/v1`.
     let head = format!(
         "{} /v1{} HTTP/1.1\r\nhost: localhost\r\n{FORWARDED}: 1\r\nconnection: close\r\n",
@@ -50,7 +60,7 @@ pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, 
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
         io::Result::Ok(answer)
     };
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
+    let answer = tokio::time::timeout(limit, exchange).await;
     let answer = answer.ok().and_then(Result::ok);
     answer.as_deref().and_then(parse).ok_or_else(|| {
         ApiError::new(

@@ -102,7 +102,7 @@ pub(super) async fn stdin(
     let bytes = body.bytes()?;
     match sandbox.write(spid, bytes, body.close).await {
         // The sandbox ended meanwhile.
-        Err(_) if sandbox.is_closed().await => Err(stdin_gone()),
+        Err(_) if sandbox.is_closed() => Err(stdin_gone()),
         written => written.map(|()| StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -154,9 +154,7 @@ pub(super) async fn locate(
     if let Some(running) = engine.running(uuid) {
         running.contact.touch();
         return Ok(match running.sandbox() {
-            Some(sandbox) if !sandbox.is_closed().await => {
-                SandboxLocation::Local(Arc::clone(sandbox))
-            }
+            Some(sandbox) if !sandbox.is_closed() => SandboxLocation::Local(Arc::clone(sandbox)),
             _ => SandboxLocation::Ended,
         });
     }

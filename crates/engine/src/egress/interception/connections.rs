@@ -9,6 +9,7 @@ use contree_sandbox::InterceptedPackets;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Interception;
 use super::flow_table::FlowKey;
@@ -20,8 +21,8 @@ use crate::egress::upstream::ConnectionPurpose;
 
 /// The method of these connections in events.
 const METHOD: &str = "TCP";
-/// How long the kernel may take to complete a connection whose first packet was passed on. A
-/// command that no longer wants it does not.
+/// How long the kernel may take to complete a connection whose first packet was passed on. It never
+/// completes one that the command has given up.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after a connection that could not be accepted, until descriptors may be free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,13 +43,22 @@ pub(super) async fn accept(shared: Arc<Interception>, listener: TcpListener) {
     }
 }
 
-/// Serves a new flow until its connection ends or the sandbox does.
-pub(super) fn spawn(shared: &Arc<Interception>, number: u16, key: FlowKey) {
+/// Serves a new flow until its connection ends or the sandbox does. `gone` is cancelled if the
+/// command no longer waits for the connection.
+pub(super) fn spawn(
+    shared: &Arc<Interception>,
+    number: u16,
+    key: FlowKey,
+    gone: CancellationToken,
+) {
     let flow = Arc::clone(shared);
     shared.tasks.spawn_on(
         async move {
             tokio::select! {
+                biased;
                 () = flow.stop.cancelled() => {}
+                // The flow is not in the table any more.
+                () = gone.cancelled() => return,
                 () = serve(&flow, number, key) => {}
             }
             flow.flows().end(number);

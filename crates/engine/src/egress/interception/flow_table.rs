@@ -5,12 +5,16 @@ use std::net::SocketAddrV4;
 
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The most flows of a sandbox, with those that have ended. The kernel still sends the last packets
-/// of a connection after its end.
+/// The most flows of a sandbox. Those that have ended count too, since the kernel still sends the
+/// last packets of a connection after its end.
 const MAX_FLOWS: usize = 4096;
 /// The most flows that wait for their connection to the outside.
 const MAX_WAITING: usize = 1024;
+/// The largest first packet of a flow, in bytes. One with data (RFC 7413) can be larger, and the
+/// kernel repeats it without.
+const MAX_FIRST_BYTES: usize = 2048;
 
 /// The two ends of a connection, as the command sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,8 +25,9 @@ pub(super) struct FlowKey {
 
 /// The stage of a connection.
 enum Stage {
-    /// The engine connects to the outside. The first packet waits.
-    Waiting { first: Vec<u8> },
+    /// The engine connects to the outside. The first packet waits. Without the flow, the guard
+    /// ends the task that connects.
+    Waiting { first: Vec<u8>, guard: DropGuard },
     /// The first packet was passed on. The sender, if it is still there, waits for the connection
     /// that the listener accepts.
     Passed {
@@ -44,7 +49,7 @@ struct Flow {
 pub(super) enum Decision {
     /// It belongs to no flow.
     Unknown,
-    /// Its flow waits for the connection to the outside. It is a repetition.
+    /// Its flow waits for the connection to the outside, so the packet is a repetition.
     Wait,
     /// It belongs to the flow of this number.
     Pass(u16),
@@ -83,24 +88,35 @@ impl FlowTable {
         }
     }
 
-    /// Adds a flow with its first packet. `None` if there are too many.
-    pub(super) fn begin(&mut self, key: FlowKey, sequence: u32, first: &[u8]) -> Option<u16> {
-        if self.waiting >= MAX_WAITING {
+    /// Adds a flow with its first packet. The token is cancelled if the flow is removed while it
+    /// waits. `None` if there are too many, or if the packet is too large to wait.
+    pub(super) fn begin(
+        &mut self,
+        key: FlowKey,
+        sequence: u32,
+        first: &[u8],
+    ) -> Option<(u16, CancellationToken)> {
+        if self.waiting >= MAX_WAITING || first.len() > MAX_FIRST_BYTES {
             return None;
         }
         while self.flows.len() >= MAX_FLOWS {
             let oldest = self.ended.pop_front()?;
-            self.remove(oldest);
+            if self.has_ended(oldest) {
+                self.remove(oldest);
+            }
         }
-        // Fewer flows than ports, so one is free. The one that was free the longest comes next.
+        // There are fewer flows than ports, so a port is free. The one that was free the longest
+        // comes next.
         loop {
             self.last = self.last.wrapping_add(1).max(1);
             if !self.flows.contains_key(&self.last) {
                 break;
             }
         }
+        let gone = CancellationToken::new();
         let stage = Stage::Waiting {
             first: first.to_vec(),
+            guard: gone.clone().drop_guard(),
         };
         let flow = Flow {
             key,
@@ -110,10 +126,10 @@ impl FlowTable {
         self.waiting += 1;
         self.numbers.insert(key, self.last);
         self.flows.insert(self.last, flow);
-        Some(self.last)
+        Some((self.last, gone))
     }
 
-    /// The ends of a flow that is not waiting.
+    /// The two ends of a flow that is not waiting.
     pub(super) fn passed_key(&self, number: u16) -> Option<FlowKey> {
         let flow = self.flows.get(&number)?;
         (!matches!(flow.stage, Stage::Waiting { .. })).then_some(flow.key)
@@ -131,7 +147,9 @@ impl FlowTable {
             accepted: Some(accepted),
         };
         match std::mem::replace(&mut flow.stage, passed) {
-            Stage::Waiting { first } => {
+            Stage::Waiting { first, guard } => {
+                // The connection goes on, even if the command uses its port again.
+                guard.disarm();
                 self.waiting -= 1;
                 Some(first)
             }
@@ -145,13 +163,13 @@ impl FlowTable {
     /// Removes a waiting flow and returns its first packet, to be refused.
     pub(super) fn refuse(&mut self, number: u16) -> Option<Vec<u8>> {
         match self.remove(number)?.stage {
-            Stage::Waiting { first } => Some(first),
+            Stage::Waiting { first, .. } => Some(first),
             Stage::Passed { .. } | Stage::Ended => None,
         }
     }
 
-    /// Takes the sender that waits for the accepted connection of a flow. Without it, nothing waits
-    /// any more.
+    /// Takes the sender that waits for the accepted connection of a flow. Afterwards nothing waits
+    /// for it.
     pub(super) fn take_accepted(&mut self, number: u16) -> Option<oneshot::Sender<TcpStream>> {
         match &mut self.flows.get_mut(&number)?.stage {
             Stage::Passed { accepted } => accepted.take(),
@@ -169,9 +187,21 @@ impl FlowTable {
                 self.remove(number);
                 self.waiting -= 1;
             }
-            Stage::Passed { .. } => self.ended.push_back(number),
+            Stage::Passed { .. } => {
+                self.ended.push_back(number);
+                if self.ended.len() > 2 * MAX_FLOWS {
+                    let ended = std::mem::take(&mut self.ended);
+                    let kept = ended.into_iter().filter(|number| self.has_ended(*number));
+                    self.ended = kept.collect();
+                }
+            }
             Stage::Ended => {}
         }
+    }
+
+    fn has_ended(&self, number: u16) -> bool {
+        let flow = self.flows.get(&number);
+        flow.is_some_and(|flow| matches!(flow.stage, Stage::Ended))
     }
 
     fn remove(&mut self, number: u16) -> Option<Flow> {
@@ -201,7 +231,7 @@ mod tests {
     fn a_flow_waits_then_passes_packets_also_after_its_end() {
         let mut table = FlowTable::default();
         assert_eq!(table.decide(&key(1), Some(5)), Decision::Unknown);
-        let number = table.begin(key(1), 5, b"first").expect("a flow");
+        let (number, gone) = table.begin(key(1), 5, b"first").expect("a flow");
         assert_eq!(table.decide(&key(1), Some(5)), Decision::Wait);
         assert_eq!(table.passed_key(number), None);
         let (sender, _receiver) = oneshot::channel();
@@ -216,18 +246,60 @@ mod tests {
         // The command uses the port for another connection.
         assert_eq!(table.decide(&key(1), Some(6)), Decision::Unknown);
         assert_eq!(table.passed_key(number), None);
+        assert!(!gone.is_cancelled());
+    }
+
+    #[test]
+    fn a_large_first_packet_does_not_wait() {
+        let mut table = FlowTable::default();
+        assert!(table.begin(key(1), 5, &[0; MAX_FIRST_BYTES + 1]).is_none());
+        assert!(table.begin(key(1), 5, &[0; MAX_FIRST_BYTES]).is_some());
+    }
+
+    #[test]
+    fn a_port_that_is_used_again_ends_the_connection_that_waits() {
+        let mut table = FlowTable::default();
+        let (first, gone) = table.begin(key(1), 5, b"first").expect("a flow");
+        assert!(!gone.is_cancelled());
+        assert_eq!(table.decide(&key(1), Some(6)), Decision::Unknown);
+        assert!(gone.is_cancelled());
+        let (second, gone) = table.begin(key(1), 6, b"second").expect("a flow");
+        assert_ne!(first, second);
+        assert!(!gone.is_cancelled());
+        assert_eq!((table.flows.len(), table.waiting), (1, 1));
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_does_not_end_with_its_first_flow() {
+        let mut table = FlowTable::default();
+        let (number, _) = table.begin(key(1), 0, b"").expect("a flow");
+        let (sender, _receiver) = oneshot::channel();
+        table.pass(number, sender).expect("a packet");
+        table.end(number);
+        // The command uses the port again, and the numbers come round.
+        assert_eq!(table.decide(&key(1), Some(1)), Decision::Unknown);
+        table.last = number - 1;
+        for port in 1..=u16::MAX {
+            let Some((flow, _)) = table.begin(key(port), 0, b"") else {
+                break;
+            };
+            let (sender, _receiver) = oneshot::channel();
+            table.pass(flow, sender).expect("a packet");
+        }
+        assert_eq!(table.flows.len(), MAX_FLOWS);
+        assert_eq!(table.passed_key(number), Some(key(1)));
     }
 
     #[test]
     fn a_refused_flow_is_gone() {
         let mut table = FlowTable::default();
-        let number = table.begin(key(1), 5, b"first").expect("a flow");
+        let (number, _) = table.begin(key(1), 5, b"first").expect("a flow");
         assert_eq!(table.refuse(number), Some(b"first".to_vec()));
         assert_eq!(table.refuse(number), None);
         table.end(number);
         assert_eq!((table.flows.len(), table.waiting), (0, 0));
         assert_eq!(table.decide(&key(1), None), Decision::Unknown);
-        let number = table.begin(key(1), 5, b"first").expect("a flow");
+        let (number, _) = table.begin(key(1), 5, b"first").expect("a flow");
         table.end(number);
         assert_eq!((table.flows.len(), table.waiting), (0, 0));
     }
@@ -245,7 +317,7 @@ mod tests {
         let mut table = FlowTable::default();
         let mut open = Vec::new();
         for port in 1..=u16::MAX {
-            let Some(number) = table.begin(key(port), 0, b"") else {
+            let Some((number, _)) = table.begin(key(port), 0, b"") else {
                 break;
             };
             let (sender, _) = oneshot::channel();
@@ -254,9 +326,9 @@ mod tests {
         }
         assert_eq!(open.len(), MAX_FLOWS);
         table.end(open[17]);
-        let number = table.begin(key(u16::MAX), 0, b"").expect("room");
+        let (number, _) = table.begin(key(u16::MAX), 0, b"").expect("room");
         assert_eq!(table.passed_key(open[17]), None);
         assert!(!open.contains(&number), "a port is not used again at once");
-        assert_eq!(table.begin(key(u16::MAX - 1), 0, b""), None);
+        assert!(table.begin(key(u16::MAX - 1), 0, b"").is_none());
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn parse(frame: &[u8]) -> Option<Packet<'_>> {
     }
 }
 
-/// Gives a frame with a TCP segment other addresses. The kernel completes the checksum. Returns
+/// Replaces the addresses of a frame with a TCP segment. The kernel completes the checksum. Returns
 /// `None` if the frame is too short.
 pub(super) fn redirect(
     frame: &mut [u8],
@@ -144,7 +144,7 @@ pub(super) fn redirect(
     pseudo.get_mut(10..)?.copy_from_slice(&length.to_be_bytes());
     tcp.get_mut(TCP_CHECKSUM..TCP_CHECKSUM + 2)?
         .copy_from_slice(&sum(&pseudo).to_be_bytes());
-    // Segments that the kernel has not cut yet keep their description.
+    // A large segment, which the kernel cuts later, keeps the fields about its cuts.
     virtio[0] = NEEDS_CHECKSUM;
     let start = u16::try_from(ETHERNET_BYTES + header_bytes).ok()?;
     virtio[6..8].copy_from_slice(&start.to_ne_bytes());

@@ -3,7 +3,7 @@
 //!
 //! The engine gets the packets that leave the sandbox ([`frame`], [`packet_loop`]). It holds the
 //! first packet of a connection, checks it and connects to the outside ([`connections`]). Then it
-//! gives the packet other addresses, so that the connection ends at a listener inside, which the
+//! changes the addresses of the packet, so that the connection ends at a listener inside, which the
 //! engine holds ([`flow_table`]). The kernel thus speaks TCP, and the engine copies bytes.
 //!
 //! Names get addresses of their own ([`dns`], [`names`], [`resolver`]).

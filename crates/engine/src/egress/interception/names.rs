@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 /// The last address. Those above are the sandbox's own.
 const LAST: u32 = u32::from_be_bytes([198, 19, 254, 255]);
-/// The most names of a sandbox that have an address. Of more names, the oldest loses its address.
+/// The most names of a sandbox that have an address. With more names, the oldest loses its address.
 const MAX_NAMES: usize = 4096;
 
 /// The names of one sandbox, with their addresses.
@@ -28,8 +28,8 @@ impl Names {
 
     /// Returns the address of a name, and gives it one if it has none.
     ///
-    /// An address gets another name only after all others were used, so that a program never
-    /// reaches another host by an address that it has kept.
+    /// An address gets another name only after all others were used. So a program that has kept an
+    /// address does not reach another host.
     pub(super) fn assign(&mut self, name: &str) -> Ipv4Addr {
         if let Some(address) = self.address(name) {
             return address;

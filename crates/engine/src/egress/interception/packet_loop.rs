@@ -121,9 +121,9 @@ fn pass_outside(shared: &Arc<Interception>, segment: &Segment, frame: &mut [u8])
         Decision::Wait => false,
         Decision::Unknown if first.is_some() => {
             // If there are too many, the kernel repeats the packet later.
-            let number = shared.flows().begin(key, segment.sequence, frame);
-            if let Some(number) = number {
-                connections::spawn(shared, number, key);
+            let begun = shared.flows().begin(key, segment.sequence, frame);
+            if let Some((number, gone)) = begun {
+                connections::spawn(shared, number, key, gone);
             }
             false
         }

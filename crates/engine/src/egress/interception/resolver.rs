@@ -1,4 +1,4 @@
-//! Answers the names that a sandbox's programs look up.
+//! Answers the look-ups of names by a sandbox's programs.
 //!
 //! A name gets an address of its own (see [`Names`]), and the engine connects by name. So rules
 //! about names hold exactly, and the real addresses never enter the sandbox.
@@ -47,8 +47,8 @@ async fn address(context: &ConnectionContext, names: &Mutex<Names>, name: &str) 
     if let Some(address) = lock(names).address(&name) {
         return Answer::Address(address);
     }
-    // A name that is denied whatever the port is never looked up. The connection to its address is
-    // denied, and recorded, with its port and the reason.
+    // The engine never looks up a name that is denied at every port. The connection to its address
+    // is denied and recorded, with its port and the reason.
     if context.dialer.policy.may_resolve(&host) && !is_resolved_by_proxy(context, &host) {
         match context.lookups.resolve(&name, RESOLVE_TIMEOUT).await {
             Ok(found) if found.is_empty() => return Answer::NoName,

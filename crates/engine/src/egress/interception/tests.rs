@@ -597,8 +597,8 @@ async fn the_table_of_programs() {
     }
 }
 
-/// Prints what the network adds to the start of a sandbox: `cargo test --release -p contree-engine
-/// --lib -- --ignored --nocapture the_cost_of_a_start`.
+/// Prints the time that the network adds to the start of a sandbox: `cargo test --release -p
+/// contree-engine --lib -- --ignored --nocapture the_cost_of_a_start`.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn the_cost_of_a_start() {

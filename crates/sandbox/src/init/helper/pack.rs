@@ -98,7 +98,7 @@ struct Packer {
 }
 
 impl Packer {
-    /// Writes the content of `layers`, directories with the topmost first. `below` holds the
+    /// Writes the merged content of the directories `layers`, the topmost first. `below` has the
     /// directories of lower layers that a reader of the archive merges with them. `parent` is the
     /// path of the directory, with a slash at its end.
     fn directory(

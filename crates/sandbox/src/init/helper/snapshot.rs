@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::changed;
 use super::marks::{is_opaque, is_whiteout};
 use super::squash::copy_metadata;
-use crate::os::tree::{DiskUse, is_dot};
+use crate::os::tree::{DiskUse, identity, is_dot};
 use crate::protocol::boot::SnapshotBoot;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -31,6 +31,11 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 
 /// The most bytes that are copied through memory at once.
 const CHUNK: usize = 128 * 1024;
+/// The longest path that the kernel takes, with the zero at its end (`PATH_MAX`).
+const MAX_PATH_BYTES: usize = 4096;
+/// Bytes of memory for the paths of files with several names. Beyond it, every name of a file gets
+/// a full copy.
+const MAX_LINK_BYTES: usize = 64 << 20;
 
 /// Copies the upper directory, takes temporary lines out of the copy, and compares the copy with
 /// the image. The current directory is the store.
@@ -40,6 +45,7 @@ pub(crate) fn take(store: &OwnedFd, boot: &SnapshotBoot) -> io::Result<(Option<S
     let mut copy = TreeCopy {
         target: target.as_fd(),
         linked: HashMap::new(),
+        link_bytes: 0,
         clones: true,
         spare_bytes: boot.max_bytes,
     };
@@ -52,6 +58,8 @@ struct TreeCopy<'a> {
     target: BorrowedFd<'a>,
     /// The copies of files with several names, by inode, as paths from the target.
     linked: HashMap<u64, CString>,
+    /// The bytes of these paths.
+    link_bytes: usize,
     /// False once the file system has refused to clone a file.
     clones: bool,
     /// The bytes that may still be written.
@@ -65,11 +73,13 @@ impl TreeCopy<'_> {
         let mut from = openat(source, c".", DIRECTORY, Mode::empty())?;
         let mut to = openat(self.target, c".", DIRECTORY, Mode::empty())?;
         let mut path: Vec<CString> = Vec::new();
-        let mut levels: Vec<Vec<CString>> = Vec::new();
+        // The directories that are to be copied at each level, and the identity of the level.
+        let mut levels: Vec<(Vec<CString>, (u64, u64))> = Vec::new();
         loop {
-            levels.push(self.copy_entries(&from, &to, &path)?);
+            let here = identity(from.as_fd())?;
+            levels.push((self.copy_entries(&from, &to, &path)?, here));
             loop {
-                let Some(pending) = levels.last_mut() else {
+                let Some((pending, _)) = levels.last_mut() else {
                     return Ok(());
                 };
                 if let Some(child) = pending.pop() {
@@ -82,10 +92,10 @@ impl TreeCopy<'_> {
                 copy_metadata(&from, &to, is_opaque(&from)?)?;
                 levels.pop();
                 path.pop();
-                if levels.is_empty() {
+                let Some((_, above)) = levels.last() else {
                     return Ok(());
-                }
-                from = openat(&from, c"..", DIRECTORY, Mode::empty())?;
+                };
+                from = parent(&from, *above)?;
                 to = openat(&to, c"..", DIRECTORY, Mode::empty())?;
             }
         }
@@ -136,6 +146,12 @@ impl TreeCopy<'_> {
             return Ok(());
         }
         self.copy_file(from, to, name, stat)?;
+        let above: usize = path.iter().map(|part| part.as_bytes().len() + 1).sum();
+        let length = above + name.to_bytes().len();
+        if length >= MAX_PATH_BYTES || self.link_bytes + length > MAX_LINK_BYTES {
+            return Ok(());
+        }
+        self.link_bytes += length;
         let names = path.iter().map(CString::as_c_str).chain([name]);
         let whole = names.map(CStr::to_bytes).collect::<Vec<_>>().join(&b'/');
         if let Ok(whole) = CString::new(whole) {
@@ -156,7 +172,8 @@ impl TreeCopy<'_> {
         let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
         match kind {
             FileType::RegularFile => {
-                let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                // A FIFO in place of the file must not block.
+                let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let source = openat(from, name, flags | OFlags::RDONLY, Mode::empty())?;
                 let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
                 let target = openat(to, name, new, Mode::RUSR | Mode::WUSR)?;
@@ -206,6 +223,16 @@ impl TreeCopy<'_> {
         }
         Ok(())
     }
+}
+
+/// Opens the parent of a directory. A process that a timer's signal wakes may have moved the
+/// directory; the copy must not leave the tree.
+fn parent(directory: &OwnedFd, expected: (u64, u64)) -> io::Result<OwnedFd> {
+    let parent = openat(directory, c"..", DIRECTORY, Mode::empty())?;
+    if identity(parent.as_fd())? != expected {
+        return Err(Errno::STALE.into());
+    }
+    Ok(parent)
 }
 
 /// Copies a range inside the kernel. If the kernel cannot, it copies the rest through memory.
@@ -261,6 +288,7 @@ mod tests {
         let mut copy = TreeCopy {
             target: target.as_fd(),
             linked: HashMap::new(),
+            link_bytes: 0,
             clones: true,
             spare_bytes: max_bytes,
         };
@@ -309,6 +337,7 @@ mod tests {
         let mut copy = TreeCopy {
             target: target.as_fd(),
             linked: HashMap::new(),
+            link_bytes: 0,
             // As on a file system without clones.
             clones: false,
             spare_bytes: 4096,
@@ -328,10 +357,36 @@ mod tests {
             mkdirat(&deepest, name, Mode::RWXU).unwrap();
             deepest = openat(&deepest, name, DIRECTORY, Mode::empty()).unwrap();
         }
+        openat(
+            &deepest,
+            c"one",
+            OFlags::CREATE | OFlags::WRONLY,
+            Mode::RUSR,
+        )
+        .unwrap();
+        linkat(&deepest, c"one", &deepest, c"two", AtFlags::empty()).unwrap();
         copy(&source, &target, u64::MAX).unwrap();
         let mut deepest = open(&target);
         for _ in 0..200 {
             deepest = openat(&deepest, name, DIRECTORY, Mode::empty()).unwrap();
         }
+        // Their path is too long for a link.
+        for file in [c"one", c"two"] {
+            let stat = statat(&deepest, file, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+            assert_eq!(stat.st_nlink, 1);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_leads_nowhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        fs::create_dir_all(path.join("a/b/c")).unwrap();
+        let (above, moved) = (open(&path.join("a/b")), open(&path.join("a/b/c")));
+        let expected = identity(above.as_fd()).unwrap();
+        parent(&moved, expected).unwrap();
+        fs::rename(path.join("a/b/c"), path.join("c")).unwrap();
+        let error = parent(&moved, expected).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ESTALE));
     }
 }

@@ -1,4 +1,4 @@
-//! Lets the caller have the packets that a sandbox sends to foreign addresses.
+//! Gives the caller the packets that a sandbox sends to foreign addresses.
 //!
 //! A default route leads over the loopback interface, where the kernel discards foreign packets. A
 //! packet socket sees them there.
@@ -36,7 +36,7 @@ pub(crate) fn set_up() -> Result<InterceptionSockets, StepFailure> {
         exchange(&route, &new_address(address)).at_step(Step::Route)?;
     }
     let listener = listener().at_step(Step::Listener)?;
-    // Last, so that no packet is lost without an error if a step before fails.
+    // The route comes last. If an earlier step fails, packets are refused and not lost.
     exchange(&route, &new_default_route()).at_step(Step::Route)?;
     Ok([small, large, listener, names])
 }

@@ -46,7 +46,7 @@ pub(in crate::api::routes) async fn output(
     let live = match location {
         SandboxLocation::Local(sandbox) => sandbox.output(spid),
         SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
-        // Its end may still be recorded.
+        // The engine may still be recording its end.
         SandboxLocation::Ended => engine
             .running(uuid)
             .and_then(|running| running.sandbox()?.output(spid)),
@@ -106,7 +106,7 @@ fn part(bytes: &[u8], dropped: u64, range: OutputRange, max_bytes: usize) -> Str
     let length = bytes.len() as u64;
     let total = length + dropped;
     let offset = match range {
-        // A position in the missing part is followed by nothing.
+        // No bytes follow a position in the missing part.
         OutputRange::From(position) if position >= length => {
             return StreamPart {
                 offset: total,

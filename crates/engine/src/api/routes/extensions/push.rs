@@ -27,8 +27,8 @@ pub(in crate::api::routes) async fn push(
 ) -> Result<CreatedResponse, ApiError> {
     lookup::find(&engine, image).await?;
     let runtime = tokio::runtime::Handle::current();
-    // On that thread, because a client that goes away ends this handler, but must not end the
-    // operation.
+    // The operation starts on the blocking thread. A client that goes away ends this handler, but
+    // must not end the operation.
     let operation =
         blocking(move || push::begin(&engine, image, request, client.as_deref(), &runtime)).await?;
     Ok((

@@ -20,7 +20,7 @@ use crate::api::types::TerminalSize;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::run::running_sandbox::main_process_ended;
-use crate::run::terminal::Shown;
+use crate::run::terminal::TerminalEvent;
 
 /// `GET /x/operations/{operationId}/subprocesses/{spid}/terminal`.
 pub(in crate::api::routes) async fn terminal_output(
@@ -34,7 +34,7 @@ pub(in crate::api::routes) async fn terminal_output(
         SandboxLocation::Remote(_) => {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
-                "another process runs this sandbox, so its terminals are shown there alone; follow the events of the operation instead",
+                "another process runs this sandbox, and no other can show its terminals; follow the events of the operation instead",
             ));
         }
         SandboxLocation::Ended => return Err(main_process_ended()),
@@ -42,14 +42,14 @@ pub(in crate::api::routes) async fn terminal_output(
     let frames = stream::unfold(Some(view), |view| async move {
         let mut view = view?;
         let (frame, rest) = match view.next().await {
-            Shown::Output(bytes) => (
+            TerminalEvent::Output(bytes) => (
                 Event::default()
                     .event("output")
                     .data(STANDARD.encode(bytes)),
                 Some(view),
             ),
-            Shown::TakenOver => (end_frame("another client shows this terminal now"), None),
-            Shown::Ended => (end_frame("ended"), None),
+            TerminalEvent::TakenOver => (end_frame("another client shows this terminal now"), None),
+            TerminalEvent::Ended => (end_frame("ended"), None),
         };
         Some((Ok::<_, Infallible>(frame), rest))
     });
