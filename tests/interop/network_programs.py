@@ -2,11 +2,11 @@
 by name and by address. Each program works, or fails with the reason where its user sees it. It runs
 with the variables of the proxy and without them. Nothing leaves this machine.
 
-usage: network_programs.py PATH_OF_CONTREE_MCP [ROOTFS_TAR] (root; needs the packages `mcp` and
+usage: network_programs.py PATH_OF_CONTREE_MCP [ROOTFS_TAR [NAME...] | --cost] (root; needs the packages `mcp` and
 `asyncssh`, curl, git, iproute2, openssl and ssh-keygen)
 
 Without a root filesystem, the programs of `tag:host` run. With one, such as `.ci/run full
-network-programs-all` makes, all programs run, and those that it lacks are reported.
+network-programs-all` makes, all programs run, or those that are named. Those that it lacks are reported. `--cost` measures connections.
 """
 
 import asyncio
@@ -274,8 +274,8 @@ def programs(host):
     yield "wget", False, f"wget -qO- --tries=1 --timeout=60 http://{host}/ || wget -O- --tries=1 http://{host}/", MARK
     yield "git ssh", False, f"GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=no' git ls-remote ssh://x@{host}/repository.git", "refs/heads/main"
     yield "ssh", False, f"ssh -o BatchMode=yes -o StrictHostKeyChecking=no x@{host} true", MARK
-    yield "pip", False, f"pip download --disable-pip-version-check --retries 0 --timeout 20 --no-deps -d /tmp --index-url http://{host}/simple --trusted-host {host} {MARK}", "Successfully downloaded"
-    yield "npm", False, f"mkdir -p /tmp/n; cd /tmp/n; npm install --no-audit --no-fund --fetch-retries 0 --registry http://{host}/npm/ {MARK} && ls node_modules", MARK
+    yield "pip", False, f"pip download --disable-pip-version-check --retries 1 --timeout 20 --no-deps -d /tmp --index-url http://{host}/simple --trusted-host {host} {MARK}", "Successfully downloaded"
+    yield "npm", False, f"mkdir -p /tmp/n; cd /tmp/n; npm install --no-audit --no-fund --fetch-retries 0 --registry http://{host}/npm/ {MARK}", "added 1 package"
     yield "node fetch", False, f"""node -e "fetch('http://{host}/').then(r => r.text()).then(console.log).catch(e => console.log(String(e), String(e.cause)))\"""", MARK
     yield "cargo", False, here("/tmp/c/Cargo.toml", CARGO.format(**values)) + here("/tmp/c/.cargo/config.toml", CARGO_CONFIG.format(**values)) + f"cd /tmp/c; touch l.rs; CARGO_UNSTABLE_SPARSE_REGISTRY=true CARGO_NET_RETRY=0 cargo fetch 2>&1; ls ~/.cargo/registry/cache/*", f"{MARK}-1.0.0.crate"
     yield "go", False, f"mkdir -p /tmp/g; cd /tmp/g; export GOPROXY=http://{host}/go GONOSUMDB=* GONOSUMCHECK=1 GOFLAGS=-mod=mod GOTOOLCHAIN=local; go mod init p; go get {MODULE}@v1.0.0; cat go.mod", f"{MODULE} v1.0.0"
@@ -288,9 +288,10 @@ def programs(host):
 
 # What programs show of a connection that is denied, with the proxy and without it.
 REASON = re.compile(
-    r"sandbox policy|403|No route to host|EHOSTUNREACH|NoRouteToHost|Host is unreachable|host unreachable|Errno 113|error 113|Couldn't connect to server|Could not connect|ConnectException", re.IGNORECASE
+    r"sandbox policy|403|No route to host|EHOSTUNREACH|NoRouteToHost|Host is unreachable|host unreachable|Errno 113|error 113|Couldn't connect to server|Could not connect|ConnectException|Could not find a version", re.IGNORECASE
 )
-VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NODE_USE_ENV_PROXY")
+# Without these settings, programs do not know the proxy. The image's files have it for the JVM.
+DIRECT = "unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY NODE_USE_ENV_PROXY; export JAVA_TOOL_OPTIONS='-Dhttp.proxyHost= -Dhttps.proxyHost='\n"
 # Programs that take seconds each: one name of each kind is enough.
 SLOW = {"maven", "gradle", "java HttpClient", "go", "npm", "cargo", "pip"}
 
@@ -358,7 +359,7 @@ class Network:
         shutil.rmtree(self.settings, ignore_errors=True)
 
 
-async def table(program, network, home, root):
+async def table(program, network, home, root, only):
     from mcp.client import Client
     from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -382,7 +383,7 @@ async def table(program, network, home, root):
         certificate = await ok("upload", path=str(network.directory / "cert.pem"))
         base = await ok("run", image=image, command="true", files={"/test/cert.pem": certificate["uuid"]}, disposable=False)
         image = base["result_image_uuid"]
-        names = {name for name, in_host, _, _ in programs("x") if root or in_host}
+        names = {name for name, in_host, _, _ in programs("x") if (root or in_host) and (not only or name in only)}
         which = {"java HttpClient": "java", "maven": "mvn", "node fetch": "node"}
         checks = "\n".join(f"command -v {which.get(name, name.split()[0].replace('python', 'python3'))} >/dev/null || echo '{name}'" for name in sorted(names))
         lacking = set((await ok("run", image=image, command=checks))["stdout"].split("\n")) - {""}
@@ -392,7 +393,7 @@ async def table(program, network, home, root):
 
         async def one(name, target, allowed, line, expected, through):
             async with one_at_a_time:
-                lines = "" if through == "proxy" else f"unset {' '.join(VARIABLES)}\n"
+                lines = "" if through == "proxy" else DIRECT
                 before = len(network.log())
                 done = await ok("run", image=image, command=lines + line, shell=True, timeout=180, truncate_output_at=60000)
                 output, notice = done["stdout"] + done["stderr"], done["stderr"].strip().rsplit("\n", 1)[-1]
@@ -427,12 +428,46 @@ async def table(program, network, home, root):
     return wrong
 
 
-def main(program, root=None):
+COST = """import socket, time
+def ask():
+    start = time.perf_counter()
+    s = socket.create_connection(('{host}', {echo})); took = time.perf_counter() - start
+    s.sendall(b'x'); s.recv(100); s.close(); return took
+ask(); times = sorted(ask() for _ in range(500))
+print('{host}: median %.2f ms, 95 of 100 below %.2f ms' % (times[250] * 1e3, times[475] * 1e3))"""
+
+
+async def cost(program, network, home):
+    """Measures connections of the machine and of a sandbox, three times."""
+    from mcp.client import Client
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
     import scenario
+
+    command = StdioServerParameters(command="ip", args=["netns", "exec", network.engine, program], env=scenario.environment(home))
+    script = {host: COST.format(host=host, echo=ECHO) for host in ("203.0.114.4", "allowed.example")}
+    async with Client(stdio_client(command)) as client:
+        for _ in range(3):
+            machine = subprocess.run(["ip", "netns", "exec", network.engine, "python3", "-c", script["203.0.114.4"]], check=True, capture_output=True, text=True)
+            print(f"  on this machine, {machine.stdout.strip()}", flush=True)
+            for text in script.values():
+                result = await client.call_tool("run", {"image": "tag:host", "command": "cat > /tmp/cost.py; python3 /tmp/cost.py", "stdin": text, "timeout": 300})
+                print(f"  in a sandbox, {(result.structured_content or {}).get('stdout', '').strip()}", flush=True)
+    return []
+
+
+def main(program, root=None, *only):
+    import scenario
+
+    if root == "--cost":
+        print("the cost of a connection", flush=True)
+        with scenario.home() as home, tempfile.TemporaryDirectory(prefix="contree-np-") as directory, Network(pathlib.Path(directory)) as network:
+            asyncio.run(cost(os.path.realpath(program), network, home))
+        return False
 
     print("network programs of", f"{root}" if root else "tag:host", flush=True)
     with scenario.home() as home, tempfile.TemporaryDirectory(prefix="contree-np-") as directory, Network(pathlib.Path(directory)) as network:
-        wrong = asyncio.run(table(os.path.realpath(program), network, home, root))
+        wrong = asyncio.run(table(os.path.realpath(program), network, home, root, only))
     for text in wrong:
         print(f"network_programs.py: {text}", file=sys.stderr)
     return bool(wrong)

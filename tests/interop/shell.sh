@@ -14,7 +14,7 @@ clean_up() {
     tmux kill-server 2>/dev/null || true
     # The engine ends with its program, and then removes its sandboxes.
     for _ in $(seq 100); do
-        pgrep -f "^$program shell" >/dev/null || break
+        pgrep -u "$(id -u)" -f "^$program shell" >/dev/null || break
         sleep 0.1
     done
     chmod -R u+rwX "$scratch" 2>/dev/null || true
@@ -51,7 +51,7 @@ status() {
     type_line "echo the-status-is-\$?"
     wait_for "the-status-is-$1"
 }
-process() { pgrep -f "^$program shell" | head -1; }
+process() { pgrep -u "$(id -u)" -f "^$program shell" | head -1; }
 modes() { tmux display-message -p '#{alternate_on} #{cursor_flag} #{mouse_any_flag}'; }
 
 tmux new-session -d -x 100 -y 30 "env PS1='outside> ' bash --norc --noprofile"
