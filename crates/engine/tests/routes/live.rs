@@ -196,7 +196,8 @@ async fn a_snapshot_without_changes_is_the_image_of_the_run() {
 #[tokio::test]
 async fn a_stopped_process_stays_stopped_after_a_snapshot() {
     let local = TestEngine::shared().await;
-    let script = "sleep 600 & kill -STOP $!; echo $! > /pid; echo ready; \
+    let script = "sleep 600 & kill -STOP $!; \
+        until grep -q '^State:.T' /proc/$!/status; do :; done; echo ready; \
         while read line; do cut -d' ' -f3 /proc/$!/stat; done";
     let fields = json!({"stdin": {"value": "", "close": false}});
     let operation = local.spawn(script, fields).await;

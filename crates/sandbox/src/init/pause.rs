@@ -107,9 +107,25 @@ fn numbers_in(directory: &Path) -> impl Iterator<Item = i32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Returns true if a signal has stopped the process.
+/// Returns true if a signal has stopped the process, or will do so at once.
 fn is_stopped(process: i32) -> bool {
-    state(Path::new(&format!("/proc/{process}/stat"))) == Some(b'T')
+    state(Path::new(&format!("/proc/{process}/stat"))) == Some(b'T') || stop_is_pending(process)
+}
+
+/// Returns true if SIGSTOP waits for the process, which cannot refuse it (proc_pid_status(5)).
+fn stop_is_pending(process: i32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else {
+        return false;
+    };
+    let bit = 1_u64 << (libc::SIGSTOP - 1);
+    status
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("ShdPnd:")
+                .or_else(|| line.strip_prefix("SigPnd:"))
+        })
+        .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .any(|mask| mask & bit != 0)
 }
 
 /// Returns true if no thread of the process can run. A process that is gone stands still.
