@@ -142,6 +142,7 @@ pub use domain::{
 pub use domain::{Lineage, Origin};
 #[cfg(feature = "sync")]
 pub use domain::{SkippedPath, Tree, Unpacked, UploadDir};
+pub use contree_error_codes::ErrorCode;
 pub use error::{Error, Reason};
 #[cfg(all(feature = "sync", unix))]
 pub use local_copy::{Applied, Conflicts, PathReason};

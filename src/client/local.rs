@@ -54,7 +54,10 @@ impl Client {
     ) -> Result<Self, Error> {
         let engine = LocalEngine::start(config)
             .await
-            .map_err(|error| Error::Engine(Reason::new(error.to_string(), error)))?;
+            .map_err(|error| {
+                let code = error.code();
+                Error::Engine(Reason::new(error.to_string(), error).with_code(code))
+            })?;
         let backend = Backend::new(&format!("unix:{}", engine.socket().display()))?
             .with_socket(engine.own_socket())
             .with_identity(engine.store());
