@@ -129,6 +129,7 @@ pub use client::{
     CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
     OutcomeBuilder, OutputPart, OutputPosition, ProcessOutput, Run, events,
 };
+pub use contree_error_codes::ErrorCode;
 #[cfg(all(feature = "sync", unix))]
 pub use domain::Apply;
 pub use domain::{
@@ -142,7 +143,6 @@ pub use domain::{
 pub use domain::{Lineage, Origin};
 #[cfg(feature = "sync")]
 pub use domain::{SkippedPath, Tree, Unpacked, UploadDir};
-pub use contree_error_codes::ErrorCode;
 pub use error::{Error, Reason};
 #[cfg(all(feature = "sync", unix))]
 pub use local_copy::{Applied, Conflicts, PathReason};

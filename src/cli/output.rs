@@ -8,6 +8,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use contree_error_codes::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::process::ProcessError;
@@ -58,6 +59,11 @@ fn print_escaped(text: &str, escape: fn(&str) -> Cow<'_, str>) -> Result<(), Pro
 /// is no other place to report them.
 pub(super) fn print_message(text: impl Display) {
     print_error_line(format_args!("{}: {text}", program()));
+}
+
+/// Prints an error to standard error, after the program's name and before its code.
+pub(super) fn print_error(error: impl Display, code: ErrorCode) {
+    print_message(format_args!("{error} [{code}]"));
 }
 
 /// Prints a line to standard error. Failures are ignored.
@@ -223,7 +229,8 @@ impl RawOutput {
             }
             Err(error) => {
                 state.writes = WriteState::Failed;
-                print_message(ProcessError::Output(error));
+                let error = ProcessError::Output(error);
+                print_error(&error, error.code());
             }
         }
     }

@@ -140,7 +140,13 @@ impl Import {
                 stderr: captured(outcome.stderr),
             };
             let code = outcome.error_code;
-            return Err(failure(operation, outcome.status, outcome.error, code, output));
+            return Err(failure(
+                operation,
+                outcome.status,
+                outcome.error,
+                code,
+                output,
+            ));
         }
         Keep::image(&client, operation, outcome.result_image)
     }

@@ -143,7 +143,13 @@ pub(super) fn output<C: Changes>(
             stderr: captured(outcome.stderr),
         };
         let code = outcome.error_code;
-        return Err(failure(operation, outcome.status, outcome.error, code, output));
+        return Err(failure(
+            operation,
+            outcome.status,
+            outcome.error,
+            code,
+            output,
+        ));
     }
     Ok(RunOutput {
         operation,

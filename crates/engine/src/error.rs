@@ -277,7 +277,12 @@ impl ApiError {
 
     /// 425: the operation has not started, so nothing was done.
     pub(super) fn too_early(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::TOO_EARLY, ErrorCode::OperationNotStarted, message).retry_after(1)
+        Self::new(
+            StatusCode::TOO_EARLY,
+            ErrorCode::OperationNotStarted,
+            message,
+        )
+        .retry_after(1)
     }
 
     /// 422: the path is not of the required kind, such as a directory.

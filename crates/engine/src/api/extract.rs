@@ -47,7 +47,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let body = axum::body::Bytes::from_request(request, state)
             .await
-            .map_err(|error| ApiError::new(error.status(), ErrorCode::RequestTooLarge, error.body_text()))?;
+            .map_err(|error| {
+                ApiError::new(
+                    error.status(),
+                    ErrorCode::RequestTooLarge,
+                    error.body_text(),
+                )
+            })?;
         axum::Json::from_bytes(&body)
             .map(|axum::Json(value)| Self(value))
             .map_err(|error: JsonRejection| ApiError::malformed(json_error(&error.body_text())))

@@ -610,9 +610,10 @@ fn shown_command(command: &str) -> Arc<str> {
 }
 
 fn no_process(spid: u64) -> ApiError {
-    ApiError::missing(ErrorCode::ProcessNotFound, format!(
-        "no process {spid} runs in this sandbox: it was never started, or has ended"
-    ))
+    ApiError::missing(
+        ErrorCode::ProcessNotFound,
+        format!("no process {spid} runs in this sandbox: it was never started, or has ended"),
+    )
 }
 
 /// The answer to an error of the sandbox: 400, 404 or 409 if the request caused it.
@@ -629,10 +630,16 @@ pub(super) fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
         Error::Invalid(_) => ApiError::bad(error.to_string()),
         Error::NoProcess(_) => ApiError::missing(ErrorCode::ProcessNotFound, error.to_string()),
         Error::Gone => main_process_ended(),
-        Error::NotStill(_) | Error::Abandoned => {
-            ApiError::new(StatusCode::CONFLICT, ErrorCode::SnapshotNotPossible, error.to_string())
-        }
-        Error::TimedOut(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, ErrorCode::SandboxSilent, error.to_string()),
+        Error::NotStill(_) | Error::Abandoned => ApiError::new(
+            StatusCode::CONFLICT,
+            ErrorCode::SnapshotNotPossible,
+            error.to_string(),
+        ),
+        Error::TimedOut(_) => ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::SandboxSilent,
+            error.to_string(),
+        ),
         _ => error.into(),
     }
 }

@@ -96,9 +96,10 @@ pub(super) async fn get(
     let file = engine.read(move |c| files::by_digest(c, &digest)).await?;
     match file.filter(|file| engine.has_content(file)) {
         Some(file) => Ok(Answer(to_answer(&file))),
-        None => Err(ApiError::missing(ErrorCode::FileNotUploaded, format!(
-            "no file has the digest {sha256}"
-        ))),
+        None => Err(ApiError::missing(
+            ErrorCode::FileNotUploaded,
+            format!("no file has the digest {sha256}"),
+        )),
     }
 }
 

@@ -51,7 +51,13 @@ pub(super) async fn forward_within(
     );
     let bytes = axum::body::Bytes::from_request(request, &())
         .await
-        .map_err(|error| ApiError::new(error.status(), ErrorCode::RequestTooLarge, error.body_text()))?;
+        .map_err(|error| {
+            ApiError::new(
+                error.status(),
+                ErrorCode::RequestTooLarge,
+                error.body_text(),
+            )
+        })?;
     let head = format!("{head}content-length: {}\r\n\r\n", bytes.len());
     let exchange = async {
         let mut stream = connect(socket, rustix::process::geteuid().as_raw()).await?;

@@ -108,9 +108,10 @@ pub(super) async fn remove_tag(
         note_tag(&engine, image.layer, NotedTag::now(tag, uuid, true)).await?;
     }
     match requested {
-        Some(tag) if removed.is_empty() => Err(ApiError::missing(ErrorCode::ImageNotFound, format!(
-            "the image {uuid} does not have the tag `{tag}`"
-        ))),
+        Some(tag) if removed.is_empty() => Err(ApiError::missing(
+            ErrorCode::ImageNotFound,
+            format!("the image {uuid} does not have the tag `{tag}`"),
+        )),
         _ => Ok(StatusCode::NO_CONTENT),
     }
 }

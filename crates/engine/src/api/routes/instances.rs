@@ -42,8 +42,7 @@ pub(super) async fn spawn(
 ) -> Result<CreatedResponse, ApiError> {
     request.check(engine.store.id_map().is_single())?;
     let is_allowed = engine.egress.check(&request);
-    is_allowed
-        .map_err(|reason| ApiError::bad(reason).with_code(ErrorCode::NetworkNotAllowed))?;
+    is_allowed.map_err(|reason| ApiError::bad(reason).with_code(ErrorCode::NetworkNotAllowed))?;
     let image = match ImageSelector::from_str(&request.image)? {
         ImageSelector::Uuid(uuid) => lookup::find(&engine, uuid).await,
         ImageSelector::Tag(tag) => lookup::find_tag(&engine, tag).await,

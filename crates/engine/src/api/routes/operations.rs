@@ -322,7 +322,11 @@ pub(super) async fn cancel(
         Some(running) => {
             if !running.cancel(CANCELLED_ON_REQUEST) {
                 let message = format!("the operation {uuid} is over; its result is being recorded");
-                return Err(ApiError::new(StatusCode::CONFLICT, ErrorCode::OperationOver, message));
+                return Err(ApiError::new(
+                    StatusCode::CONFLICT,
+                    ErrorCode::OperationOver,
+                    message,
+                ));
             }
         }
         None => {

@@ -60,9 +60,10 @@ pub(super) async fn get(
     let path = engine.log_path(operation.uuid);
     let process = blocking(move || Ok(events::read_process(&path, spid)?)).await?;
     if process.pid.is_none() {
-        return Err(ApiError::missing(ErrorCode::ProcessNotFound, format!(
-            "the operation {uuid} has no process {spid}"
-        )));
+        return Err(ApiError::missing(
+            ErrorCode::ProcessNotFound,
+            format!("the operation {uuid} has no process {spid}"),
+        ));
     }
     Ok(Answer(report::process_result(&process)))
 }

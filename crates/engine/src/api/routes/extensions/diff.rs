@@ -108,7 +108,11 @@ fn no_parent(image: Uuid) -> ApiError {
 fn diff_error(path: &std::path::Path, error: DiffError) -> ApiError {
     let path = path.display();
     match error {
-        DiffError::TooMany => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::TooManyEntries, error.to_string()),
+        DiffError::TooMany => ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::TooManyEntries,
+            error.to_string(),
+        ),
         DiffError::View(ViewError::NotFound) => {
             ApiError::missing(ErrorCode::PathNotFound, format!("neither image has {path}"))
         }

@@ -23,6 +23,6 @@ pub(super) use terminal::{resize_terminal, terminal_output};
 /// `codes` and `files` have no routes: they are fields that begin with `x-`, of errors and of
 /// `files` in a run's request.
 pub(super) const NAMES: [&str; 13] = [
-    "codes", "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports", "push",
-    "snapshot", "terminal",
+    "codes", "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports",
+    "push", "snapshot", "terminal",
 ];

@@ -182,7 +182,10 @@ pub(in crate::api::routes) async fn grep(
 fn search_error(path: &std::path::Path, error: ViewError) -> ApiError {
     match error {
         ViewError::NotADirectory | ViewError::TooManyLinks | ViewError::NotAFile => {
-            ApiError::missing(ErrorCode::PathNotFound, format!("the image has no {}: {error}", path.display()))
+            ApiError::missing(
+                ErrorCode::PathNotFound,
+                format!("the image has no {}: {error}", path.display()),
+            )
         }
         other => view_error(path, other),
     }

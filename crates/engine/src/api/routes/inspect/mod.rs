@@ -136,7 +136,9 @@ async fn own_view(engine: &Arc<Engine>, uuid: Uuid) -> Result<OpenView, ApiError
 fn view_error(path: &std::path::Path, error: ViewError) -> ApiError {
     let path = path.display();
     match error {
-        ViewError::NotFound => ApiError::missing(ErrorCode::PathNotFound, format!("the image has no {path}")),
+        ViewError::NotFound => {
+            ApiError::missing(ErrorCode::PathNotFound, format!("the image has no {path}"))
+        }
         ViewError::NotADirectory => ApiError::wrong_file_kind(format!("{path} is not a directory")),
         ViewError::NotAFile => ApiError::wrong_file_kind(format!("{path} is not a regular file")),
         ViewError::TooManyLinks => {
