@@ -61,9 +61,17 @@ pub(super) fn print_message(text: impl Display) {
     print_error_line(format_args!("{}: {text}", program()));
 }
 
-/// Prints an error to standard error, after the program's name and before its code.
+/// Prints an error to standard error, after the program's name. Its code is at the end of the first
+/// line; the others say what to do.
 pub(super) fn print_error(error: impl Display, code: ErrorCode) {
-    print_message(format_args!("{error} [{code}]"));
+    print_message(with_code(&error.to_string(), code));
+}
+
+fn with_code(error: &str, code: ErrorCode) -> String {
+    match error.split_once('\n') {
+        Some((first, rest)) => format!("{first} [{code}]\n{rest}"),
+        None => format!("{error} [{code}]"),
+    }
 }
 
 /// Prints a line to standard error. Failures are ignored.
@@ -324,6 +332,13 @@ mod tests {
         );
         let mut pipe = ShownStream::new(false);
         assert_eq!(*pipe.next(output), *output);
+    }
+
+    #[test]
+    fn the_code_follows_the_first_line_of_an_error() {
+        let code = ErrorCode::NotFound;
+        assert_eq!(with_code("gone", code), "gone [not-found]");
+        assert_eq!(with_code("gone\nlook", code), "gone [not-found]\nlook");
     }
 
     #[test]

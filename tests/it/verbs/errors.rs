@@ -2,14 +2,17 @@
 
 use super::Shell;
 
-/// The code in the last brackets of a message.
+/// The code in the last brackets of the first line of an error. Notes may precede the error.
 fn code(message: &str) -> &str {
-    let end = message.trim_end().strip_suffix(']').unwrap_or_default();
-    end.rsplit_once('[').map_or("", |(_, code)| code)
+    let mut codes = message.lines().filter_map(|line| {
+        let (_, code) = line.strip_suffix(']')?.rsplit_once('[')?;
+        Some(code)
+    });
+    codes.next().unwrap_or_default()
 }
 
 #[test]
-fn an_error_ends_with_its_code() {
+fn an_error_has_its_code() {
     let shell = Shell::new();
     shell.ok(&["run", "-s", "echo one > /f"]);
     for (status, words, expected) in [
@@ -31,7 +34,13 @@ fn an_error_ends_with_its_code() {
         (1, &["tag", "@", "not a tag"], "invalid-argument"),
         (
             1,
-            &["images", "import", "docker-archive:/no-such-file.tar"],
+            &[
+                "images",
+                "import",
+                "docker-archive:/no-such.tar",
+                "--tag",
+                "t",
+            ],
             "local-file-unusable",
         ),
         (
