@@ -111,6 +111,7 @@ async def a_server(call, ok, family):
     [living] = [entry for entry in (await ok("list_operations", status="EXECUTING"))["operations"] if entry["uuid"] == run]
     that("the list lacks the process", "http.server" in str(living), living)
     same("its client has left it", living["client"], "left")
+    same("its ports", living["ports"], [{"port": port, "url": url} for port, url in ((8000, port["url"]), (8001, closed["url"]))])
     said("list_operations shows its process")
     return run, [port["url"], closed["url"]]
 

@@ -52,22 +52,40 @@ pub(super) async fn forward_within(
         .await
         .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     let head = format!("{head}content-length: {}\r\n\r\n", bytes.len());
-    let exchange = async {
-        let mut stream = connect(socket, rustix::process::geteuid().as_raw()).await?;
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(&bytes).await?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-        io::Result::Ok(answer)
-    };
-    let answer = tokio::time::timeout(limit, exchange).await;
-    let answer = answer.ok().and_then(Result::ok);
+    let answer = exchange(socket, &[head.as_bytes(), &bytes], limit).await;
     answer.as_deref().and_then(parse).ok_or_else(|| {
         ApiError::new(
             StatusCode::GATEWAY_TIMEOUT,
             "the process that runs this operation did not answer",
         )
     })
+}
+
+/// Requests a path of another engine of the store. `None` if it does not answer within `limit`, or
+/// answers with an error.
+pub(super) async fn get(socket: &str, path: &str, limit: Duration) -> Option<Vec<u8>> {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\n{FORWARDED}: 1\r\nconnection: close\r\n\r\n"
+    );
+    let mut answer = exchange(socket, &[head.as_bytes()], limit).await?;
+    let end = end_of_head(&answer)?;
+    let is_fine = parse(&answer)?.status() == StatusCode::OK;
+    is_fine.then(|| answer.split_off(end))
+}
+
+/// Sends a request, and reads its whole answer.
+async fn exchange(socket: &str, request: &[&[u8]], limit: Duration) -> Option<Vec<u8>> {
+    let exchange = async {
+        let mut stream = connect(socket, rustix::process::geteuid().as_raw()).await?;
+        for part in request {
+            stream.write_all(part).await?;
+        }
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+        io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(limit, exchange).await;
+    answer.ok().and_then(Result::ok)
 }
 
 /// Connects to a socket on which a process of `user` listens.
@@ -87,14 +105,20 @@ async fn connect(socket: &str, user: u32) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
+/// The position after the empty line that ends the head of an answer.
+fn end_of_head(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
 /// Parses an HTTP answer of another engine. It is complete because the engine closes the
 /// connection.
 fn parse(answer: &[u8]) -> Option<Response> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let body = end_of_head(answer)?;
+    let head = std::str::from_utf8(&answer[..body - 4]).ok()?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse::<u16>().ok()?;
-    let mut response = Response::new(Body::from(answer[end + 4..].to_vec()));
+    let mut response = Response::new(Body::from(answer[body..].to_vec()));
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         let forwarded = [header::CONTENT_TYPE, header::LOCATION, header::RETRY_AFTER];
