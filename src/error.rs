@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use contree_error_codes::ErrorCode;
 use http::StatusCode;
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Reason {
     text: String,
+    code: Option<ErrorCode>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -28,14 +30,27 @@ impl Reason {
     ) -> Self {
         Self {
             text: text.into(),
+            code: None,
             source: Some(source.into()),
+        }
+    }
+
+    /// Sets the code of the error that led to it.
+    pub(crate) fn with_code(self, code: ErrorCode) -> Self {
+        Self {
+            code: Some(code),
+            ..self
         }
     }
 }
 
 impl From<String> for Reason {
     fn from(text: String) -> Self {
-        Self { text, source: None }
+        Self {
+            text,
+            code: None,
+            source: None,
+        }
     }
 }
 
@@ -70,6 +85,8 @@ pub enum Error {
     Api {
         /// The HTTP status of the answer.
         status: StatusCode,
+        /// The code that the backend gave, or the one that fits the status.
+        code: ErrorCode,
         /// The backend's message, or the text that a proxy sent instead.
         message: String,
         /// The delay before the next attempt that the backend asks for (`Retry-After`).
@@ -151,6 +168,8 @@ pub enum Error {
         status: OperationStatus,
         /// The backend's reason.
         reason: String,
+        /// The code of the reason.
+        code: ErrorCode,
         /// The output until then.
         output: Box<PartialOutput>,
     },
@@ -163,6 +182,32 @@ pub enum Error {
 }
 
 impl Error {
+    /// The code of the error. It is stable, has a cause and a remedy, and does not depend on the
+    /// text of the error.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Api { code, .. } | Self::Operation { code, .. } => *code,
+            Self::Unconfirmed(_) => ErrorCode::Unconfirmed,
+            Self::Connection(_) => ErrorCode::ConnectionFailed,
+            Self::Timeout(_) => ErrorCode::ServiceSilent,
+            Self::Protocol(_) => ErrorCode::InvalidAnswer,
+            Self::NotContree(_) => ErrorCode::NotContreeApi,
+            Self::Io { source, .. } => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::LocalFileUnusable)
+            }
+            Self::FileChanged { .. } => ErrorCode::FileChanged,
+            Self::InvalidArgument(_) => ErrorCode::InvalidArgument,
+            Self::WaitTimedOut { .. } => ErrorCode::WaitTimedOut,
+            Self::NoRuntime => ErrorCode::NoRuntime,
+            Self::Unsupported(_) => ErrorCode::UnsupportedByService,
+            Self::Registry(reason) => reason.code.unwrap_or(ErrorCode::RegistryAnswerInvalid),
+            Self::Engine(reason) => reason.code.unwrap_or(ErrorCode::EngineFailed),
+            Self::Exit(_) => ErrorCode::CommandFailed,
+            Self::NotUtf8(_) => ErrorCode::NotText,
+            Self::Other(_) => ErrorCode::ProgramError,
+        }
+    }
+
     /// The HTTP status, if the backend answered.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -238,6 +283,15 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+/// The code of an operation that did not succeed: the backend's, if it gave a known one.
+pub(crate) fn code_of_end(status: &OperationStatus, given: Option<&str>) -> ErrorCode {
+    match given.and_then(|name| name.parse().ok()) {
+        Some(code) => code,
+        None if *status == OperationStatus::Cancelled => ErrorCode::Cancelled,
+        None => ErrorCode::OperationFailed,
     }
 }
 

@@ -129,6 +129,7 @@ pub use client::{
     CancelOnDrop, CapturedStream, DiffRequest, FileStream, ImageRef, LogRequest, Outcome,
     OutcomeBuilder, OutputPart, OutputPosition, ProcessOutput, Run, events,
 };
+pub use contree_error_codes::ErrorCode;
 #[cfg(all(feature = "sync", unix))]
 pub use domain::Apply;
 pub use domain::{

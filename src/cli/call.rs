@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use base64::Engine;
 use clap::Args;
+use contree_error_codes::ErrorCode;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{self, ArgumentError, ProcessInput};
 use super::error::CommandError;
-use super::output::{self, RawOutput, TerminalOutput, WriteState, print_message};
+use super::output::{self, RawOutput, TerminalOutput, WriteState, print_error, print_message};
 use super::process::runtime;
 use super::secret::{self, SecretError};
 use super::setup::Setup;
@@ -53,6 +54,18 @@ enum UsageError {
     RawWithoutWait,
 }
 
+impl UsageError {
+    /// The code of the error.
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownTool(error) | Self::Refused(error) => error.code(),
+            Self::Argument(_) => ErrorCode::InvalidArgument,
+            Self::Secret(_) => ErrorCode::LocalFileUnusable,
+            Self::NoRawOutput(_) | Self::RawWithoutWait => ErrorCode::Usage,
+        }
+    }
+}
+
 /// Call a tool and print its result as JSON
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -93,7 +106,7 @@ impl Call {
         let (tool, arguments) = match self.prepare(&setup.tool_selection) {
             Ok(prepared) => prepared,
             Err(problem) => {
-                print_message(problem);
+                print_error(&problem, problem.code());
                 return Ok(USAGE);
             }
         };
@@ -192,7 +205,7 @@ impl Call {
 
     /// Prints the error and returns the exit status.
     fn report_failure(&self, error: &ToolError, interrupted: u8) -> u8 {
-        print_message(error);
+        print_error(error, error.code());
         match (self.raw, interrupted) {
             (true, 0) => FAILED,
             (true, status) => status,
@@ -272,7 +285,7 @@ fn print_json(value: &Value) -> u8 {
     match printed {
         Ok(()) => 0,
         Err(problem) => {
-            print_message(problem);
+            print_error(&problem, problem.code());
             TOOL_ERROR
         }
     }

@@ -1,5 +1,7 @@
 //! Errors of the commands.
 
+use contree_error_codes::ErrorCode;
+
 use super::install::InstallError;
 use super::network::NetworkError;
 use super::process::ProcessError;
@@ -57,4 +59,36 @@ pub(super) enum CommandError {
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
     #[error("{NO_ENGINE}")]
     NoEngine,
+}
+
+impl SettingsError {
+    /// The code of the error.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Directory(error) => error.code(),
+            Self::Network(_) | Self::Sandbox(_) => ErrorCode::SettingInvalid,
+        }
+    }
+}
+
+impl CommandError {
+    /// The code of the error.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Process(error) => error.code(),
+            Self::Settings(error) => error.code(),
+            Self::TokenFile(_) => ErrorCode::TokenFileUnusable,
+            Self::Serve(error) => error.code(),
+            Self::Report(_) => ErrorCode::ProgramError,
+            Self::Verb(error) => error.code(),
+            Self::AllowedPath(_) => ErrorCode::LocalFileUnusable,
+            Self::Install(error) => error.code(),
+            #[cfg(all(feature = "engine", target_os = "linux"))]
+            Self::Engine(error) => error.code(),
+            #[cfg(all(feature = "engine", target_os = "linux"))]
+            Self::ToolsOnlyOption(_) => ErrorCode::Usage,
+            #[cfg(not(all(feature = "engine", target_os = "linux")))]
+            Self::NoEngine => ErrorCode::NoEngine,
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod call;
 mod doctor;
 mod engine;
 mod error;
+mod explain;
 mod flag;
 mod home_path;
 mod http;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
+use contree_error_codes::ErrorCode;
 use error::CommandError;
 use options::Options;
 use setup::Setup;
@@ -60,6 +62,7 @@ enum Command {
     Tools(tools::Tools),
     Doctor(doctor::Doctor),
     Engine(engine::Engine),
+    Explain(explain::Explain),
     Install(install::Install),
     Skill(install::Skill),
 }
@@ -162,7 +165,7 @@ fn exit(done: Result<u8, CommandError>) -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(problem) => {
-            output::print_message(problem);
+            output::print_error(&problem, problem.code());
             ExitCode::from(1)
         }
     }
@@ -179,13 +182,13 @@ fn prepare(
     setup.for_a_person |= for_a_person;
     setup.start_logging();
     if let Err(problem) = setup.environment.check() {
-        output::print_message(problem);
+        output::print_error(problem, ErrorCode::SettingInvalid);
         return Ok(USAGE);
     }
     match setup.options.tool_selection(&setup.environment) {
         Ok(selection) => setup.tool_selection = selection,
         Err(problem) => {
-            output::print_message(problem);
+            output::print_error(&problem, problem.code());
             return Ok(USAGE);
         }
     }
@@ -205,6 +208,7 @@ impl Command {
             Self::Tools(tools) => tools.run(&setup),
             Self::Doctor(doctor) => doctor.run(setup),
             Self::Engine(engine) => engine.run(setup),
+            Self::Explain(explain) => explain.run(),
             Self::Install(install) => install.run(&setup),
             Self::Skill(skill) => skill.run(&setup),
         }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Args, ValueEnum};
+use contree_error_codes::ErrorCode;
 
 use super::flag;
 use super::home_path::home_path;
@@ -25,6 +26,16 @@ pub(super) enum ToolOptionError {
     /// A name matches no tool or toolset, or the selection is empty.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+}
+
+impl ToolOptionError {
+    /// The code of the error.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::ReadOnly(_) | Self::NoName(_) => ErrorCode::SettingInvalid,
+            Self::Selection(_) => ErrorCode::UnknownTool,
+        }
+    }
 }
 
 #[derive(Args, Debug, Clone, Default)]

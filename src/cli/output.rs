@@ -8,6 +8,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use contree_error_codes::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::process::ProcessError;
@@ -58,6 +59,19 @@ fn print_escaped(text: &str, escape: fn(&str) -> Cow<'_, str>) -> Result<(), Pro
 /// is no other place to report them.
 pub(super) fn print_message(text: impl Display) {
     print_error_line(format_args!("{}: {text}", program()));
+}
+
+/// Prints an error to standard error, after the program's name. Its code is at the end of the first
+/// line; the others say what to do.
+pub(super) fn print_error(error: impl Display, code: ErrorCode) {
+    print_message(with_code(&error.to_string(), code));
+}
+
+fn with_code(error: &str, code: ErrorCode) -> String {
+    match error.split_once('\n') {
+        Some((first, rest)) => format!("{first} [{code}]\n{rest}"),
+        None => format!("{error} [{code}]"),
+    }
 }
 
 /// Prints a line to standard error. Failures are ignored.
@@ -223,7 +237,8 @@ impl RawOutput {
             }
             Err(error) => {
                 state.writes = WriteState::Failed;
-                print_message(ProcessError::Output(error));
+                let error = ProcessError::Output(error);
+                print_error(&error, error.code());
             }
         }
     }
@@ -317,6 +332,13 @@ mod tests {
         );
         let mut pipe = ShownStream::new(false);
         assert_eq!(*pipe.next(output), *output);
+    }
+
+    #[test]
+    fn the_code_follows_the_first_line_of_an_error() {
+        let code = ErrorCode::NotFound;
+        assert_eq!(with_code("gone", code), "gone [not-found]");
+        assert_eq!(with_code("gone\nlook", code), "gone [not-found]\nlook");
     }
 
     #[test]

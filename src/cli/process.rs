@@ -2,6 +2,7 @@
 
 use std::io;
 
+use contree_error_codes::ErrorCode;
 use tokio::runtime::Runtime;
 
 /// An error of the operating system.
@@ -13,6 +14,16 @@ pub(super) enum ProcessError {
     Signals(#[source] io::Error),
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
+}
+
+impl ProcessError {
+    /// The code of the error.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Runtime(_) | Self::Signals(_) => ErrorCode::ResourcesRefused,
+            Self::Output(error) => ErrorCode::of_io(error).unwrap_or(ErrorCode::OutputNotWritten),
+        }
+    }
 }
 
 /// Builds the runtime of a command. Two workers suffice, since the backend does the work.

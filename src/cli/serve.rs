@@ -4,10 +4,11 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contree_error_codes::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
-use super::output::{print_error_line, print_message, program};
+use super::output::{print_error, print_error_line, print_message, program};
 use super::process::runtime;
 use super::setup::Setup;
 use super::{USAGE, signals};
@@ -21,7 +22,7 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
     let http = match setup.options.http.read(&setup.environment) {
         Ok(http) => http,
         Err(problem) => {
-            print_message(problem);
+            print_error(problem, ErrorCode::SettingInvalid);
             return Ok(USAGE);
         }
     };
@@ -32,7 +33,7 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
         setup.backend()
     ));
     if let Err(error) = &setup.backend_selection.backend {
-        print_message(error);
+        print_error(error, error.code());
     }
     for note in &setup.backend_selection.notes {
         print_message(note);

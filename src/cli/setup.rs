@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use contree_error_codes::ErrorCode;
 use futures_util::FutureExt;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -117,9 +118,7 @@ impl Setup {
             (Ok(SelectedBackend::Cloud(cloud)), _) => {
                 info.name = "cloud";
                 let cloud = cloud.clone();
-                Box::new(move || {
-                    std::future::ready(connect(&cloud).map_err(ToolError::no_backend)).boxed()
-                })
+                Box::new(move || std::future::ready(connect(&cloud).map_err(no_backend)).boxed())
             }
             (Ok(SelectedBackend::Local), Ok(directories)) => {
                 info.name = "local";
@@ -127,8 +126,10 @@ impl Setup {
                 info.notes.push(LOCAL_NOTE.to_owned());
                 self.local_factory(directories, over_http)
             }
-            (Ok(SelectedBackend::Local), Err(error)) => failing_factory(error.to_string()),
-            (Err(error), _) => failing_factory(error.to_string()),
+            (Ok(SelectedBackend::Local), Err(error)) => {
+                failing_factory(error.to_string(), error.code())
+            }
+            (Err(error), _) => failing_factory(error.to_string(), error.code()),
         };
         let is_local = !over_http;
         let mut session = Session::new(info, connect)
@@ -183,13 +184,13 @@ impl Setup {
                 super::network::warn(&config);
                 engine_factory(config, is_server)
             }
-            Err(error) => failing_factory(error.to_string()),
+            Err(error) => failing_factory(error.to_string(), error.code()),
         }
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
     fn local_factory(&self, _directories: &Directories, _is_server: bool) -> ClientFactory {
-        failing_factory(super::error::NO_ENGINE.to_owned())
+        failing_factory(super::error::NO_ENGINE.to_owned(), ErrorCode::NoEngine)
     }
 }
 
@@ -216,9 +217,15 @@ fn level_filter(level: LogLevel) -> LevelFilter {
 }
 
 /// Returns a factory whose every call fails.
-fn failing_factory(why: String) -> ClientFactory {
-    let error = ToolError::no_backend_because(why);
+fn failing_factory(why: String, code: ErrorCode) -> ClientFactory {
+    let error = ToolError::no_backend_because(why).with_code(code);
     Box::new(move || std::future::ready(Err(error.clone())).boxed())
+}
+
+/// The error of a backend that cannot be used.
+fn no_backend(error: Error) -> ToolError {
+    let code = error.code();
+    ToolError::no_backend(error).with_code(code)
 }
 
 fn connect(cloud: &CloudBackend) -> Result<Client, Error> {
@@ -233,7 +240,7 @@ fn engine_factory(config: crate::engine::LocalConfig, is_server: bool) -> Client
             tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(is_server))
                 .await
                 .map_err(ToolError::no_backend)?;
-            Client::local(config).await.map_err(ToolError::no_backend)
+            Client::local(config).await.map_err(no_backend)
         }
         .boxed()
     })

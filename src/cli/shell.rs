@@ -8,10 +8,11 @@ mod session;
 mod terminal_modes;
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
 
 use super::USAGE;
 use super::error::CommandError;
-use super::output::print_message;
+use super::output::{print_error, print_message};
 use super::setup::Setup;
 use crate::ImageRef;
 
@@ -72,7 +73,7 @@ impl Shell {
         let options = match self.options() {
             Ok(options) => options,
             Err(problem) => {
-                print_message(problem);
+                print_error(problem, ErrorCode::Usage);
                 return Ok(USAGE);
             }
         };
@@ -122,10 +123,13 @@ pub(super) fn run(setup: &Setup, options: ShellOptions) -> Result<u8, CommandErr
     let runtime = super::process::runtime()?;
     let ended = runtime.block_on(async {
         let client = session.client().await;
-        let client = client.map_err(|error| session.explain(error).to_string())?;
+        let client = client.map_err(|error| {
+            let error = session.explain(error);
+            (error.to_string(), error.code())
+        })?;
         run_shell(client, options)
             .await
-            .map_err(|error| error.to_string())
+            .map_err(|error| (error.to_string(), error.code()))
     });
     super::serve::close(session);
     // A read of standard input that is still pending must not hold up the exit.
@@ -137,8 +141,8 @@ pub(super) fn run(setup: &Setup, options: ShellOptions) -> Result<u8, CommandErr
             }
             status
         }
-        Err(problem) => {
-            print_message(problem);
+        Err((problem, code)) => {
+            print_error(problem, code);
             FAILED
         }
     })

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use contree_error_codes::ErrorCode;
 use serde_json::{Value, json};
 
 use super::USAGE;
 use super::error::CommandError;
 use super::home_path::home_path;
-use super::output::{print, print_json, print_message};
+use super::output::{print, print_error, print_json};
 use super::setup::Setup;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
 use crate::tools::{Tool, find_tool, required_names};
@@ -56,7 +57,10 @@ impl Tools {
             return match changes(old, setup) {
                 Ok(changes) => self.report(&changes),
                 Err(problem) => {
-                    print_message(format_args!("{}: {problem}", old.display()));
+                    print_error(
+                        format_args!("{}: {problem}", old.display()),
+                        ErrorCode::LocalFileUnusable,
+                    );
                     Ok(USAGE)
                 }
             };

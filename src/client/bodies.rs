@@ -81,6 +81,7 @@ fn error_json(status: StatusCode, body: &[u8]) -> Vec<u8> {
             error: fallback_message(status, body).into(),
             status: Some(status.as_u16().into()),
             traceback: Vec::new(),
+            x_code: None,
         },
     };
     serde_json::to_vec(&error).unwrap_or_default()

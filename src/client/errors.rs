@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contree_error_codes::ErrorCode;
 use http::{HeaderMap, StatusCode};
 use progenitor_client::{Error as Generated, ResponseValue};
 
@@ -32,9 +33,30 @@ pub(super) fn api(
 ) -> Error {
     Error::Api {
         status,
+        code: code_of_status(status),
         message: message.into(),
         retry_after,
         unconfirmed: false,
+    }
+}
+
+/// The code that fits a status, for answers of servers that give none.
+fn code_of_status(status: StatusCode) -> ErrorCode {
+    match status.as_u16() {
+        300..=399 => ErrorCode::NotContreeApi,
+        401 | 407 => ErrorCode::TokenRejected,
+        403 | 451 => ErrorCode::NotPermitted,
+        404 => ErrorCode::NotFound,
+        405 | 501 => ErrorCode::UnsupportedByService,
+        409 | 410 => ErrorCode::Conflict,
+        413 => ErrorCode::RequestTooLarge,
+        422 => ErrorCode::WrongFileKind,
+        425 => ErrorCode::OperationNotStarted,
+        429 => ErrorCode::TooBusy,
+        400..=499 => ErrorCode::InvalidArgument,
+        502..=504 => ErrorCode::ServiceUnavailable,
+        507 => ErrorCode::LayerTooLarge,
+        _ => ErrorCode::ServiceFailed,
     }
 }
 
@@ -84,11 +106,17 @@ impl From<reqwest::Error> for Error {
 /// The body of an error response; `()` if the API defines none for the request.
 trait ErrorBody {
     fn message(&self, status: StatusCode) -> String;
+    /// The code that the server gave, if it is a known one.
+    fn code(&self) -> Option<ErrorCode>;
 }
 
 impl ErrorBody for types::Error {
     fn message(&self, _: StatusCode) -> String {
         types::Error::message(self)
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        self.x_code.as_deref()?.parse().ok()
     }
 }
 
@@ -96,12 +124,17 @@ impl ErrorBody for () {
     fn message(&self, status: StatusCode) -> String {
         reason(status).to_owned()
     }
+
+    fn code(&self) -> Option<ErrorCode> {
+        None
+    }
 }
 
 fn api_error<E: ErrorBody>(answer: &ResponseValue<E>) -> Error {
     let status = answer.status();
     Error::Api {
         status,
+        code: answer.code().unwrap_or_else(|| code_of_status(status)),
         message: answer.message(status),
         retry_after: retry_after(answer.headers()),
         unconfirmed: answer.headers().contains_key(UNCONFIRMED),
@@ -113,6 +146,7 @@ fn unexpected_status(status: StatusCode, url: &url::Url, headers: &HeaderMap) ->
     if status.is_redirection() {
         return Error::Api {
             status,
+            code: code_of_status(status),
             message: why_not_followed(url, headers),
             retry_after: None,
             unconfirmed: is_unconfirmed,

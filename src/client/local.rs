@@ -52,9 +52,10 @@ impl Client {
         config: LocalConfig,
         kept: impl Any + Send + Sync,
     ) -> Result<Self, Error> {
-        let engine = LocalEngine::start(config)
-            .await
-            .map_err(|error| Error::Engine(Reason::new(error.to_string(), error)))?;
+        let engine = LocalEngine::start(config).await.map_err(|error| {
+            let code = error.code();
+            Error::Engine(Reason::new(error.to_string(), error).with_code(code))
+        })?;
         let backend = Backend::new(&format!("unix:{}", engine.socket().display()))?
             .with_socket(engine.own_socket())
             .with_identity(engine.store());

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::events::{Chunk, Event, Payload, decode};
-use crate::{Error, OperationKind, OperationStatus, error::Reason, types};
+use crate::{
+    Error, OperationKind, OperationStatus,
+    error::{Reason, code_of_end},
+    types,
+};
 
 /// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +40,8 @@ pub struct Outcome {
     pub image_size: Option<u64>,
     /// The reason of a failure.
     pub error: Option<String>,
+    /// The code of a failure or cancellation.
+    pub error_code: Option<ErrorCode>,
     /// How long the operation took.
     pub duration: Duration,
     /// The resources that the main process used, if its exit was reported.
@@ -154,6 +161,7 @@ impl OutcomeBuilder {
             )
         })?;
         let exit = self.exit.as_ref();
+        let error_code = failure_code(&completion.status, completion.x_code.as_deref());
         Ok(Outcome {
             operation: self.operation,
             status: completion.status,
@@ -166,10 +174,16 @@ impl OutcomeBuilder {
             result_image: completion.result_image_uuid,
             image_size: completion.image_size_bytes,
             error: completion.error,
+            error_code,
             duration: Duration::from_millis(completion.duration_ms),
             resources: self.exit.map(|exit| exit.resources),
         })
     }
+}
+
+/// The code of an ended operation; none if it succeeded.
+fn failure_code(status: &OperationStatus, given: Option<&str>) -> Option<ErrorCode> {
+    (*status != OperationStatus::Success).then(|| code_of_end(status, given))
 }
 
 impl TryFrom<types::OperationResponse> for Outcome {
@@ -208,6 +222,7 @@ impl TryFrom<types::OperationResponse> for Outcome {
             ..
         } = result.unwrap_or_default();
         let state = state.unwrap_or_default();
+        let error_code = failure_code(&status, operation.x_code.as_deref());
         Ok(Self {
             operation: uuid,
             status,
@@ -222,6 +237,7 @@ impl TryFrom<types::OperationResponse> for Outcome {
                 .or(operation.result.and_then(|result| result.image)),
             image_size: operation.image_size.and_then(|size| size.try_into().ok()),
             error: operation.error,
+            error_code,
             duration: operation
                 .duration
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())

@@ -28,6 +28,7 @@ impl Client {
             (Some(OperationStatus::Success), Some(result)) => Ok(result),
             (Some(status), _) => Err(Error::Operation {
                 operation,
+                code: crate::error::code_of_end(&status, ended.x_code.as_deref()),
                 status,
                 reason: ended
                     .error

@@ -144,6 +144,6 @@ fn login(request: &types::PushRequest) -> Option<Login> {
 }
 
 fn registry_error(error: RegistryError) -> Error {
-    let text = error.to_string();
-    Error::Registry(crate::error::Reason::new(text, error))
+    let (text, code) = (error.to_string(), error.code());
+    Error::Registry(crate::error::Reason::new(text, error).with_code(code))
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use contree_error_codes::ErrorCode;
+
 use super::{Environment, PathVariableError};
 
 /// A directory cannot be determined.
@@ -16,6 +18,17 @@ pub enum DirectoryError {
     /// The `~` of a variable cannot be expanded.
     #[error(transparent)]
     Variable(#[from] PathVariableError),
+}
+
+impl DirectoryError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoHome => ErrorCode::NoHomeDirectory,
+            Self::Variable(_) => ErrorCode::SettingInvalid,
+        }
+    }
 }
 
 /// The directories in use. Their users create them.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use contree_error_codes::ErrorCode;
+
 use super::{UnknownAuthType, UnknownBackend};
 
 /// An error that prevents the use of a backend. The message names the missing value and how to
@@ -67,6 +69,21 @@ pub enum ConfigError {
         /// The source of the token.
         token: String,
     },
+}
+
+impl ConfigError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Backend(_) => ErrorCode::SettingInvalid,
+            Self::File(_) | Self::AuthType { .. } => ErrorCode::ProfileFileInvalid,
+            Self::Profile { .. } => ErrorCode::ProfileUnknown,
+            Self::Token { .. } => ErrorCode::TokenMissing,
+            Self::Project { .. } => ErrorCode::ProjectMissing,
+            Self::Url { .. } => ErrorCode::UrlMissing,
+        }
+    }
 }
 
 /// The value that is set although the token is missing.

@@ -2,6 +2,7 @@
 
 use std::{fmt, pin::Pin, time::Duration};
 
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::{
@@ -200,7 +201,9 @@ impl Process {
                     };
                     let reason = "the run ended before this process of its sandbox";
                     let reason = Some(reason.to_owned());
-                    return Err(failure(self.operation, completion.status, reason, output));
+                    let code = Some(ErrorCode::SandboxGone);
+                    let operation = self.operation;
+                    return Err(failure(operation, completion.status, reason, code, output));
                 }
                 _ if event.spid != self.spid => {}
                 Payload::Stdout(chunk) => stdout.push(&chunk),

@@ -139,7 +139,14 @@ impl Import {
                 stdout: captured(outcome.stdout),
                 stderr: captured(outcome.stderr),
             };
-            return Err(failure(operation, outcome.status, outcome.error, output));
+            let code = outcome.error_code;
+            return Err(failure(
+                operation,
+                outcome.status,
+                outcome.error,
+                code,
+                output,
+            ));
         }
         Keep::image(&client, operation, outcome.result_image)
     }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::image::Image;
 use crate::{
     CapturedStream, Client, Error, OperationStatus, Outcome,
+    error::code_of_end,
     output::{Captured, ExitStatus, PartialOutput, Resources, RunOutput},
     types,
 };
@@ -140,7 +142,14 @@ pub(super) fn output<C: Changes>(
             stdout: captured(outcome.stdout),
             stderr: captured(outcome.stderr),
         };
-        return Err(failure(operation, outcome.status, outcome.error, output));
+        let code = outcome.error_code;
+        return Err(failure(
+            operation,
+            outcome.status,
+            outcome.error,
+            code,
+            output,
+        ));
     }
     Ok(RunOutput {
         operation,
@@ -163,8 +172,10 @@ pub(super) fn failure(
     operation: Uuid,
     status: OperationStatus,
     reason: Option<String>,
+    code: Option<ErrorCode>,
     output: PartialOutput,
 ) -> Error {
+    let code = code.unwrap_or_else(|| code_of_end(&status, None));
     let reason = reason.unwrap_or_else(|| match status {
         OperationStatus::Cancelled => "it was cancelled".to_owned(),
         _ => "the backend gave no reason".to_owned(),
@@ -173,6 +184,7 @@ pub(super) fn failure(
         operation,
         status,
         reason,
+        code,
         output: Box::new(output),
     }
 }

@@ -27,6 +27,7 @@ mod transport;
 
 use std::sync::Arc;
 
+use contree_error_codes::ErrorCode;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +52,17 @@ pub enum ServeError {
     /// The server cannot listen.
     #[error("{0}")]
     Listen(String),
+}
+
+impl ServeError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Handshake(_) | Self::Session(_) => ErrorCode::HandshakeFailed,
+            Self::Listen(_) => ErrorCode::ListenFailed,
+        }
+    }
 }
 
 /// Serves one session over standard input and output, until the input ends or `stop` is cancelled.

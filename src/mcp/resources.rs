@@ -99,7 +99,7 @@ impl Resources {
         let _in_flight = self.shutdown.track_call();
         let uri = request.uri;
         let error_data = |error: tools::ToolError| {
-            let data = Some(json!({"uri": uri}));
+            let data = Some(json!({"uri": uri, "code": error.code().name()}));
             let text = self.session.explain(error.clone()).to_string();
             if error.is_missing() {
                 ErrorData::resource_not_found(text, data)

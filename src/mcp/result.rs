@@ -1,6 +1,7 @@
 //! Converts answers and errors of tools to results of the protocol.
 
 use rmcp::model::{CallToolResult, ContentBlock, ProtocolVersion, Resource};
+use serde_json::json;
 
 use crate::tools::{ToolAnswer, ToolError};
 
@@ -23,6 +24,12 @@ pub(super) fn answer(answer: ToolAnswer, version: Option<&ProtocolVersion>) -> C
 }
 
 /// Builds an error that the model sees and can act upon. Many clients hide protocol errors.
+///
+/// The structured content has the code, and the whole text for clients that show no other content.
 pub(super) fn error(error: &ToolError) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(error.to_string())])
+    let text = error.to_string();
+    let structured = json!({"code": error.code().name(), "error": text});
+    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
+    result.structured_content = Some(structured);
+    result
 }

@@ -1,5 +1,6 @@
 //! The error of the store.
 
+use contree_error_codes::ErrorCode;
 use contree_sqlite::DbError;
 
 /// A failure to read or write the store.
@@ -21,4 +22,19 @@ pub(crate) enum StoreError {
         /// The reason, with the remedy.
         why: String,
     },
+}
+
+impl StoreError {
+    /// The code of the error.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Database(error) => match error.code() {
+                ErrorCode::DataDirectoryUnusable | ErrorCode::EngineFailed => {
+                    ErrorCode::StoreUnusable
+                }
+                code => code,
+            },
+            Self::InMemory { .. } | Self::Unreadable { .. } => ErrorCode::StoreUnusable,
+        }
+    }
 }

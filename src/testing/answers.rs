@@ -29,6 +29,7 @@ pub(super) fn error(status: StatusCode, message: &str) -> Response<Body> {
         error: message.into(),
         status: Some(status.as_u16().into()),
         traceback: Vec::new(),
+        x_code: None,
     };
     json(status, &error)
 }

@@ -175,6 +175,7 @@ impl StubOperation {
                 duration_ms: 1,
                 image_size_bytes: None,
                 result_image_uuid: self.result_image,
+                x_code: None,
             };
             push(&mut frames, 0, "completion", data);
         }

@@ -1,5 +1,7 @@
 //! Guides, prompts and resources as the manifest describes them.
 
+use contree_error_codes::ErrorCode;
+
 use super::suggestion::{brief, nearest};
 use super::{GUIDES, RESOURCES, ToolError};
 
@@ -168,6 +170,7 @@ pub(super) fn find_guide(name: &str) -> Result<&'static Guide, ToolError> {
             None => ToolError::not_found(message),
         }
         .with_hint(format!("The guides are: {}.", names.join(", ")))
+        .with_code(ErrorCode::UnknownTool)
     })
 }
 
@@ -269,6 +272,7 @@ pub fn unknown_resource(uri: &str) -> ToolError {
         Some(meant) => format!("{message}; did you mean `{meant}`?"),
         None => format!("{message}; the resources are: {}", known.join(", ")),
     })
+    .with_code(ErrorCode::UnknownTool)
 }
 
 #[cfg(test)]

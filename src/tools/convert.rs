@@ -104,6 +104,7 @@ impl Operation {
             status: text(operation.status).unwrap_or_default(),
             kind: text(operation.kind).unwrap_or_default(),
             error: operation.error,
+            error_code: operation.x_code.and_then(|code| code.parse().ok()),
             push: operation.x_push.map(Into::into),
             created_at: operation.created_at.unwrap_or_default(),
             // A run's result image has its own field; only an import's result adds something, the
@@ -190,6 +191,7 @@ impl Operation {
             uuid: outcome.operation.to_string(),
             status: outcome.status.to_string(),
             error: outcome.error.clone(),
+            error_code: outcome.error_code,
             duration: Some(seconds(outcome.duration.as_secs_f64())),
             result_image_uuid: text(outcome.result_image),
             exit_code: outcome.exit_code,

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::error_details::{ErrorDetails, names_remedy};
 use crate::Error;
 use crate::store::StoreError;
+use contree_error_codes::ErrorCode;
 use contree_registry::RegistryError;
 
 /// The error of a failed call. Its message says what failed and what to do.
@@ -89,6 +90,37 @@ macro_rules! details_of {
 }
 
 impl ToolError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        let of_kind = match self {
+            Self::InvalidArgument(_) => ErrorCode::InvalidArgument,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::Refused(_) => ErrorCode::PathNotAllowed,
+            Self::Declined(_) => ErrorCode::UserDeclined,
+            Self::LocalFile(_) => ErrorCode::LocalFileUnusable,
+            Self::Registry(_) => ErrorCode::LoginNotStored,
+            Self::NoBackend(_) => ErrorCode::EngineFailed,
+            Self::Unreachable(_) => ErrorCode::ConnectionFailed,
+            Self::BackendFailed(_) => ErrorCode::ServiceFailed,
+            Self::Unconfirmed(_) => ErrorCode::Unconfirmed,
+            Self::BackendRefused(_) => ErrorCode::InvalidAnswer,
+            Self::OperationFailed(_) => ErrorCode::OperationFailed,
+            Self::StillRunning(_) => ErrorCode::WaitTimedOut,
+            Self::Cancelled(_) => ErrorCode::Cancelled,
+            Self::Store(_) => ErrorCode::StoreUnusable,
+            Self::Internal(_) => ErrorCode::ProgramError,
+        };
+        self.details().code().unwrap_or(of_kind)
+    }
+
+    /// Replaces the code.
+    #[must_use]
+    pub fn with_code(mut self, code: ErrorCode) -> Self {
+        self.details_mut().set_code(code);
+        self
+    }
+
     /// Creates an error for invalid arguments.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::InvalidArgument(ErrorDetails::new(message))
@@ -124,7 +156,10 @@ impl ToolError {
 
     /// Creates an error for a local file that cannot be read or written.
     pub(super) fn local_file(path: &Path, source: io::Error) -> Self {
-        let details = ErrorDetails::new(format!("{}: {source}", path.display()));
+        let mut details = ErrorDetails::new(format!("{}: {source}", path.display()));
+        if let Some(code) = ErrorCode::of_io(&source) {
+            details.set_code(code);
+        }
         Self::LocalFile(details.because_of(source))
     }
 
@@ -252,6 +287,7 @@ impl ToolError {
 impl From<Error> for ToolError {
     fn from(error: Error) -> Self {
         let status = error.status().map(|status| status.as_u16());
+        let code = error.code();
         let variant = match &error {
             error if error.is_unconfirmed() => Self::Unconfirmed,
             Error::Connection(_) | Error::Timeout(_) | Error::NotContree(_) => Self::Unreachable,
@@ -271,6 +307,7 @@ impl From<Error> for ToolError {
             Error::Other(_) => Self::Internal,
         };
         let mut details = ErrorDetails::of(error);
+        details.set_code(code);
         let hint = match status {
             _ if names_remedy(details.message()) => None,
             Some(401) => {
@@ -306,16 +343,19 @@ where
 
 impl From<RegistryError> for ToolError {
     fn from(error: RegistryError) -> Self {
+        let code = error.code();
         match error {
             RegistryError::Name { .. } => Self::InvalidArgument(ErrorDetails::of(error)),
             error => Self::Registry(ErrorDetails::of(error)),
         }
+        .with_code(code)
     }
 }
 
 impl From<StoreError> for ToolError {
     fn from(error: StoreError) -> Self {
-        Self::Store(ErrorDetails::of(error))
+        let code = error.code();
+        Self::Store(ErrorDetails::of(error)).with_code(code)
     }
 }
 
@@ -328,6 +368,7 @@ mod tests {
     fn api_error(status: u16, message: &str) -> Error {
         Error::Api {
             status: http::StatusCode::from_u16(status).unwrap(),
+            code: ErrorCode::NotPermitted,
             message: message.to_owned(),
             retry_after: None,
             unconfirmed: false,

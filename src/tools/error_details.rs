@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use contree_error_codes::ErrorCode;
+
 use super::invisible::visible;
 
 /// Maximum number of bytes that are shown of a message or hint.
@@ -17,6 +19,8 @@ const TAIL_BYTES: usize = 1_000;
 pub struct ErrorDetails {
     message: String,
     hint: Option<String>,
+    /// The code, unless the kind of the error tells it.
+    code: Option<ErrorCode>,
     /// Whether the message is exempt from shortening.
     whole: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
@@ -28,6 +32,7 @@ impl ErrorDetails {
         Self {
             message: message.into(),
             hint: None,
+            code: None,
             whole: false,
             source: None,
         }
@@ -44,6 +49,16 @@ impl ErrorDetails {
             source: Some(Arc::new(source)),
             ..self
         }
+    }
+
+    /// Replaces the code.
+    pub(super) fn set_code(&mut self, code: ErrorCode) {
+        self.code = Some(code);
+    }
+
+    /// Returns the code, unless the kind of the error tells it.
+    pub(super) fn code(&self) -> Option<ErrorCode> {
+        self.code
     }
 
     /// Replaces the hint.

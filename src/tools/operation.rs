@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use contree_error_codes::ErrorCode;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -192,7 +193,10 @@ pub(super) fn failure_of(ended: &Operation) -> ToolError {
             message.push_str(fence.block(name, text).trim_end());
         }
     }
-    let error = ToolError::operation_failed(message).without_shortening();
+    let code = ended.error_code.unwrap_or(ErrorCode::OperationFailed);
+    let error = ToolError::operation_failed(message)
+        .without_shortening()
+        .with_code(code);
     if names_remedy(why) {
         return error;
     }

@@ -1,5 +1,6 @@
 //! Renders prompts for given arguments.
 
+use contree_error_codes::ErrorCode;
 use serde_json::{Map, Value};
 
 use super::suggestion::{brief, nearest};
@@ -82,4 +83,5 @@ pub fn unknown_prompt(name: &str) -> ToolError {
             known().collect::<Vec<_>>().join(", ")
         ),
     })
+    .with_code(ErrorCode::UnknownTool)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use contree_error_codes::ErrorCode;
 use serde_json::{Map, Value};
 
 use super::suggestion::nearest;
@@ -167,6 +168,7 @@ impl ToolSelection {
             self.why
         ))
         .with_hint(format!("It offers these tools: {}.", offered.join(", ")))
+        .with_code(ErrorCode::UnknownTool)
     }
 
     /// Returns the instructions for clients. They mention only offered tools.

@@ -1,5 +1,6 @@
 //! Definition of a tool: name, texts, hints and schemas.
 
+use contree_error_codes::ErrorCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -165,6 +166,7 @@ pub fn unknown_tool(name: &str) -> ToolError {
             ToolError::not_found(message).with_hint(format!("The tools are: {}.", known.join(", ")))
         }
     }
+    .with_code(ErrorCode::UnknownTool)
 }
 
 #[cfg(test)]

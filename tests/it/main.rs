@@ -13,6 +13,7 @@ mod documents;
 mod download_directory;
 #[cfg(target_os = "linux")]
 mod engine;
+mod error_codes;
 #[cfg(target_os = "linux")]
 mod extensions;
 mod guides;

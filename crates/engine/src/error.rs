@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use contree_error_codes::ErrorCode;
 
 use crate::api::types;
 use crate::egress::EgressRuleError;
@@ -130,6 +131,32 @@ pub enum SettingError {
     EgressRule(#[from] EgressRuleError),
 }
 
+impl EngineError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Setting(_) => ErrorCode::SettingInvalid,
+            Self::NoDataDirectory => ErrorCode::NoHomeDirectory,
+            Self::NotADirectory { .. } => ErrorCode::DataDirectoryUnusable,
+            Self::Io { source, .. } | Self::File(source) => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::DataDirectoryUnusable)
+            }
+            Self::StoreVersion { .. } => ErrorCode::DataDirectoryNewer,
+            Self::Records(error) => error.code(),
+            Self::Sandbox(error) => error.code(),
+            Self::NoToken { .. } | Self::ShortToken { .. } => ErrorCode::ListenNeedsToken,
+            Self::Listen { source, .. } => match source.kind() {
+                std::io::ErrorKind::AddrInUse => ErrorCode::PortInUse,
+                std::io::ErrorKind::PermissionDenied => ErrorCode::PortNotPermitted,
+                _ => ErrorCode::ListenFailed,
+            },
+            Self::Start(_) => ErrorCode::ResourcesRefused,
+            Self::Thread => ErrorCode::EngineFailed,
+        }
+    }
+}
+
 /// A failure of the records, the files or the layers of a data directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
@@ -169,20 +196,22 @@ const NO_DESCRIPTORS_REMEDY: &str = "; the engine's process has too few file des
 /// Seconds after which a client may try again if there were too few descriptors.
 const DESCRIPTORS_RETRY_AFTER: u32 = 1;
 
-/// An error answer of the API: a status and a sentence.
+/// An error answer of the API: a status, a code and a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct ApiError {
     status: StatusCode,
+    code: ErrorCode,
     message: String,
     /// Seconds after which the client may try again.
     retry_after: Option<u32>,
 }
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             status,
+            code,
             message: message.into(),
             retry_after: None,
         }
@@ -194,14 +223,34 @@ impl ApiError {
         self
     }
 
-    /// 400: the request cannot be read, or a value is out of bounds.
+    /// Replaces the code.
+    pub(super) fn with_code(mut self, code: ErrorCode) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Sets the code of the cause, unless the message has shown a more general one.
+    fn caused_by(self, code: ErrorCode) -> Self {
+        match self.code {
+            ErrorCode::EngineFailed => self.with_code(code),
+            _ => self,
+        }
+    }
+
+    /// 400: a value is out of bounds.
     pub(super) fn bad(message: impl Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message.to_string())
+        let message = message.to_string();
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidArgument, message)
+    }
+
+    /// 400: the request cannot be read.
+    pub(super) fn malformed(message: impl Display) -> Self {
+        Self::bad(message).with_code(ErrorCode::MalformedRequest)
     }
 
     /// 404: the request names something that does not exist.
-    pub(super) fn missing(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, message)
+    pub(super) fn missing(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
     /// Turns a 404 into a 400, because the body names the missing thing and not the path.
@@ -223,17 +272,23 @@ impl ApiError {
 
     /// 429: the engine is too busy and did nothing.
     pub(super) fn too_many(message: impl Into<String>, seconds: u32) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(seconds)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooBusy, message).retry_after(seconds)
     }
 
     /// 425: the operation has not started, so nothing was done.
     pub(super) fn too_early(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::TOO_EARLY, message).retry_after(1)
+        Self::new(
+            StatusCode::TOO_EARLY,
+            ErrorCode::OperationNotStarted,
+            message,
+        )
+        .retry_after(1)
     }
 
     /// 422: the path is not of the required kind, such as a directory.
     pub(super) fn wrong_file_kind(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, ErrorCode::WrongFileKind, message)
     }
 
     /// 500: a failure of the engine itself. 429 if there are too few descriptors, since nothing was
@@ -244,12 +299,19 @@ impl ApiError {
             if !message.contains(NO_DESCRIPTORS_REMEDY) {
                 message.push_str(NO_DESCRIPTORS_REMEDY);
             }
-            return Self::too_many(message, DESCRIPTORS_RETRY_AFTER);
+            return Self::too_many(message, DESCRIPTORS_RETRY_AFTER)
+                .with_code(ErrorCode::TooFewDescriptors);
         }
-        if message.contains(DISK_FULL) && !message.contains(DISK_FULL_REMEDY) {
+        let is_full = message.contains(DISK_FULL);
+        if is_full && !message.contains(DISK_FULL_REMEDY) {
             message.push_str(DISK_FULL_REMEDY);
         }
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        let code = if is_full {
+            ErrorCode::DiskFull
+        } else {
+            ErrorCode::EngineFailed
+        };
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message)
     }
 
     /// Returns whether the engine was too busy, or had too few descriptors.
@@ -264,6 +326,11 @@ impl ApiError {
         self.status == StatusCode::INSUFFICIENT_STORAGE
     }
 
+    /// The code.
+    pub(super) fn code(&self) -> ErrorCode {
+        self.code
+    }
+
     /// The sentence for the client.
     pub(super) fn message(&self) -> &str {
         &self.message
@@ -276,6 +343,7 @@ impl IntoResponse for ApiError {
             error: self.message,
             status: Some(self.status.as_u16()),
             traceback: None,
+            x_code: Some(self.code.name().to_owned()),
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
@@ -291,13 +359,14 @@ impl IntoResponse for ApiError {
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
-        Self::internal(error.to_string())
+        Self::internal(error.to_string()).caused_by(error.code())
     }
 }
 
 impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
-        Self::internal(with_advice(&error, &error))
+        let code = ErrorCode::of_io(&error).unwrap_or(ErrorCode::EngineFailed);
+        Self::internal(with_advice(&error, &error)).caused_by(code)
     }
 }
 
@@ -318,18 +387,21 @@ impl From<contree_sandbox::Error> for ApiError {
     /// - 507 for a layer that is too large, and for a disk that is nearly full;
     /// - 500 for any other error.
     fn from(error: contree_sandbox::Error) -> Self {
+        let code = error.code();
         match error {
             contree_sandbox::Error::Unavailable(_) => {
-                Self::new(StatusCode::FORBIDDEN, error.to_string())
+                Self::new(StatusCode::FORBIDDEN, code, error.to_string())
             }
             contree_sandbox::Error::LayerTooLarge { .. }
             | contree_sandbox::Error::LayerTooManyFiles { .. }
             | contree_sandbox::Error::LayerNotMeasurable { .. }
             | contree_sandbox::Error::DiskNearlyFull { .. } => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, code, error.to_string())
             }
-            contree_sandbox::Error::Os(error) => Self::internal(with_advice(&error, error.io())),
-            other => Self::internal(other.to_string()),
+            contree_sandbox::Error::Os(error) => {
+                Self::internal(with_advice(&error, error.io())).caused_by(code)
+            }
+            other => Self::internal(other.to_string()).caused_by(code),
         }
     }
 }

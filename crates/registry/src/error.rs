@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use contree_error_codes::ErrorCode;
+
 use super::RegistryHost;
 use super::manifest::ManifestError;
 
@@ -67,6 +69,22 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Name { .. } => ErrorCode::RegistryNameInvalid,
+            Self::Unreachable { .. } => ErrorCode::RegistryUnreachable,
+            Self::Rejected { .. } => ErrorCode::RegistryCredentialsRejected,
+            Self::LoginNeeded { .. } => ErrorCode::RegistryLoginNeeded,
+            Self::Protocol { .. } => ErrorCode::RegistryAnswerInvalid,
+            Self::LocalFile { source, .. } => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::DataDirectoryUnusable)
+            }
+            Self::Image { source, .. } => source.code(),
+        }
+    }
+
     /// Returns whether the cause is wrong or missing credentials, and not the registry or the
     /// connection to it.
     pub fn is_rejection(&self) -> bool {

@@ -7,6 +7,7 @@ mod platform;
 
 use std::collections::BTreeMap;
 
+use contree_error_codes::ErrorCode;
 use serde::Deserialize;
 
 pub use self::image_config::{ImageConfig, SAVED_DIRECTORY_LABEL, parse_config};
@@ -164,6 +165,26 @@ pub enum ManifestError {
         /// The platform of this machine.
         here: Box<Platform>,
     },
+}
+
+impl ManifestError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Manifest(_)
+            | Self::Configuration(_)
+            | Self::Schema1
+            | Self::NeitherImageNorIndex
+            | Self::OtherArtifact(_)
+            | Self::LargeConfiguration
+            | Self::TooManyLayers(_)
+            | Self::ForeignLayer { .. }
+            | Self::UnknownLayer { .. } => ErrorCode::ImageUnusable,
+            Self::MissingPart { .. } => ErrorCode::ImageIncomplete,
+            Self::NoPlatform { .. } | Self::OtherPlatform { .. } => ErrorCode::OtherPlatform,
+        }
+    }
 }
 
 /// Parses a manifest or an index.

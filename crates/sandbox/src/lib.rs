@@ -63,12 +63,14 @@
 // - `protocol` defines the data that the engine and the init exchange.
 // - `ids`, `cgroup`, `host_root`, `store` and `init` each do one part. None of them starts an init.
 // - `launch` starts the init. `error` combines the errors of the modules above.
+// - `error_code` gives every error its code.
 // - `layers` joins `store` with `launch`. `sandbox`, `view`, `compare`, `pack_task` and
 //   `unpack_task` use both.
 mod cgroup;
 mod compare;
 mod diagnose;
 mod error;
+mod error_code;
 pub mod host_root;
 mod ids;
 mod init;

@@ -66,6 +66,23 @@ pub enum DbError {
     Sqlite(#[from] rusqlite::Error),
 }
 
+impl DbError {
+    /// The code of the error.
+    #[must_use]
+    pub fn code(&self) -> contree_error_codes::ErrorCode {
+        use contree_error_codes::ErrorCode;
+        match self {
+            Self::Open { source, .. } => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::DataDirectoryUnusable)
+            }
+            Self::TooNew { .. } => ErrorCode::DataDirectoryNewer,
+            Self::Broken { .. } => ErrorCode::RecordsDamaged,
+            Self::Full { .. } => ErrorCode::DiskFull,
+            Self::Sqlite(_) => ErrorCode::EngineFailed,
+        }
+    }
+}
+
 /// Opens the database at `path` and applies the `migrations` that it lacks, in order. Creates a
 /// missing file with mode 0600.
 ///

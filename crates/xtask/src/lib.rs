@@ -1,12 +1,13 @@
 //! Tasks of the repository.
 //!
-//! [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/` and the
-//! API document. The tests of the manifest compiler call the same code. [`sbom`] lists the
-//! components of the program.
+//! [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/`, the API
+//! document and the codes of errors. The tests of the manifest compiler call the same code. [`sbom`]
+//! lists the components of the program.
 
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod error_page;
 pub mod fixture;
 pub mod generated;
 pub mod mistakes;
@@ -30,6 +31,7 @@ pub const GENERATE_COMMAND: &str = "cargo run -q -p contree-xtask -- generate";
 pub fn generate(root: &Path, mode: SyncMode) -> Result<Vec<StaleFile>, TaskError> {
     let mut files = generated::shipped(root)?;
     files.extend(generated::fixtures(root)?);
+    files.push(error_page::page());
     let mut stale = sync::sync(root, &files, mode)?;
     stale.extend(sync::remove_stale(root, generated::SURFACE, &files, mode)?);
     Ok(stale)

@@ -8,7 +8,7 @@ use contree_xtask::{GENERATE_COMMAND, SyncMode, generate, sbom};
 const USAGE: &str = "\
 Usage: cargo run -q -p contree-xtask -- generate [--check] | sbom
 
-  generate           Write the files that are generated from tools.yaml, templates/ and the API document
+  generate           Write the files that are generated from tools.yaml, templates/, the API document and the codes of errors
   generate --check   List those that are out of date, and write nothing
   sbom               Print the components of the program as CycloneDX JSON";
 

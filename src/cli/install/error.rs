@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use contree_error_codes::ErrorCode;
+
 /// An error in the text of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum EditError {
@@ -77,6 +79,29 @@ pub(in crate::cli) enum InstallError {
 }
 
 impl InstallError {
+    /// The code of the error.
+    pub(in crate::cli) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Edit { .. }
+            | Self::NotText(_)
+            | Self::NotAFile(_)
+            | Self::ReadOnly(_)
+            | Self::HardLinks { .. }
+            | Self::DanglingLink(_)
+            | Self::OutsideProject { .. }
+            | Self::EditedSkill(_) => ErrorCode::ConfigurationNotEdited,
+            Self::Changed(_) => ErrorCode::FileChanged,
+            Self::NoHome => ErrorCode::NoHomeDirectory,
+            Self::NoProject(_) | Self::NoSkills(_) | Self::NothingFound => {
+                ErrorCode::ClientNotFound
+            }
+            Self::File { source, .. } => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::LocalFileUnusable)
+            }
+            Self::ProgramPath | Self::Program(_) => ErrorCode::ProgramError,
+        }
+    }
+
     pub(super) fn file(what: &'static str, path: &Path, source: io::Error) -> Self {
         Self::File {
             what,

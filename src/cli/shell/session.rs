@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
+use contree_error_codes::ErrorCode;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +49,19 @@ pub(super) enum ShellError {
     /// The operation failed.
     #[error("{0}")]
     Operation(String),
+}
+
+impl ShellError {
+    /// The code of the error.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoTerminal => ErrorCode::Usage,
+            Self::Terminal(_) => ErrorCode::ResourcesRefused,
+            Self::Backend(error) => error.code(),
+            Self::Lost(_) => ErrorCode::SandboxGone,
+            Self::Operation(_) => ErrorCode::OperationFailed,
+        }
+    }
 }
 
 /// The end of a command on the terminal.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::VerbError;
 use super::rows::{OutputFormat, VerbOptions};
 use crate::cli::error::CommandError;
-use crate::cli::output::print_message;
+use crate::cli::output::print_error;
 use crate::cli::process::runtime;
 use crate::cli::setup::Setup;
 use crate::cli::{USAGE, signals};
@@ -68,7 +68,8 @@ fn report(tools: &Session, error: VerbError) -> u8 {
         VerbError::Usage(_) => USAGE,
         _ => 1,
     };
-    print_message(message(tools, error));
+    let code = error.code();
+    print_error(message(tools, error), code);
     status
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use contree_error_codes::ErrorCode;
+
 use crate::Error;
 use crate::cli::process::ProcessError;
 use crate::store::StoreError;
@@ -28,15 +30,36 @@ pub(in crate::cli) enum VerbError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The arguments name something that does not exist. The message says what to do.
+    /// The arguments name something that does not exist, and that no code names. The message says
+    /// what to do.
     #[error("{0}")]
     Unknown(String),
+    /// The arguments name something that does not exist, of the kind that the code says.
+    #[error("{1}")]
+    Missing(ErrorCode, String),
     /// The arguments are wrong. The exit status is 2.
     #[error("{0}")]
     Usage(String),
 }
 
 impl VerbError {
+    /// The code of the error.
+    pub(in crate::cli) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Client(error) => error.code(),
+            Self::Backend(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Process(error) => error.code(),
+            Self::Json(_) => ErrorCode::ProgramError,
+            Self::File { source, .. } => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::LocalFileUnusable)
+            }
+            Self::Unknown(_) => ErrorCode::NotFound,
+            Self::Missing(code, _) => *code,
+            Self::Usage(_) => ErrorCode::Usage,
+        }
+    }
+
     pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }

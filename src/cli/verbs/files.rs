@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::complete::{self, Known};
@@ -158,10 +159,13 @@ impl Cat {
         match std::str::from_utf8(&bytes) {
             Ok(text) if !text.contains('\0') => print(text)?,
             _ => {
-                return Err(VerbError::Unknown(format!(
-                    "{} is not text; save it with `contree cp {} FILE`, or use a pipe",
-                    at.path, self.path
-                )));
+                return Err(VerbError::Missing(
+                    ErrorCode::NotText,
+                    format!(
+                        "{} is not text; save it with `contree cp {} FILE`, or use a pipe",
+                        at.path, self.path
+                    ),
+                ));
             }
         }
         Ok(0)

@@ -1,5 +1,6 @@
 //! Resolves the images and operations that arguments name.
 
+use contree_error_codes::ErrorCode;
 use contree_registry::Reference;
 use uuid::Uuid;
 
@@ -148,7 +149,7 @@ impl VerbContext {
         } else if near.is_empty() {
             message.push_str("; `contree images -a` lists the images");
         }
-        VerbError::Unknown(message)
+        VerbError::Missing(ErrorCode::ImageNotFound, message)
     }
 
     /// All tags.
@@ -170,7 +171,10 @@ impl VerbContext {
             let entry = self.entry(reference).await?;
             let operation = entry.operation.and_then(|id| id.parse().ok());
             return operation.ok_or_else(|| {
-                VerbError::Unknown(format!("the entry `{name}` of the session is no run"))
+                VerbError::Missing(
+                    ErrorCode::SessionEntryNotFound,
+                    format!("the entry `{name}` of the session is no run"),
+                )
             });
         }
         if let Ok(uuid) = name.parse() {
@@ -192,9 +196,10 @@ impl VerbContext {
                 _ => return Err(ambiguous("operations", name, &found)),
             }
         }
-        Err(VerbError::Unknown(format!(
-            "there is no operation `{name}`; `contree ps -a` lists them"
-        )))
+        Err(VerbError::Missing(
+            ErrorCode::OperationNotFound,
+            format!("there is no operation `{name}`; `contree ps -a` lists them"),
+        ))
     }
 
     /// The operations that have not ended.
@@ -213,11 +218,14 @@ impl VerbContext {
 
 fn ambiguous(what: &str, name: &str, found: &[Uuid]) -> VerbError {
     let names: Vec<String> = found.iter().take(5).map(Uuid::to_string).collect();
-    VerbError::Unknown(format!(
-        "`{name}` is the beginning of {} {what}, such as {}; give more digits",
-        found.len(),
-        names.join(" and ")
-    ))
+    VerbError::Missing(
+        ErrorCode::AmbiguousName,
+        format!(
+            "`{name}` is the beginning of {} {what}, such as {}; give more digits",
+            found.len(),
+            names.join(" and ")
+        ),
+    )
 }
 
 /// The known names that are similar to a wrong one, the closest first.

@@ -34,7 +34,7 @@ use clap::Subcommand;
 
 use super::USAGE;
 use super::error::CommandError;
-use super::output::print_message;
+use super::output::print_error;
 use super::setup::Setup;
 pub(super) use completions::COMPLETE_VARIABLE;
 use context::run_verb;
@@ -159,7 +159,7 @@ impl Verb {
 fn without_backend(done: Result<u8, VerbError>) -> Result<u8, CommandError> {
     match done {
         Err(error @ VerbError::Usage(_)) => {
-            print_message(error);
+            print_error(&error, error.code());
             Ok(USAGE)
         }
         done => Ok(done?),

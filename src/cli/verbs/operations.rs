@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::rows::{print_record, print_rows};
-use crate::cli::output::print_message;
+use crate::cli::output::{print_error, print_message};
 use crate::cli::units::{age, size};
 use crate::types::OperationResponse;
 use crate::{Error, OperationStatus, Outcome};
@@ -53,9 +54,10 @@ async fn record(cx: &VerbContext, id: Uuid) -> Result<OperationResponse, VerbErr
     let request = cx.client.get_operation_status().operation_id(id);
     match request.send().await.map_err(Error::from) {
         Ok(answer) => Ok(answer.into_inner()),
-        Err(error) if error.is_not_found() => Err(VerbError::Unknown(format!(
-            "there is no operation {id}; `contree ps -a` lists them"
-        ))),
+        Err(error) if error.is_not_found() => Err(VerbError::Missing(
+            ErrorCode::OperationNotFound,
+            format!("there is no operation {id}; `contree ps -a` lists them"),
+        )),
         Err(error) => Err(error.into()),
     }
 }
@@ -164,7 +166,7 @@ impl Wait {
             let record = match record {
                 Ok(record) => record,
                 Err(error @ Error::WaitTimedOut { .. }) => {
-                    print_message(error);
+                    print_error(&error, error.code());
                     all_succeeded = false;
                     continue;
                 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::attachment::Attachment;
@@ -15,7 +16,7 @@ use super::image_name::short;
 use super::input::{self, InputKind};
 use super::rows::{VerbOptions, print_record};
 use super::session_state::{Change, SessionState, join};
-use crate::cli::output::{RawOutput, WriteState, print_message};
+use crate::cli::output::{RawOutput, WriteState, print_error, print_message};
 use crate::events::Payload;
 use crate::tools::{OutputStream, Watcher};
 use crate::{Changes, Command, OperationStatus, Outcome, Running};
@@ -181,7 +182,7 @@ impl Run {
         let request = match self.request(&mut verb_options) {
             Ok(request) => request,
             Err(error) => {
-                print_message(error);
+                print_error(&error, error.code());
                 return Ok(crate::cli::USAGE);
             }
         };
@@ -191,7 +192,7 @@ impl Run {
         );
         if request.options.detach && is_local && !detached::is_child() {
             return Ok(detached::start().unwrap_or_else(|error| {
-                print_message(error);
+                print_error(&error, error.code());
                 FAILED
             }));
         }
@@ -203,7 +204,8 @@ impl Run {
             Ok(status) => Ok(status),
             Err(error @ VerbError::Usage(_)) => Err(error),
             Err(error) => {
-                print_message(message(&cx.tools, error));
+                let code = error.code();
+                print_error(message(&cx.tools, error), code);
                 Ok(FAILED)
             }
         })
@@ -476,12 +478,18 @@ impl StartedRun<'_> {
                 OperationStatus::Cancelled => "it was cancelled",
                 _ => "the backend gave no reason",
             });
-            print_message(format_args!("the command did not run to its end: {reason}"));
+            print_error(
+                format_args!("the command did not run to its end: {reason}"),
+                outcome.error_code.unwrap_or(ErrorCode::OperationFailed),
+            );
         } else if outcome.timed_out {
-            print_message(format_args!(
-                "stopped after {} s; -t SECS gives it more time",
-                self.timeout
-            ));
+            print_error(
+                format_args!(
+                    "stopped after {} s; -t SECS gives it more time",
+                    self.timeout
+                ),
+                ErrorCode::CommandTimedOut,
+            );
         }
         if outcome.stdout.truncated || outcome.stderr.truncated {
             print_message("the output is incomplete: its end was not recorded");

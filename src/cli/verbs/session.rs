@@ -1,6 +1,7 @@
 //! `contree session`: branches and history of a session.
 
 use clap::{Args, Subcommand};
+use contree_error_codes::ErrorCode;
 use serde::Serialize;
 
 use super::complete::{self, Known};
@@ -159,13 +160,17 @@ async fn session_key(cx: &VerbContext, text: &str) -> Result<SessionRow, VerbErr
     };
     match found[..] {
         [one] => Ok(one.clone()),
-        [] => Err(VerbError::Unknown(format!(
-            "there is no session `{text}`; `contree session list` lists them"
-        ))),
-        _ => Err(VerbError::Unknown(format!(
-            "`{text}` is the end of {} sessions; give more of the key",
-            found.len()
-        ))),
+        [] => Err(VerbError::Missing(
+            ErrorCode::SessionNotFound,
+            format!("there is no session `{text}`; `contree session list` lists them"),
+        )),
+        _ => Err(VerbError::Missing(
+            ErrorCode::AmbiguousName,
+            format!(
+                "`{text}` is the end of {} sessions; give more of the key",
+                found.len()
+            ),
+        )),
     }
 }
 
@@ -219,7 +224,10 @@ impl VerbContext {
             [] => "`contree session branch` lists the branches".to_owned(),
             near => format!("did you mean {}?", near.join(" or ")),
         };
-        VerbError::Unknown(format!("the session has no branch `{name}`; {hint}"))
+        VerbError::Missing(
+            ErrorCode::SessionEntryNotFound,
+            format!("the session has no branch `{name}`; {hint}"),
+        )
     }
 }
 
@@ -408,7 +416,8 @@ async fn forward(
         });
     }
     found.cloned().ok_or_else(|| {
-        VerbError::Unknown(
+        VerbError::Missing(
+            ErrorCode::SessionEntryNotFound,
             "the history has no entry so far forward; `contree session show` lists it".to_owned(),
         )
     })
@@ -534,9 +543,10 @@ impl Delete {
             let store = cx.tools.store();
             let deleted = store.write_durably(move |c| sessions::delete(c, &backend, &name));
             if !deleted.await? {
-                return Err(VerbError::Unknown(format!(
-                    "there is no session `{key}`; `contree session list` lists them"
-                )));
+                return Err(VerbError::Missing(
+                    ErrorCode::SessionNotFound,
+                    format!("there is no session `{key}`; `contree session list` lists them"),
+                ));
             }
             print(&format!("deleted session {key}\n"))?;
         }

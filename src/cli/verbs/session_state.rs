@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::context::VerbContext;
@@ -132,20 +133,24 @@ impl VerbContext {
             }
         }
         found.cloned().ok_or_else(|| match entries.last() {
-            None => VerbError::Unknown(
+            None => VerbError::Missing(
+                ErrorCode::SessionEntryNotFound,
                 "the session has no history yet; `contree use IMAGE` begins one".to_owned(),
             ),
-            Some(last) => VerbError::Unknown(format!(
-                "the session has no entry `{reference}`; `contree session show` lists 1 to {}",
-                last.id
-            )),
+            Some(last) => VerbError::Missing(
+                ErrorCode::SessionEntryNotFound,
+                format!(
+                    "the session has no entry `{reference}`; `contree session show` lists 1 to {}",
+                    last.id
+                ),
+            ),
         })
     }
 }
 
 /// The error of a session without an image.
 pub(super) fn no_image() -> VerbError {
-    VerbError::Unknown(
+    VerbError::Missing(ErrorCode::SessionEntryNotFound,
         "the session has no image yet; `contree use IMAGE` sets one, and `contree images` lists them"
             .to_owned(),
     )

@@ -1,6 +1,7 @@
 //! `contree cd` and `contree env`: the directory and the variables of the session.
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
 use serde::Serialize;
 
 use super::context::VerbContext;
@@ -51,9 +52,10 @@ impl Cd {
         match listed.map_err(Error::from) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {
-                return Err(VerbError::Unknown(format!(
-                    "the image has no directory {path}; `contree ls` lists what there is"
-                )));
+                return Err(VerbError::Missing(
+                    ErrorCode::PathNotFound,
+                    format!("the image has no directory {path}; `contree ls` lists what there is"),
+                ));
             }
             Err(error) => return Err(error.into()),
         }

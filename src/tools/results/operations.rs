@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use contree_error_codes::ErrorCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -27,6 +28,9 @@ pub struct Operation {
     /// Why it failed
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The code of `error`, for the error of a call.
+    #[serde(skip)]
+    pub(crate) error_code: Option<ErrorCode>,
     /// When it was started
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,

@@ -1,6 +1,7 @@
 //! `contree`: its verbs on the embedded engine, over the real program.
 
 mod documents;
+mod errors;
 mod json;
 mod names;
 mod runs;

@@ -4,6 +4,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
+use contree_error_codes::ErrorCode;
 use serde::de::DeserializeOwned;
 
 use crate::api::time;
@@ -19,7 +20,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         axum::extract::Path::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Path(value)| Self(value))
-            .map_err(|error: PathRejection| ApiError::bad(error.body_text()))
+            .map_err(|error: PathRejection| ApiError::malformed(error.body_text()))
     }
 }
 
@@ -33,7 +34,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
         axum::extract::Query::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|error: QueryRejection| ApiError::bad(error.body_text()))
+            .map_err(|error: QueryRejection| ApiError::malformed(error.body_text()))
     }
 }
 
@@ -46,10 +47,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let body = axum::body::Bytes::from_request(request, state)
             .await
-            .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+            .map_err(|error| {
+                ApiError::new(
+                    error.status(),
+                    ErrorCode::RequestTooLarge,
+                    error.body_text(),
+                )
+            })?;
         axum::Json::from_bytes(&body)
             .map(|axum::Json(value)| Self(value))
-            .map_err(|error: JsonRejection| ApiError::bad(json_error(&error.body_text())))
+            .map_err(|error: JsonRejection| ApiError::malformed(json_error(&error.body_text())))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -15,14 +16,20 @@ pub(crate) async fn find(engine: &Arc<Engine>, uuid: Uuid) -> Result<Image, ApiE
     match engine.read(move |c| images::by_uuid(c, uuid)).await? {
         Some(image) if image.lost => Err(lost(uuid)),
         Some(image) => Ok(image),
-        None => Err(ApiError::missing(format!("there is no image {uuid}"))),
+        None => Err(ApiError::missing(
+            ErrorCode::ImageNotFound,
+            format!("there is no image {uuid}"),
+        )),
     }
 }
 
 fn lost(uuid: Uuid) -> ApiError {
-    ApiError::missing(format!(
-        "the image {uuid} was lost when the machine went down before its files were on disk"
-    ))
+    ApiError::missing(
+        ErrorCode::ImageNotFound,
+        format!(
+            "the image {uuid} was lost when the machine went down before its files were on disk"
+        ),
+    )
 }
 
 /// Finds the image that has a tag. Answers 404 if there is none or it was lost.
@@ -32,6 +39,9 @@ pub(crate) async fn find_tag(engine: &Arc<Engine>, tag: String) -> Result<Image,
     match engine.read(move |c| images::by_tag(c, &wanted)).await? {
         Some(image) if image.lost => Err(lost(image.uuid)),
         Some(image) => Ok(image),
-        None => Err(ApiError::missing(format!("no image has the tag `{tag}`"))),
+        None => Err(ApiError::missing(
+            ErrorCode::ImageNotFound,
+            format!("no image has the tag `{tag}`"),
+        )),
     }
 }

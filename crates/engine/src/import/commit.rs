@@ -75,6 +75,7 @@ pub(super) fn commit(
         let ending = OperationEnding {
             status: Status::Success,
             error: None,
+            code: None,
             result_image: Some(image.uuid),
             outcome: None,
             image_size: Some(bytes),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::commit::commit;
@@ -31,6 +32,7 @@ pub(crate) fn begin(
     if checked.origin.is_local() && !engine.imports.allow_local {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
+            ErrorCode::PathNotAllowed,
             "this engine does not import from paths of its own machine: start it with `--allow-local-imports` if its clients may read them",
         ));
     }
@@ -61,7 +63,7 @@ pub(crate) fn begin(
 
 async fn run(engine: Arc<Engine>, task: OperationTask, checked: CheckedImport) -> WorkEnding {
     if let Err(error) = task.begin(&engine).await {
-        return WorkEnding::failed(error.message());
+        return WorkEnding::failed_by(&error);
     }
     let prepared = execute(&engine, &task, &checked).await;
     match prepared {
@@ -73,6 +75,7 @@ async fn run(engine: Arc<Engine>, task: OperationTask, checked: CheckedImport) -
             WorkEnding {
                 status: Status::Success,
                 error: None,
+                code: None,
                 outcome: None,
                 commit: Some(commit_work),
             }
@@ -81,7 +84,7 @@ async fn run(engine: Arc<Engine>, task: OperationTask, checked: CheckedImport) -
             // Before the end is visible, so that whoever sees it finds no layers of the import.
             discard(&engine, task.operation).await;
             match failed {
-                Some(Err(error)) => WorkEnding::failed(error.to_string()),
+                Some(Err(error)) => WorkEnding::failed(error.code(), error.to_string()),
                 _ => WorkEnding::cancelled(),
             }
         }

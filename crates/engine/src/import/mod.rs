@@ -16,6 +16,7 @@ mod decompress;
 mod docker_archive;
 mod download;
 mod error;
+mod error_code;
 pub(crate) mod imports;
 mod job;
 mod local_file;

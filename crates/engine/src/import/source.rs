@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use contree_error_codes::ErrorCode;
 use contree_registry::{Reference, ReferenceError};
 
 /// The reason why a text is not an image source.
@@ -18,6 +19,16 @@ pub(crate) enum SourceError {
     /// It is not an image reference.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+}
+
+impl SourceError {
+    /// The code of the error.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::RelativePath(_) | Self::NoPushTarget => ErrorCode::InvalidArgument,
+            Self::Reference(_) => ErrorCode::RegistryNameInvalid,
+        }
+    }
 }
 
 /// The source of an image.

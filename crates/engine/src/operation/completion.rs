@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use crate::api::types::EventDataCompletion;
@@ -20,6 +21,7 @@ use crate::rows::operations::{self, Operation, OperationEnding, Status};
 pub(crate) struct Completion {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
+    pub(crate) code: Option<ErrorCode>,
     pub(crate) result_image: Option<Uuid>,
     pub(crate) image_size: Option<u64>,
     pub(crate) created_at: DateTime<Utc>,
@@ -35,6 +37,7 @@ impl Completion {
         Some(Self {
             status: operation.status,
             error: operation.error.clone(),
+            code: operation.code,
             result_image: operation.result_image,
             image_size: operation.image_size,
             created_at: operation.created_at,
@@ -47,6 +50,7 @@ impl Completion {
         Self {
             status: ending.status,
             error: ending.error.clone(),
+            code: ending.code,
             result_image: ending.result_image,
             image_size: ending.image_size,
             created_at,
@@ -64,6 +68,7 @@ impl Completion {
             error: self.error.clone(),
             duration_ms: u64::try_from(took.num_milliseconds()).unwrap_or(0),
             image_size_bytes: self.image_size,
+            x_code: self.code.map(|code| code.name().to_owned()),
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError};
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use contree_error_codes::ErrorCode;
 use contree_sandbox::RunDir;
 use serde_json::Value;
 use uuid::Uuid;
@@ -63,6 +64,8 @@ pub(crate) type CommitWork =
 pub(crate) struct WorkEnding {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
+    /// The code of `error`.
+    pub(crate) code: Option<ErrorCode>,
     pub(crate) outcome: Option<InstanceResult>,
     /// Commits the result, if there is one.
     pub(crate) commit: Option<CommitWork>,
@@ -74,16 +77,23 @@ impl WorkEnding {
         Self {
             status,
             error: None,
+            code: None,
             outcome: None,
             commit: None,
         }
     }
 
-    pub(crate) fn failed(error: impl Into<String>) -> Self {
+    pub(crate) fn failed(code: ErrorCode, error: impl Into<String>) -> Self {
         Self {
             error: Some(error.into()),
+            code: Some(code),
             ..Self::of(Status::Failed)
         }
+    }
+
+    /// The ending of an operation that an error of the engine ended.
+    pub(crate) fn failed_by(error: &ApiError) -> Self {
+        Self::failed(error.code(), error.message())
     }
 
     /// The ending of a cancelled operation. The reason is added when the ending is recorded.
@@ -128,6 +138,7 @@ pub(crate) fn accept(
     if engine.stopping.is_cancelled() {
         return Err(ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::EngineStopping,
             "the engine is stopping",
         ));
     }
@@ -175,7 +186,8 @@ pub(crate) fn accept(
         withdraw();
         return Err(ApiError::bad(
             "the image was removed while the operation was accepted; use another image",
-        ));
+        )
+        .with_code(ErrorCode::ImageNotFound));
     }
     engine
         .running
@@ -258,12 +270,14 @@ async fn settle(
     let WorkEnding {
         status,
         error,
+        code,
         outcome,
         mut commit,
     } = work_ending;
     let mut ending = OperationEnding {
         status,
         error,
+        code,
         result_image: None,
         outcome,
         image_size: None,
@@ -283,6 +297,7 @@ async fn settle(
             if let Some(early_end) = running.refuse_early_end() {
                 ending.status = early_end.status;
                 ending.error = Some(early_end.reason);
+                ending.code = Some(early_end.code);
                 commit = None;
             }
             let mut recorded = false;
@@ -295,6 +310,7 @@ async fn settle(
                     Err(error) => {
                         ending.status = Status::Failed;
                         ending.error = Some(error.message().to_owned());
+                        ending.code = Some(error.code());
                     }
                 }
             }
@@ -310,6 +326,7 @@ async fn settle(
                         ending.error = Some(format!(
                             "the operation's ending could not be recorded: {error}"
                         ));
+                        ending.code = Some(error.code());
                     }
                     engine
                         .unrecorded
@@ -332,6 +349,7 @@ async fn settle(
         Err(error) => {
             let ending = OperationEnding {
                 error: Some(error.message().to_owned()),
+                code: Some(error.code()),
                 ..unexpected
             };
             let completion = Completion::new(created_at, &ending);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use crate::blocking::blocking;
@@ -29,5 +30,10 @@ pub(crate) async fn find(engine: &Arc<Engine>, uuid: Uuid) -> Result<Operation, 
         Ok(record)
     })
     .await?;
-    record.ok_or_else(|| ApiError::missing(format!("there is no operation {uuid}")))
+    record.ok_or_else(|| {
+        ApiError::missing(
+            ErrorCode::OperationNotFound,
+            format!("there is no operation {uuid}"),
+        )
+    })
 }

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -125,6 +126,7 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
     let ending = OperationEnding {
         status: Status::Failed,
         error: Some(ORPHANED.to_owned()),
+        code: Some(ErrorCode::EngineStopping),
         result_image: None,
         outcome: None,
         image_size: None,
@@ -325,6 +327,7 @@ mod tests {
         let ending = OperationEnding {
             status: Status::Failed,
             error: Some("the disk was full".to_owned()),
+            code: Some(ErrorCode::DiskFull),
             result_image: None,
             outcome: None,
             image_size: None,

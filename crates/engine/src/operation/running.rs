@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use contree_error_codes::ErrorCode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::ApiError;
 use crate::operation::contact::ClientContact;
 use crate::operation::events::EventLog;
 use crate::rows::operations::Status;
@@ -53,6 +55,7 @@ enum EarlyEndState {
 pub(crate) struct EarlyEnd {
     pub(crate) status: Status,
     pub(crate) reason: String,
+    pub(crate) code: ErrorCode,
 }
 
 impl RunningOperation {
@@ -77,16 +80,16 @@ impl RunningOperation {
     /// Ends it as CANCELLED. Only the first reason counts. False if its result is already being
     /// recorded.
     pub(crate) fn cancel(&self, reason: &str) -> bool {
-        self.end_early(Status::Cancelled, reason)
+        self.end_early(Status::Cancelled, reason, ErrorCode::Cancelled)
     }
 
     /// Ends it as FAILED, for instance because it exceeded a limit. Only the first reason counts.
     /// False if its result is already being recorded.
-    pub(crate) fn fail(&self, reason: &str) -> bool {
-        self.end_early(Status::Failed, reason)
+    pub(crate) fn fail(&self, error: &ApiError) -> bool {
+        self.end_early(Status::Failed, error.message(), error.code())
     }
 
-    fn end_early(&self, status: Status, reason: &str) -> bool {
+    fn end_early(&self, status: Status, reason: &str, code: ErrorCode) -> bool {
         let mut state = self
             .early_end
             .lock()
@@ -96,6 +99,7 @@ impl RunningOperation {
                 *state = EarlyEndState::Requested(EarlyEnd {
                     status,
                     reason: reason.to_owned(),
+                    code,
                 });
             }
             EarlyEndState::Requested(_) => {}

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::types::PublishedPort;
@@ -79,6 +80,7 @@ impl Publisher {
         if !self.is_allowed {
             return Err(ApiError::new(
                 StatusCode::FORBIDDEN,
+                ErrorCode::PublishingForbidden,
                 "this server does not publish ports of sandboxes: start it with `--publish allow` (CONTREE_PUBLISH=allow, or \
                  `LocalConfig::publish` in a program), or talk to the port from inside the sandbox",
             ));
@@ -88,13 +90,14 @@ impl Publisher {
             .map(|host_port| port_number("host_port", host_port))
             .transpose()?;
         if let Some(reason) = access.refusal_to_publish(port) {
-            return Err(ApiError::bad(reason));
+            return Err(ApiError::bad(reason).with_code(ErrorCode::PortNotPublishable));
         }
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             ApiError::too_many(
                 "this engine has reached its limit of published ports; try again when a sandbox with published ports has ended",
                 1,
             )
+            .with_code(ErrorCode::TooManyPorts)
         })?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, host_port.unwrap_or(0));
         let listener = TcpListener::bind(address).map_err(|error| bind_error(host_port, &error))?;
@@ -135,12 +138,14 @@ fn bind_error(host_port: Option<u16>, error: &io::Error) -> ApiError {
     match error.kind() {
         io::ErrorKind::AddrInUse if host_port.is_some() => ApiError::new(
             StatusCode::CONFLICT,
+            ErrorCode::PortInUse,
             format!(
                 "port {port} of this machine is in use: choose another `host_port`, or leave it out for a free one"
             ),
         ),
         io::ErrorKind::PermissionDenied => ApiError::new(
             StatusCode::FORBIDDEN,
+            ErrorCode::PortNotPermitted,
             format!(
                 "this user may not listen on port {port} of this machine: choose a `host_port` above 1023, or leave it out"
             ),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use contree_sandbox::Sandbox;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
@@ -116,12 +117,14 @@ impl SandboxPorts {
         if state.is_closed {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
+                ErrorCode::OperationOver,
                 "the main process has ended, and the sandbox with it",
             ));
         }
         if state.ports.len() >= MAX_PORTS {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
+                ErrorCode::TooManyPorts,
                 format!("{MAX_PORTS} ports of this sandbox are published, which is the limit"),
             ));
         }

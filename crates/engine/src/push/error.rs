@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use contree_error_codes::ErrorCode;
 use contree_registry::RegistryError;
 use contree_sqlite::DbError;
 use tokio::task::JoinError;
@@ -62,6 +63,29 @@ pub(super) enum PushError {
 }
 
 impl PushError {
+    /// The code of the error.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Registry(error) => error.code(),
+            Self::Write { source, .. } => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::LocalFileUnusable)
+            }
+            Self::Exists(_) | Self::NotALayout { .. } | Self::Locked { .. } => {
+                ErrorCode::PushTargetUnusable
+            }
+            Self::Layer { source, .. } => source.code(),
+            Self::Pack { source, .. } => {
+                ErrorCode::of_io(source).unwrap_or(ErrorCode::EngineFailed)
+            }
+            Self::Configuration(_) | Self::Records(_) => ErrorCode::RecordsDamaged,
+            Self::ImageGone => ErrorCode::ImageNotFound,
+            Self::TimedOut(_) => ErrorCode::TransferTimedOut,
+            Self::Stopped => ErrorCode::Cancelled,
+            Self::Engine(error) => error.code(),
+            Self::Task(_) => ErrorCode::EngineFailed,
+        }
+    }
+
     /// Converts I/O errors of writing this path.
     pub(super) fn write(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use contree_registry::Digest;
 use contree_registry::manifest::{self, Document};
 use contree_registry::pull::Repository;
@@ -59,6 +60,7 @@ pub(crate) fn begin(
     if checked.target.is_local() && !engine.imports.allow_local {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
+            ErrorCode::PathNotAllowed,
             "this engine does not write to paths of its own machine: start it with `--allow-local-imports` if its clients may read and write them",
         ));
     }
@@ -91,7 +93,7 @@ async fn run(
     checked: CheckedPush,
 ) -> WorkEnding {
     if let Err(error) = task.begin(&engine).await {
-        return WorkEnding::failed(error.message());
+        return WorkEnding::failed_by(&error);
     }
     let tasks = PushTasks::default();
     let pushed = tokio::select! {
@@ -111,11 +113,15 @@ async fn run(
             WorkEnding {
                 status: Status::Success,
                 error: None,
+                code: None,
                 outcome: None,
                 commit: Some(commit_work),
             }
         }
-        Some(Err(error)) => WorkEnding::failed(format!("cannot push to {}: {error}", checked.url)),
+        Some(Err(error)) => WorkEnding::failed(
+            error.code(),
+            format!("cannot push to {}: {error}", checked.url),
+        ),
         None => WorkEnding::cancelled(),
     }
 }
@@ -360,6 +366,7 @@ fn commit(
     let ending = OperationEnding {
         status: Status::Success,
         error: None,
+        code: None,
         ..ending.clone()
     };
     engine.rows.write(|t| {

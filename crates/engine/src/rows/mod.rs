@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("log.sql"),
     include_str!("push.sql"),
+    include_str!("codes.sql"),
 ];
 
 /// A shared handle to the engine's database. One connection for each process is enough, because

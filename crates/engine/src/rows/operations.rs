@@ -1,6 +1,7 @@
 //! SQL statements about operations: their request, status and ending.
 
 use chrono::{DateTime, Utc};
+use contree_error_codes::ErrorCode;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -35,6 +36,8 @@ pub(crate) struct Operation {
     pub(crate) status: Status,
     /// The reason of a failure or cancellation.
     pub(crate) error: Option<String>,
+    /// The code of that reason. Records of earlier releases have none.
+    pub(crate) code: Option<ErrorCode>,
     /// The image on which it started.
     pub(crate) image: Option<Uuid>,
     /// The image that it made. A run that changed nothing has the image on which it started.
@@ -54,6 +57,8 @@ pub(crate) struct Operation {
 pub(crate) struct OperationEnding {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
+    /// The code of `error`.
+    pub(crate) code: Option<ErrorCode>,
     pub(crate) result_image: Option<Uuid>,
     pub(crate) outcome: Option<InstanceResult>,
     pub(crate) image_size: Option<u64>,
@@ -79,6 +84,7 @@ impl Operation {
     pub(crate) fn end_with(&mut self, ending: &OperationEnding) {
         self.status = ending.status;
         self.error.clone_from(&ending.error);
+        self.code = ending.code;
         self.result_image = ending.result_image;
         self.outcome.clone_from(&ending.outcome);
         self.image_size = ending.image_size;
@@ -97,7 +103,7 @@ pub(crate) struct OperationFilter {
     pub(crate) until: Option<DateTime<Utc>>,
 }
 
-const COLUMNS: &str = "uuid, kind, status, error, image, result_image, request, outcome, image_size, created_at, ended_at";
+const COLUMNS: &str = "uuid, kind, status, error, image, result_image, request, outcome, image_size, created_at, ended_at, code";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Operation> {
     let uuid = super::parse_uuid(row.get(0)?);
@@ -115,6 +121,10 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Operation> {
         image_size: row.get(8)?,
         created_at: from_micros(row.get(9)?),
         ended_at: row.get::<_, Option<i64>>(10)?.map(from_micros),
+        // A later release may have recorded a code that this one does not have.
+        code: row
+            .get::<_, Option<String>>(11)?
+            .and_then(|code| code.parse().ok()),
     })
 }
 
@@ -196,7 +206,7 @@ pub(crate) fn owner_socket(c: &Connection, uuid: Uuid) -> Result<Option<String>,
 pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &OperationEnding) -> Result<bool, DbError> {
     let outcome = ending.outcome.as_ref().map(super::to_json).transpose()?;
     let changed = c.execute(
-        "UPDATE operations SET status = ?2, error = ?3, result_image = ?4, outcome = ?5, image_size = ?6, ended_at = ?7
+        "UPDATE operations SET status = ?2, error = ?3, result_image = ?4, outcome = ?5, image_size = ?6, ended_at = ?7, code = ?8
          WHERE uuid = ?1 AND ended_at IS NULL",
         params![
             uuid.to_string(),
@@ -205,7 +215,8 @@ pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &OperationEnding) -> Resul
             ending.result_image.map(|u| u.to_string()),
             outcome,
             ending.image_size,
-            to_micros(ending.ended_at)
+            to_micros(ending.ended_at),
+            ending.code.map(ErrorCode::name)
         ],
     )?;
     Ok(changed > 0)

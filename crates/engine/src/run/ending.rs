@@ -1,5 +1,6 @@
 //! The ending of a run, and the ending of its operation that follows from it.
 
+use contree_error_codes::ErrorCode;
 use contree_sandbox::SandboxOutcome;
 
 use crate::api::types::InstanceResult;
@@ -45,17 +46,20 @@ impl RunEnding {
             },
             Self::TimedOut(None) => WorkEnding::of(Status::Success),
             Self::Stuck => WorkEnding::failed(
+                ErrorCode::CommandTimedOut,
                 "the command exceeded its time-out, and its processes did not end in time when they were killed",
             ),
             // The reason is added when the ending is recorded.
             Self::Cancelled | Self::EngineStopped => WorkEnding::cancelled(),
-            Self::TooLarge(error) | Self::NotFinished(error) => WorkEnding::failed(error.message()),
+            Self::TooLarge(error) | Self::NotFinished(error) => WorkEnding::failed_by(&error),
             Self::SandboxLost => WorkEnding::failed(
+                ErrorCode::SandboxGone,
                 "the sandbox ended unexpectedly: its first process was killed or crashed",
             ),
-            Self::AlreadyClosed => {
-                WorkEnding::failed("another part of the engine has already ended the sandbox")
-            }
+            Self::AlreadyClosed => WorkEnding::failed(
+                ErrorCode::SandboxGone,
+                "another part of the engine has already ended the sandbox",
+            ),
         };
         WorkEnding { outcome, ..ending }
     }

@@ -83,7 +83,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, mut plan: RunP
         Ok(started) => started,
         Err(error) => {
             append_shutdown(&log, EventDataShutdownReason::SpawnFailed);
-            return WorkEnding::failed(error.message());
+            return WorkEnding::failed_by(&error);
         }
     };
     log.append(SYSTEM, OperationEventType::Init, init_event(&plan.request));
@@ -114,7 +114,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, mut plan: RunP
     };
     if let Err(error) = recorded {
         // A command whose start cannot be recorded must not run.
-        task.running.fail(error.message());
+        task.running.fail(&error);
     }
     task.running.begin(Some(Arc::clone(&running_sandbox)));
     for port in std::mem::take(&mut plan.ports) {
@@ -150,8 +150,8 @@ async fn not_started(
     append_shutdown(log, EventDataShutdownReason::SpawnFailed);
     // The files of the request alone may have exceeded the layer's limit.
     match finish_error {
-        Some(too_large) if too_large.is_too_large() => WorkEnding::failed(too_large.message()),
-        _ => WorkEnding::failed(error.message()),
+        Some(too_large) if too_large.is_too_large() => WorkEnding::failed_by(&too_large),
+        _ => WorkEnding::failed_by(error),
     }
 }
 
@@ -314,6 +314,7 @@ fn commit_work(task: OperationTask, plan: RunPlan, finished: SandboxOutcome) -> 
                 "the command ran, but its result could not be committed: {}",
                 error.message()
             ))
+            .with_code(error.code())
         })
         .inspect(|committed| {
             if committed.result_image != Some(plan.image.uuid) && squash::is_due(&plan.chain) {

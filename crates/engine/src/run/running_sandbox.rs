@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use contree_sandbox::{Command, Exit, Process, Sandbox, SandboxUse, TerminalProcess};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::task::JoinHandle;
@@ -527,6 +528,7 @@ impl RunningSandbox {
         terminal.ok_or_else(|| {
             ApiError::new(
                 StatusCode::CONFLICT,
+                ErrorCode::InvalidArgument,
                 format!("process {spid} has no terminal: start it with `x-terminal`"),
             )
         })
@@ -596,6 +598,7 @@ impl RunningSandbox {
 pub(crate) fn main_process_ended() -> ApiError {
     ApiError::new(
         StatusCode::CONFLICT,
+        ErrorCode::OperationOver,
         "the main process has ended, and the sandbox with it",
     )
 }
@@ -607,9 +610,10 @@ fn shown_command(command: &str) -> Arc<str> {
 }
 
 fn no_process(spid: u64) -> ApiError {
-    ApiError::missing(format!(
-        "no process {spid} runs in this sandbox: it was never started, or has ended"
-    ))
+    ApiError::missing(
+        ErrorCode::ProcessNotFound,
+        format!("no process {spid} runs in this sandbox: it was never started, or has ended"),
+    )
 }
 
 /// The answer to an error of the sandbox: 400, 404 or 409 if the request caused it.
@@ -621,14 +625,21 @@ pub(super) fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
         } => ApiError::bad(match hints::of_start(*step, cause) {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
-        }),
+        })
+        .with_code(ErrorCode::CommandNotStarted),
         Error::Invalid(_) => ApiError::bad(error.to_string()),
-        Error::NoProcess(_) => ApiError::missing(error.to_string()),
+        Error::NoProcess(_) => ApiError::missing(ErrorCode::ProcessNotFound, error.to_string()),
         Error::Gone => main_process_ended(),
-        Error::NotStill(_) | Error::Abandoned => {
-            ApiError::new(StatusCode::CONFLICT, error.to_string())
-        }
-        Error::TimedOut(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
+        Error::NotStill(_) | Error::Abandoned => ApiError::new(
+            StatusCode::CONFLICT,
+            ErrorCode::SnapshotNotPossible,
+            error.to_string(),
+        ),
+        Error::TimedOut(_) => ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::SandboxSilent,
+            error.to_string(),
+        ),
         _ => error.into(),
     }
 }
@@ -649,12 +660,14 @@ impl StartingProcess {
                     limits::MAX_SUBPROCESSES
                 ),
                 1,
-            ));
+            )
+            .with_code(ErrorCode::TooManyProcesses));
         }
         let spid = processes.next;
         if spid > MAIN + limits::MAX_SUBPROCESSES_STARTED {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
+                ErrorCode::TooManyProcesses,
                 format!(
                     "{} subprocesses were started in this sandbox, which is the limit",
                     limits::MAX_SUBPROCESSES_STARTED

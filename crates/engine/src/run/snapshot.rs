@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use chrono::Utc;
+use contree_error_codes::ErrorCode;
 use contree_sandbox::{RunDir, Sandbox, SandboxOutcome};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -33,6 +34,7 @@ pub(crate) async fn take(
     if running.result.layers >= limits::MAX_LAYERS {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
+            ErrorCode::TooManyLayers,
             format!(
                 "the image of this run has {} layers, which is the limit; start from an earlier image",
                 running.result.layers

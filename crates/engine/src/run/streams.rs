@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
@@ -92,6 +93,7 @@ impl ProcessInput {
                 if state.closed {
                     return Err(ApiError::new(
                         StatusCode::CONFLICT,
+                        ErrorCode::InputClosed,
                         "the standard input of this process is closed",
                     ));
                 }
@@ -103,6 +105,7 @@ impl ProcessInput {
             if tokio::time::timeout_at(deadline, room).await.is_err() {
                 return Err(ApiError::new(
                     StatusCode::GATEWAY_TIMEOUT,
+                    ErrorCode::InputNotRead,
                     format!(
                         "the process has not read its input for {} seconds; none of these bytes was written",
                         INPUT_WAIT.as_secs()

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
+use contree_error_codes::ErrorCode;
 use contree_http::connections::LocalAddress;
 use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, TokenError};
 
@@ -70,11 +71,11 @@ pub(crate) async fn check_request(
 }
 
 fn forbidden(message: &str) -> ApiError {
-    ApiError::new(StatusCode::FORBIDDEN, message)
+    ApiError::new(StatusCode::FORBIDDEN, ErrorCode::OriginRefused, message)
 }
 
 fn unauthorized(message: &str) -> ApiError {
-    ApiError::new(StatusCode::UNAUTHORIZED, message)
+    ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::TokenRejected, message)
 }
 
 /// Whether an address is a loopback address, including an IPv4 address mapped to IPv6.

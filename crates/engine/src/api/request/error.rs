@@ -1,5 +1,7 @@
 //! Errors of requests, which are found before anything is done.
 
+use contree_error_codes::ErrorCode;
+
 use crate::error::ApiError;
 use crate::import::source::SourceError;
 
@@ -111,8 +113,38 @@ pub(crate) enum RequestError {
     HalfCredentials,
 }
 
+impl RequestError {
+    /// The code of the error.
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::EmptyCommand
+            | Self::ArgumentsWithShell
+            | Self::NulByte
+            | Self::Variable(_)
+            | Self::RelativeDirectory(_)
+            | Self::Hostname(_)
+            | Self::OutOfBounds { .. }
+            | Self::TooMuchOutput { .. }
+            | Self::FilePath(_)
+            | Self::Mode(_)
+            | Self::FileUuid(_)
+            | Self::LinkTarget(_)
+            | Self::FileFields(_)
+            | Self::Stdin(_)
+            | Self::Image(_)
+            | Self::Tag { .. }
+            | Self::Compression(_)
+            | Self::HalfCredentials => ErrorCode::InvalidArgument,
+            Self::TooManyPorts { .. } => ErrorCode::TooManyPorts,
+            Self::LimitsUnenforced(_) => ErrorCode::LimitsNotEnforced,
+            Self::SingleId => ErrorCode::SingleUserId,
+            Self::Registry(source) => source.code(),
+        }
+    }
+}
+
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
-        Self::bad(error.to_string())
+        Self::bad(&error).with_code(error.code())
     }
 }

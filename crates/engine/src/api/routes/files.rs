@@ -8,6 +8,7 @@ use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use contree_registry::Hasher;
 use futures_util::StreamExt as _;
 
@@ -50,7 +51,7 @@ pub(super) async fn upload(
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| {
-            ApiError::bad(format!("the upload was cut after {size} bytes: {error}"))
+            ApiError::malformed(format!("the upload was cut after {size} bytes: {error}"))
         })?;
         size += chunk.len() as u64;
         (file, hash) = blocking(move || {
@@ -95,9 +96,10 @@ pub(super) async fn get(
     let file = engine.read(move |c| files::by_digest(c, &digest)).await?;
     match file.filter(|file| engine.has_content(file)) {
         Some(file) => Ok(Answer(to_answer(&file))),
-        None => Err(ApiError::missing(format!(
-            "no file has the digest {sha256}"
-        ))),
+        None => Err(ApiError::missing(
+            ErrorCode::FileNotUploaded,
+            format!("no file has the digest {sha256}"),
+        )),
     }
 }
 

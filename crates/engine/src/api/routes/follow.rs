@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use contree_error_codes::ErrorCode;
 use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -196,7 +197,7 @@ impl Follower {
             () = tokio::time::sleep(POLL) => Ok(()),
             // Stopping cancels this process's own operations, so their streams end by themselves.
             () = self.engine.stopping.cancelled() => {
-                Err(ApiError::internal("this engine is stopping; the operation continues in another process"))
+                Err(ApiError::internal("this engine is stopping; the operation continues in another process").with_code(ErrorCode::EngineStopping))
             }
         }
     }

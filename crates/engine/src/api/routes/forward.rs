@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest as _, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use contree_error_codes::ErrorCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -50,12 +51,19 @@ pub(super) async fn forward_within(
     );
     let bytes = axum::body::Bytes::from_request(request, &())
         .await
-        .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+        .map_err(|error| {
+            ApiError::new(
+                error.status(),
+                ErrorCode::RequestTooLarge,
+                error.body_text(),
+            )
+        })?;
     let head = format!("{head}content-length: {}\r\n\r\n", bytes.len());
     let answer = exchange(socket, &[head.as_bytes(), &bytes], limit).await;
     answer.as_deref().and_then(parse).ok_or_else(|| {
         ApiError::new(
             StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::SandboxSilent,
             "the process that runs this operation did not answer",
         )
     })

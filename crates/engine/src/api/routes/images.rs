@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use crate::api::extract::{Json, Path, Query, limit, offset, time};
@@ -107,9 +108,10 @@ pub(super) async fn remove_tag(
         note_tag(&engine, image.layer, NotedTag::now(tag, uuid, true)).await?;
     }
     match requested {
-        Some(tag) if removed.is_empty() => Err(ApiError::missing(format!(
-            "the image {uuid} does not have the tag `{tag}`"
-        ))),
+        Some(tag) if removed.is_empty() => Err(ApiError::missing(
+            ErrorCode::ImageNotFound,
+            format!("the image {uuid} does not have the tag `{tag}`"),
+        )),
         _ => Ok(StatusCode::NO_CONTENT),
     }
 }

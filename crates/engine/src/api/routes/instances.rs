@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
+use contree_error_codes::ErrorCode;
 use contree_sandbox::{FileCopy, PathChange, PathChangeKind};
 use serde_json::Value;
 use uuid::Uuid;
@@ -40,7 +41,8 @@ pub(super) async fn spawn(
     Json(request): Json<SpawnRequest>,
 ) -> Result<CreatedResponse, ApiError> {
     request.check(engine.store.id_map().is_single())?;
-    engine.egress.check(&request).map_err(ApiError::bad)?;
+    let is_allowed = engine.egress.check(&request);
+    is_allowed.map_err(|reason| ApiError::bad(reason).with_code(ErrorCode::NetworkNotAllowed))?;
     let image = match ImageSelector::from_str(&request.image)? {
         ImageSelector::Uuid(uuid) => lookup::find(&engine, uuid).await,
         ImageSelector::Tag(tag) => lookup::find_tag(&engine, tag).await,
@@ -142,7 +144,8 @@ fn accept(
             "the image {} has {} layers, which is the limit; start from an earlier image, and do more in one command",
             image.uuid,
             chain.len()
-        )));
+        ))
+        .with_code(ErrorCode::TooManyLayers));
     }
     let queued = lifecycle::accept(
         engine,
@@ -190,6 +193,7 @@ fn files_to_place(engine: &Engine, request: &SpawnRequest) -> Result<Vec<FileCop
                     ApiError::bad(format!(
                         "`files`: there is no uploaded file {uuid} for {path}; upload it again"
                     ))
+                    .with_code(ErrorCode::FileNotUploaded)
                 })?;
             Ok(FileCopy {
                 source: PathBuf::from("files").join(&stored.sha256),

@@ -19,6 +19,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::routing::{delete, get, patch, post};
+use contree_error_codes::ErrorCode;
 
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -98,13 +99,20 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
 }
 
 async fn unknown_path(uri: Uri) -> ApiError {
-    ApiError::missing(format!(
-        "the API has no path {}; all paths begin with /v1",
-        uri.path()
-    ))
+    ApiError::missing(
+        ErrorCode::UnknownRoute,
+        format!(
+            "the API has no path {}; all paths begin with /v1",
+            uri.path()
+        ),
+    )
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} does not support {method}", uri.path());
-    ApiError::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, message)
+    ApiError::new(
+        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::UnknownRoute,
+        message,
+    )
 }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::Utc;
+use contree_error_codes::ErrorCode;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -59,6 +60,7 @@ fn summary(operation: &Operation, age: Option<Duration>) -> OperationSummary {
         kind: Some(operation.kind.clone()),
         status: Some(operation.status),
         error: operation.error.clone(),
+        x_code: operation.code.map(|code| code.name().to_owned()),
         created_at: Some(timestamp(operation.created_at)),
         duration: Some(duration),
         image_size: operation.image_size,
@@ -192,6 +194,7 @@ pub(super) async fn get(
         consumed_memory,
         image_uuid,
         result_image_uuid,
+        x_code,
         x_live: _,
     } = summary(
         &operation,
@@ -212,6 +215,7 @@ pub(super) async fn get(
         result_image_uuid,
         metadata: metadata(&operation, result),
         result: terminal.then(|| operation_result(&operation)),
+        x_code,
         x_push,
         x_live,
     };
@@ -288,6 +292,7 @@ pub(super) async fn cancel(
     if operation.status.is_terminal() {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
+            ErrorCode::OperationOver,
             format!(
                 "the operation {uuid} is over: {}",
                 operation.status.as_str()
@@ -298,7 +303,11 @@ pub(super) async fn cancel(
         Some(running) => {
             if !running.cancel(CANCELLED_ON_REQUEST) {
                 let message = format!("the operation {uuid} is over; its result is being recorded");
-                return Err(ApiError::new(StatusCode::CONFLICT, message));
+                return Err(ApiError::new(
+                    StatusCode::CONFLICT,
+                    ErrorCode::OperationOver,
+                    message,
+                ));
             }
         }
         None => {
@@ -321,6 +330,7 @@ mod tests {
             kind: kind.to_owned(),
             status: Status::Success,
             error: None,
+            code: None,
             image: None,
             result_image: None,
             request: serde_json::from_str(request).unwrap(),

@@ -6,6 +6,7 @@ use axum::Json as Answer;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::forward;
@@ -59,9 +60,10 @@ pub(super) async fn get(
     let path = engine.log_path(operation.uuid);
     let process = blocking(move || Ok(events::read_process(&path, spid)?)).await?;
     if process.pid.is_none() {
-        return Err(ApiError::missing(format!(
-            "the operation {uuid} has no process {spid}"
-        )));
+        return Err(ApiError::missing(
+            ErrorCode::ProcessNotFound,
+            format!("the operation {uuid} has no process {spid}"),
+        ));
     }
     Ok(Answer(report::process_result(&process)))
 }
@@ -111,6 +113,7 @@ pub(super) async fn stdin(
 fn stdin_gone() -> ApiError {
     ApiError::new(
         StatusCode::GONE,
+        ErrorCode::OperationOver,
         "the main process has ended, and the sandbox with it, so no process reads the input",
     )
 }
@@ -144,6 +147,7 @@ pub(super) async fn locate(
     if operation.kind != "instance" {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
+            ErrorCode::ProcessNotFound,
             format!(
                 "the operation {uuid} is of kind {} and has no processes",
                 operation.kind

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use crate::api::extract::{Path, Query};
@@ -34,12 +35,14 @@ pub(in crate::api::routes) async fn delete(
 
 impl From<DeleteError> for ApiError {
     fn from(error: DeleteError) -> Self {
-        match error {
-            DeleteError::Missing(_) => Self::missing(error.to_string()),
-            DeleteError::Host(_) | DeleteError::Running(_) | DeleteError::Needed { .. } => {
-                Self::new(StatusCode::CONFLICT, error.to_string())
+        let code = match error {
+            DeleteError::Missing(_) => {
+                return Self::missing(ErrorCode::ImageNotFound, error.to_string());
             }
-            DeleteError::Storage(error) => error.into(),
-        }
+            DeleteError::Host(_) => ErrorCode::HostImageProtected,
+            DeleteError::Running(_) | DeleteError::Needed { .. } => ErrorCode::ImageInUse,
+            DeleteError::Storage(error) => return error.into(),
+        };
+        Self::new(StatusCode::CONFLICT, code, error.to_string())
     }
 }

@@ -7,6 +7,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use contree_diff::{Change, Summary};
+use contree_error_codes::ErrorCode;
 use contree_sandbox::ViewError;
 use uuid::Uuid;
 
@@ -97,6 +98,7 @@ fn image_path(text: &str) -> Result<PathBuf, ApiError> {
 fn no_parent(image: Uuid) -> ApiError {
     ApiError::new(
         StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::NoParent,
         format!(
             "the image {image} was made from no other image, or its parent is unknown; give a `base` to compare it with"
         ),
@@ -106,16 +108,21 @@ fn no_parent(image: Uuid) -> ApiError {
 fn diff_error(path: &std::path::Path, error: DiffError) -> ApiError {
     let path = path.display();
     match error {
-        DiffError::TooMany => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        DiffError::TooMany => ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::TooManyEntries,
+            error.to_string(),
+        ),
         DiffError::View(ViewError::NotFound) => {
-            ApiError::missing(format!("neither image has {path}"))
+            ApiError::missing(ErrorCode::PathNotFound, format!("neither image has {path}"))
         }
         DiffError::View(ViewError::TooManyLinks) => ApiError::wrong_file_kind(format!(
             "{path} leads through a symbolic link, which a comparison does not follow; give the path without links"
         )),
         DiffError::View(ViewError::TooMany) => ApiError::wrong_file_kind(format!(
             "{path} has too many names to compare; give the path of a part of it"
-        )),
+        ))
+        .with_code(ErrorCode::TooManyEntries),
         DiffError::View(ViewError::Sandbox(error)) => error.into(),
         DiffError::View(error) => ApiError::internal(format!("{path}: {error}")),
         DiffError::File(error) => error.into(),

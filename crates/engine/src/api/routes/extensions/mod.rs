@@ -20,8 +20,9 @@ pub(super) use terminal::{resize_terminal, terminal_output};
 
 /// The names of the extensions, as `whoami` lists them.
 ///
-/// `files` has no route: it is the fields of `files` in a run's request that begin with `x-`.
-pub(super) const NAMES: [&str; 12] = [
-    "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports", "push",
-    "snapshot", "terminal",
+/// `codes` and `files` have no routes: they are fields that begin with `x-`, of errors and of
+/// `files` in a run's request.
+pub(super) const NAMES: [&str; 13] = [
+    "codes", "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports",
+    "push", "snapshot", "terminal",
 ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json as Answer;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use crate::api::extract::{Path, Query};
@@ -83,9 +84,10 @@ async fn recorded(
     let path = engine.log_path(uuid);
     let process = blocking(move || Ok(events::read_process(&path, spid)?)).await?;
     if process.pid.is_none() {
-        return Err(ApiError::missing(format!(
-            "the operation {uuid} has no process {spid}"
-        )));
+        return Err(ApiError::missing(
+            ErrorCode::ProcessNotFound,
+            format!("the operation {uuid} has no process {spid}"),
+        ));
     }
     let exit = process.exit.as_ref();
     let number = |name: &str| exit?.get(name)?.as_i64().filter(|number| *number >= 0);

@@ -9,6 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use contree_error_codes::ErrorCode;
 use futures_util::stream;
 use uuid::Uuid;
 
@@ -34,6 +35,7 @@ pub(in crate::api::routes) async fn terminal_output(
         SandboxLocation::Remote(_) => {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
+                ErrorCode::ElsewhereOnly,
                 "another process runs this sandbox, and no other can show its terminals; follow the events of the operation instead",
             ));
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::Uri;
+use contree_error_codes::ErrorCode;
 use contree_sandbox::{ViewError, Walk};
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -181,7 +182,10 @@ pub(in crate::api::routes) async fn grep(
 fn search_error(path: &std::path::Path, error: ViewError) -> ApiError {
     match error {
         ViewError::NotADirectory | ViewError::TooManyLinks | ViewError::NotAFile => {
-            ApiError::missing(format!("the image has no {}: {error}", path.display()))
+            ApiError::missing(
+                ErrorCode::PathNotFound,
+                format!("the image has no {}: {error}", path.display()),
+            )
         }
         other => view_error(path, other),
     }

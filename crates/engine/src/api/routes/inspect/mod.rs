@@ -13,6 +13,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use contree_error_codes::ErrorCode;
 use contree_sandbox::ViewError;
 use uuid::Uuid;
 
@@ -135,7 +136,9 @@ async fn own_view(engine: &Arc<Engine>, uuid: Uuid) -> Result<OpenView, ApiError
 fn view_error(path: &std::path::Path, error: ViewError) -> ApiError {
     let path = path.display();
     match error {
-        ViewError::NotFound => ApiError::missing(format!("the image has no {path}")),
+        ViewError::NotFound => {
+            ApiError::missing(ErrorCode::PathNotFound, format!("the image has no {path}"))
+        }
         ViewError::NotADirectory => ApiError::wrong_file_kind(format!("{path} is not a directory")),
         ViewError::NotAFile => ApiError::wrong_file_kind(format!("{path} is not a regular file")),
         ViewError::TooManyLinks => {
@@ -143,7 +146,8 @@ fn view_error(path: &std::path::Path, error: ViewError) -> ApiError {
         }
         ViewError::TooMany => ApiError::wrong_file_kind(format!(
             "{path} has too many entries to list; read it as an archive"
-        )),
+        ))
+        .with_code(ErrorCode::TooManyEntries),
         ViewError::Sandbox(error) => error.into(),
         other => ApiError::internal(format!("{path}: {other}")),
     }

@@ -1,0 +1,2 @@
+-- The codes of the errors of operations.
+ALTER TABLE operations ADD COLUMN code TEXT;
