@@ -68,7 +68,7 @@ fn actions() -> Vec<(String, Value)> {
 }
 
 /// A server in front of a stub service, and the stub.
-fn stubbed(token: bool) -> (Web, Stub, Home, Runtime, tempfile::NamedTempFile) {
+fn stubbed(token: bool) -> (Web, Stub, (Home, Runtime, tempfile::NamedTempFile)) {
     let runtime = Runtime::new().unwrap();
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());
@@ -79,12 +79,12 @@ fn stubbed(token: bool) -> (Web, Stub, Home, Runtime, tempfile::NamedTempFile) {
     if token {
         command.arg("--http-token-file").arg(file.path());
     }
-    (Web::start(command), stub, home, runtime, file)
+    (Web::start(command), stub, (home, runtime, file))
 }
 
 #[test]
 fn actions_are_refused_to_pages_of_other_origins_and_to_forms() {
-    let (web, stub, ..) = stubbed(false);
+    let (web, stub, _kept) = stubbed(false);
     let own = format!("http://{}", web.address);
     for (path, body) in actions() {
         let text = body.to_string();
@@ -135,7 +135,7 @@ fn actions_are_refused_to_pages_of_other_origins_and_to_forms() {
 
 #[test]
 fn actions_need_the_token_if_one_is_set() {
-    let (web, stub, ..) = stubbed(true);
+    let (web, stub, _kept) = stubbed(true);
     for (path, body) in actions() {
         assert_eq!(act(&web, &path, &body, &[]).status, 401, "{path}");
         let wrong = ("authorization", "Bearer 0123456789-abcdefgi");
@@ -285,9 +285,10 @@ fn files_changes_and_history_of_an_image_are_shown_within_bounds() {
         && head -c 400000 /dev/zero | tr '\\0' a > /srv/long && ln -s /srv/text /srv/link";
     let image = local.image(&base, hostile);
     let directory = local.read(&format!("/api/images/{image}/files?path=/srv"));
-    let names: Vec<_> = directory["entries"].as_array().unwrap().iter();
-    let names: Vec<_> = names
-        .into_iter()
+    let names: Vec<_> = directory["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|entry| (&entry["name"], &entry["kind"]))
         .collect();
     let expected = [
@@ -346,7 +347,7 @@ fn files_changes_and_history_of_an_image_are_shown_within_bounds() {
 
 #[test]
 fn the_reference_has_a_page_of_its_own() {
-    let (web, stub, ..) = stubbed(false);
+    let (web, stub, _kept) = stubbed(false);
     let reference = web.get("/docs");
     assert_eq!(reference.status, 200);
     let html = reference.text();
