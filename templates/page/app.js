@@ -151,6 +151,16 @@ function startLive() {
   byId("disk").addEventListener("toggle", () => { if (byId("disk").open) showDisk(); });
   // Ages grow, and those of running operations are watched.
   setInterval(() => { if (!document.hidden && images.length + operations.length) draw(); }, 5000);
+  // A browser may keep a page that was left, and so its connections, of which it has few.
+  addEventListener("pagehide", () => {
+    if (connection) connection.abort();
+    if (pending) pending.abort();
+  });
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted || byId("live-panels").hidden) return;
+    connected = false;
+    connect();
+  });
   if (document.body.dataset.token === "yes" && !token) askForToken();
   else connect();
 }

@@ -7,6 +7,7 @@ let ports = []; // of the selected operation, {port, host_port}
 let pending = null; // aborts the requests of the drawer
 let opener = null; // the list with the entry that opened the drawer
 let drawn = ""; // what the facts show, so that they are drawn again only after a change
+let leaving = false; // while the address goes back to that of the page
 let known = {}; // the record of a target that the lists lack
 
 function parseAddress(hash) {
@@ -37,7 +38,13 @@ document.addEventListener("click", (event) => {
 });
 
 function applyAddress() {
-  const target = parseAddress(location.hash);
+  let target = parseAddress(location.hash);
+  if (leaving && target) {
+    // The first address was one of the drawer, as after following a link from elsewhere.
+    history.replaceState(null, "", location.pathname);
+    target = null;
+  }
+  leaving = false;
   if (!target || !byId("live")) {
     if (drawer && drawer.open) drawer.close();
     openLinkedEntry();
@@ -54,6 +61,7 @@ function applyAddress() {
 function leaveAddress() {
   if (!parseAddress(location.hash)) return;
   const depth = history.state && history.state.depth;
+  leaving = Boolean(depth);
   if (depth) history.go(-depth);
   else history.replaceState(null, "", location.pathname);
 }

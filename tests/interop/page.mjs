@@ -88,8 +88,10 @@ class Tab {
   }
   async until(what, expression, patience = 30000) {
     const end = Date.now() + patience;
-    while (!(await this.eval(expression))) {
-      if (Date.now() > end) fail(`${what} did not come; the page shows: ${await this.eval("document.body.innerText.slice(0, 1500)")}`);
+    let error = "";
+    // A page that is not loaded yet lacks elements.
+    while (!(await this.eval(expression).catch((thrown) => { error = thrown.message; return false; }))) {
+      if (Date.now() > end) fail(`${what} did not come ${error}; the page shows: ${await this.eval("document.body.innerText.slice(0, 1500)")}`);
       await sleep(50);
     }
   }
@@ -223,8 +225,8 @@ async function hostileText(tab, url, base) {
   await tab.accessible("colours of output");
   await tab.picture("colours-light");
   // File names and their text stay text too, and may have any character.
+  await tab.send("Page.navigate", { url: "about:blank" });
   await tab.send("Page.navigate", { url: `${url}/#image/${image}/files/srv/` });
-  await tab.send("Page.reload");
   await tab.until("the hostile directory", `[...document.querySelectorAll("#files-view .name")].some((one) => one.textContent.startsWith("<img src=x"))`);
   await tab.eval(`[...document.querySelectorAll("#files-view .name")].find((one) => one.textContent.startsWith("a \\"b")).click()`);
   await tab.until("the hostile file", `document.querySelector("#files-view .file-text")?.textContent.includes("<script>alert(2)")`);
@@ -426,7 +428,7 @@ async function looks(tab, url) {
       await leave(tab);
     }
     await tab.send("Page.navigate", { url: `${url}/docs` });
-    await tab.until("the reference", `document.getElementById("tool-run")`);
+    await tab.until("the reference", `location.pathname === "/docs" && document.readyState === "complete"`);
     await tab.eval(`document.getElementById("tool-run").open = document.getElementById("guide-workflow").open = true`);
     await tab.accessible(`docs, ${scheme}, ${width}`);
     await fits(width);
