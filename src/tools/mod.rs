@@ -13,6 +13,7 @@ mod complete;
 mod context;
 mod convert;
 mod directory_download;
+mod disk_usage;
 mod docker_login;
 mod error;
 mod error_details;
@@ -52,6 +53,9 @@ pub use catalogue::{
 };
 pub use complete::{Completions, complete};
 pub use context::{Context, PageOutcome, PagePresenter};
+pub(crate) use disk_usage::DiskUsage;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+pub(crate) use disk_usage::{DiskUsageReader, ImageSize};
 pub use error::ToolError;
 pub use error_details::ErrorDetails;
 pub(crate) use invisible::{one_line, visible, visible_json};

@@ -5,6 +5,8 @@ mod check;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod df;
 #[cfg(all(feature = "engine", target_os = "linux"))]
+mod disk_usage;
+#[cfg(all(feature = "engine", target_os = "linux"))]
 mod prune;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod refresh;
@@ -14,7 +16,7 @@ mod serve;
 use super::error::CommandError;
 use super::setup::Setup;
 #[cfg(all(feature = "engine", target_os = "linux"))]
-pub(super) use {df::Df, prune::Prune, serve::Serve};
+pub(super) use {df::Df, disk_usage::disk_usage_reader, prune::Prune, serve::Serve};
 
 /// Serve the embedded engine to other clients, and maintain its data directory
 #[derive(clap::Args, Debug)]
