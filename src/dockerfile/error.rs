@@ -36,11 +36,10 @@ pub(crate) enum Problem {
         example: &'static str,
     },
     #[error("{what} cannot be done here; {instead}")]
-    Unsupported {
-        what: String,
-        instead: &'static str,
-    },
-    #[error("FROM names no image: `{0}` is empty without the value of an ARG before the first FROM")]
+    Unsupported { what: String, instead: &'static str },
+    #[error(
+        "FROM names no image: `{0}` is empty without the value of an ARG before the first FROM"
+    )]
     NoImage(String),
     #[error("--platform={given} is not the platform of this machine, {own}; leave it out")]
     Platform { given: String, own: String },

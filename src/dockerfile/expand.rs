@@ -172,7 +172,12 @@ impl<'a> Expansion<'a> {
                 let pattern = self.until(Some('/'))?;
                 let replacement = self.until(Some('}'))?;
                 let value = value.unwrap_or_default();
-                return Ok(without(&value, &pattern, PatternUse::Replace { all }, &replacement));
+                return Ok(without(
+                    &value,
+                    &pattern,
+                    PatternUse::Replace { all },
+                    &replacement,
+                ));
             }
             ':' => {
                 counts_empty = true;
@@ -326,7 +331,15 @@ mod tests {
 
     #[test]
     fn wrong_substitutions_are_errors() {
-        for word in ["${}", "${X", "${X:", "${X:=y}", "${X:-y", "${NONE:?}", "${-x}"] {
+        for word in [
+            "${}",
+            "${X",
+            "${X:",
+            "${X:=y}",
+            "${X:-y",
+            "${NONE:?}",
+            "${-x}",
+        ] {
             assert!(expand(word, '\\', &lookup).is_err(), "{word}");
         }
         let error = expand("${NONE:?set it}", '\\', &lookup).unwrap_err();

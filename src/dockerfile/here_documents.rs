@@ -151,7 +151,10 @@ fn document_end(word: &str) -> Option<DocumentEnd> {
         Some(end) => &name[..end],
         None => name,
     };
-    let name: String = name.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
+    let name: String = name
+        .chars()
+        .filter(|c| !matches!(c, '"' | '\'' | '\\'))
+        .collect();
     (!name.is_empty()).then_some(DocumentEnd { name, strips_tabs })
 }
 

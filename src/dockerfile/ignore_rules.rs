@@ -1,7 +1,7 @@
 //! The rules of `.dockerignore`, and the patterns of `COPY`.
 //!
-//! They differ from those of `.gitignore`: a pattern begins at the root of the directory, the last
-//! pattern that matches decides, and an exception may bring back what is in an excluded directory.
+//! They differ from those of `.gitignore`. A pattern begins at the root of the directory, and the
+//! last pattern that matches decides. An exception may bring back a file of an excluded directory.
 
 use globset::{GlobBuilder, GlobMatcher};
 

@@ -180,9 +180,7 @@ impl Reader<'_> {
             Node::Copy(it) => self.copy(keyword, &it.options, &it.src, &it.dest)?,
             Node::Add(it) => self.copy(keyword, &it.options, &it.src, &it.dest)?,
             Node::Env(it) => InstructionKind::Env(pairs(&it.arguments.value, self.escape)?),
-            Node::Arg(it) => {
-                InstructionKind::Arg(argument_names(&it.arguments.value, self.escape))
-            }
+            Node::Arg(it) => InstructionKind::Arg(argument_names(&it.arguments.value, self.escape)),
             Node::Workdir(it) => InstructionKind::Workdir(it.arguments.value.to_string()),
             Node::User(it) => InstructionKind::User(it.arguments.value.to_string()),
             Node::Shell(it) => InstructionKind::Shell(texts(&it.arguments)),
@@ -236,7 +234,11 @@ impl Reader<'_> {
                     false => RunCommand::Shell(document.value.to_string()),
                 }
             }
-            _ => return Err(Problem::Syntax("RUN has a form that is not known".to_owned())),
+            _ => {
+                return Err(Problem::Syntax(
+                    "RUN has a form that is not known".to_owned(),
+                ));
+            }
         };
         Ok(Run {
             command,
@@ -357,7 +359,9 @@ mod tests {
     #[test]
     fn commands_keep_their_text() {
         assert_eq!(
-            kinds("RUN a  'b  c' \\\n  # comment\n\n   && d\nRUN [\"x\", \"y z\"]\nrun [ -e /f ]\n"),
+            kinds(
+                "RUN a  'b  c' \\\n  # comment\n\n   && d\nRUN [\"x\", \"y z\"]\nrun [ -e /f ]\n"
+            ),
             [
                 shell("a  'b  c'    && d"),
                 run(RunCommand::Exec(vec!["x".to_owned(), "y z".to_owned()])),
@@ -369,7 +373,9 @@ mod tests {
     #[test]
     fn here_documents_are_scripts_input_and_files() {
         assert_eq!(
-            kinds("RUN <<EOF\necho 1\nEOF\nRUN <<EOF\n#!/bin/x\n1\nEOF\nRUN cat <<EOF > /f\nRUN x\nEOF\nCOPY <<-\"A\" b /d/\n\tone\nA\n"),
+            kinds(
+                "RUN <<EOF\necho 1\nEOF\nRUN <<EOF\n#!/bin/x\n1\nEOF\nRUN cat <<EOF > /f\nRUN x\nEOF\nCOPY <<-\"A\" b /d/\n\tone\nA\n"
+            ),
             [
                 shell("echo 1\n"),
                 run(RunCommand::Script("#!/bin/x\n1\n".to_owned())),

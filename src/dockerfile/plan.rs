@@ -48,7 +48,7 @@ pub(crate) enum Base {
     Image(String),
 }
 
-/// What `COPY --from` names.
+/// The source of a `COPY --from`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CopyFrom {
     Stage(usize),
@@ -237,7 +237,11 @@ ENV A=b
     #[test]
     fn only_needed_stages_are_built() {
         let all = plan(STAGES, None, &[("TAG", "2")]).unwrap();
-        let built: Vec<_> = all.stages.iter().map(|s| (s.index, s.base.clone())).collect();
+        let built: Vec<_> = all
+            .stages
+            .iter()
+            .map(|s| (s.index, s.base.clone()))
+            .collect();
         assert_eq!(
             built,
             [
@@ -266,7 +270,10 @@ ENV A=b
         for (text, part) in [
             ("ARG A\nFROM $A\n", "line 2: FROM names no image"),
             ("FROM --platform=linux/s390x a\n", "linux/amd64"),
-            ("FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n", "`y` comes later"),
+            (
+                "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n",
+                "`y` comes later",
+            ),
             ("FROM a AS x\nFROM b AS x\n", "line 2"),
         ] {
             let error = plan(text, None, &[]).unwrap_err();

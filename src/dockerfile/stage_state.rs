@@ -342,8 +342,16 @@ mod tests {
         ] {
             assert_eq!(destination(written), expected, "{written}");
         }
-        assert!(actions("FROM a\nCOPY a b c\n", &[]).unwrap_err().contains("`c/`"));
-        assert!(actions("FROM a\nCOPY --chmod=u+x a b\n", &[]).unwrap_err().contains("octal"));
+        assert!(
+            actions("FROM a\nCOPY a b c\n", &[])
+                .unwrap_err()
+                .contains("`c/`")
+        );
+        assert!(
+            actions("FROM a\nCOPY --chmod=u+x a b\n", &[])
+                .unwrap_err()
+                .contains("octal")
+        );
     }
 
     #[test]

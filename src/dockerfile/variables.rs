@@ -38,7 +38,9 @@ impl BuildArguments {
 
     /// The platform of the machine, such as `linux/amd64`.
     pub(super) fn own_platform(&self) -> &str {
-        self.platform.get("TARGETPLATFORM").map_or("", String::as_str)
+        self.platform
+            .get("TARGETPLATFORM")
+            .map_or("", String::as_str)
     }
 
     /// The given arguments that no `ARG` declares.
@@ -57,9 +59,7 @@ impl BuildArguments {
             self.used.insert(name.clone());
             let value = match (self.given.get(name), default) {
                 (Some(value), _) => Some(value.clone()),
-                (None, Some(default)) => {
-                    Some(expand(default, escape, &|name| self.of_from(name))?)
-                }
+                (None, Some(default)) => Some(expand(default, escape, &|name| self.of_from(name))?),
                 (None, None) => None,
             };
             self.global.extend(value.map(|value| (name.clone(), value)));
@@ -145,7 +145,10 @@ mod tests {
         let of_stage = arguments.of_stage("W", Some("own".to_owned()));
         assert_eq!(of_stage.as_deref(), Some("own"));
         assert_eq!(arguments.of_stage("W", None).as_deref(), Some("w-given"));
-        assert_eq!(arguments.of_stage("TARGETARCH", None).as_deref(), Some("amd64"));
+        assert_eq!(
+            arguments.of_stage("TARGETARCH", None).as_deref(),
+            Some("amd64")
+        );
         assert_eq!(arguments.unused().count(), 0);
         let given = BTreeMap::from([("T".to_owned(), String::new())]);
         let unused = BuildArguments::new(given, "amd64");

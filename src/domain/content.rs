@@ -147,7 +147,10 @@ impl Content {
     /// Uploads the content, and returns the file as a request takes it.
     pub(super) async fn upload(self, client: &Client) -> Result<types::InstanceFile, Error> {
         let mut mode = self.mode;
-        #[cfg_attr(not(feature = "mcp"), expect(unused_mut, reason = "only files are placed"))]
+        #[cfg_attr(
+            not(feature = "mcp"),
+            expect(unused_mut, reason = "only files are placed")
+        )]
         let (mut x_kind, mut x_target) = (None, None);
         let uuid = match self.source {
             ContentSource::Upload(uuid) => Some(uuid),

@@ -29,8 +29,8 @@ pub(crate) fn insert(
 
 /// Finds the image of a step. It may be gone from the backend.
 pub(crate) fn find(c: &Connection, backend: &str, key: &str) -> Result<Option<BuildStep>, DbError> {
-    let mut statement = c
-        .prepare_cached("SELECT image, config FROM build_steps WHERE backend = ?1 AND key = ?2")?;
+    let mut statement =
+        c.prepare_cached("SELECT image, config FROM build_steps WHERE backend = ?1 AND key = ?2")?;
     let found = statement.query_row([backend, key], |row| {
         Ok(BuildStep {
             image: row.get(0)?,

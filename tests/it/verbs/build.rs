@@ -41,7 +41,7 @@ impl Project {
 
     /// The output of a shell command on the built image.
     fn shows(&self, command: &str) -> String {
-        self.0.ok(&["run", "built", "-D", "-s", command])
+        self.0.ok(&["run", "built", "-D", "-s", "--", command])
     }
 
     /// Number of operations of the engine.
@@ -53,7 +53,9 @@ impl Project {
 /// Whether each step was found again.
 fn cached(record: &Value) -> Vec<bool> {
     let steps = record["steps"].as_array().unwrap().iter();
-    steps.map(|step| step["cached"].as_bool().unwrap()).collect()
+    steps
+        .map(|step| step["cached"].as_bool().unwrap())
+        .collect()
 }
 
 #[test]
@@ -80,13 +82,17 @@ fn unchanged_steps_run_nothing_and_a_changed_file_runs_what_follows() {
     assert!(!cached(&again)[1..].contains(&true));
     let shown = project.0.run(&["build", "project"]);
     let shown = stderr(&shown);
-    assert!(shown.contains("[3/6] RUN echo ran > /ran  cached\n"), "{shown}");
+    assert!(
+        shown.contains("[3/6] RUN echo ran > /ran  cached\n"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn a_failing_step_is_named_and_earlier_steps_are_kept() {
     let project = Project::new(&[]);
-    let message = project.fails("FROM tag:host\nRUN echo kept > /kept\nRUN echo before; \\\n  exit 7\n");
+    let message =
+        project.fails("FROM tag:host\nRUN echo kept > /kept\nRUN echo before; \\\n  exit 7\n");
     for part in [
         "project/Dockerfile:3: RUN echo before; \\",
         "exit status 7",
@@ -97,16 +103,25 @@ fn a_failing_step_is_named_and_earlier_steps_are_kept() {
     }
     let image = message.split("`contree run ").nth(1).unwrap();
     let image = image.split(' ').next().unwrap();
-    assert_eq!(project.0.ok(&["run", image, "-D", "--", "cat", "/kept"]), "kept\n");
+    assert_eq!(
+        project.0.ok(&["run", image, "-D", "--", "cat", "/kept"]),
+        "kept\n"
+    );
     let repaired = project.build("FROM tag:host\nRUN echo kept > /kept\nRUN true\n", &[]);
     assert_eq!(cached(&repaired), [true, true, false]);
     for (dockerfile, part) in [
         ("FROM tag:host\nRUN kill -9 $$\n", "signal 9"),
         ("FROM tag:host\nRUN [\"/no/such\"]\n", "could not run"),
         ("FROM tag:host\nCOPY none /x\n", "`none` matches no file"),
-        ("FROM tag:host\nUSER nobody-here\nRUN id\n", "no user `nobody-here`"),
+        (
+            "FROM tag:host\nUSER nobody-here\nRUN id\n",
+            "no user `nobody-here`",
+        ),
         ("FROM tag:host\nNOPE\n", "Dockerfile: line 2:"),
-        ("FROM tag:host\nADD https://example.com/x /x\n", "download it in a RUN"),
+        (
+            "FROM tag:host\nADD https://example.com/x /x\n",
+            "download it in a RUN",
+        ),
     ] {
         let message = project.fails(dockerfile);
         assert!(message.contains(part), "{message}");
@@ -135,7 +150,10 @@ WORKDIR /data
     assert_eq!(record["steps"].as_array().unwrap().len(), 3 + 6);
     let list = |path: &str| {
         let listed = project.0.ok(&["ls", &format!("built:{path}")]);
-        listed.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        listed
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(project.0.ok(&["cat", "built:/data/x"]), "x\n");
     assert_eq!(project.0.ok(&["cat", "built:/bin/y.txt"]), "y\n");
@@ -143,10 +161,16 @@ WORKDIR /data
     assert_eq!(project.0.ok(&["cat", "built:/bin/link"]), "y\n");
     assert_eq!(project.0.ok(&["cat", "built:/etc/config"]), "c\n");
     let root = list("/").join(" ");
-    assert!(!root.contains("contree") && !root.contains("z.log"), "{root}");
+    assert!(
+        !root.contains("contree") && !root.contains("z.log"),
+        "{root}"
+    );
     let again = project.build(dockerfile, &["--build-arg", "BASE=tag:host"]);
     assert!(!cached(&again).contains(&false));
-    let target = project.build(dockerfile, &["--build-arg", "BASE=tag:host", "--target", "build"]);
+    let target = project.build(
+        dockerfile,
+        &["--build-arg", "BASE=tag:host", "--target", "build"],
+    );
     assert_eq!(project.shows("pwd; ls"), "/out\nbin\ndeep\n");
     assert_eq!(cached(&target), [true, true, true]);
 }
@@ -175,10 +199,16 @@ fn globs_rules_and_destinations_are_those_of_docker() {
         project.shows("cd /w; ls texts; cat dest/link; ls dest; cat 'with space'"),
         "a.txt\nb.txt\nx\ndeep\nempty\nlink\na\n"
     );
-    assert_eq!(project.shows("stat -c %a /existing; cat /existing/a.txt /existing/deep/x"), "711\na\nx\n");
+    assert_eq!(
+        project.shows("stat -c %a /existing; cat /existing/a.txt /existing/deep/x"),
+        "711\na\nx\n"
+    );
     assert_eq!(project.shows("stat -c '%a %u %g' /w/owned"), "640 7 8\n");
     let all = project.shows("cd /w/all; find . -type f | sort");
-    assert_eq!(all, "./.dockerignore\n./Dockerfile\n./a.txt\n./b.txt\n./out/keep\n./src/deep/x\n");
+    assert_eq!(
+        all,
+        "./.dockerignore\n./Dockerfile\n./a.txt\n./b.txt\n./out/keep\n./src/deep/x\n"
+    );
 }
 
 #[test]
@@ -230,11 +260,24 @@ EXPOSE 80
         project.shows("cd /srv/app; cat file inner script tool-ran exec shell"),
         "one\nhello world\nhello\n$quoted\nscript\ntool\nexec form\nshell\n"
     );
-    assert_eq!(project.shows("cat /etc/made/conf /etc/made/raw"), "who=world\nwho=$WHO\n");
-    assert_eq!(project.shows("cat /home/app/id; stat -c %u /home/app /home/app/id"), "1234\n4321\n/home/app\n/home/app\n1234\n1234\n");
-    assert_eq!(project.shows("echo $GREETING; echo $WHO; pwd; tool"), "hello\n\n/home/app\ntool\n");
+    assert_eq!(
+        project.shows("cat /etc/made/conf /etc/made/raw"),
+        "who=world\nwho=$WHO\n"
+    );
+    assert_eq!(
+        project.shows("cat /home/app/id; stat -c %u /home/app /home/app/id"),
+        "1234\n4321\n/home/app\n/home/app\n1234\n1234\n"
+    );
+    assert_eq!(
+        project.shows("echo $GREETING; echo $WHO; pwd; tool"),
+        "hello\n\n/home/app\ntool\n"
+    );
     let shown = project.0.run(&["build", "project"]);
-    assert!(stderr(&shown).contains("no effect here: CMD, EXPOSE;"), "{}", stderr(&shown));
+    assert!(
+        stderr(&shown).contains("no effect here: CMD, EXPOSE;"),
+        "{}",
+        stderr(&shown)
+    );
 }
 
 #[test]
@@ -247,7 +290,9 @@ fn archives_are_unpacked_by_add_alone() {
     header.set_uid(7);
     header.set_gid(8);
     header.set_size(2);
-    archive.append_data(&mut header, "d/file", &b"x\n"[..]).unwrap();
+    archive
+        .append_data(&mut header, "d/file", &b"x\n"[..])
+        .unwrap();
     archive.into_inner().unwrap();
     project.build("FROM tag:host\nADD a.tar plain /x/\nCOPY a.tar /y/\n", &[]);
     assert_eq!(

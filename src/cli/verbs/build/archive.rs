@@ -39,7 +39,10 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Box<dyn Read>>> {
         Box::new(source)
     };
     let mut header = Vec::with_capacity(HEADER_BYTES);
-    let read = reader.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut header);
+    let read = reader
+        .by_ref()
+        .take(HEADER_BYTES as u64)
+        .read_to_end(&mut header);
     if read.is_err() || header.get(MARK) != Some(b"ustar".as_slice()) {
         return Ok(None);
     }
@@ -67,9 +70,8 @@ pub(super) fn unpack(
             continue;
         };
         let header = entry.header();
-        let number = |value: io::Result<u64>| {
-            value.map(|value| u32::try_from(value).unwrap_or_default())
-        };
+        let number =
+            |value: io::Result<u64>| value.map(|value| u32::try_from(value).unwrap_or_default());
         let owner = match keeps_owners {
             true => Some((number(header.uid())?, number(header.gid())?)),
             false => None,
@@ -121,7 +123,9 @@ fn path_below(path: &Path, prefix: &str) -> io::Result<Option<String>> {
             std::path::Component::Normal(part) => parts.push(utf8(Path::new(part))?),
             std::path::Component::ParentDir => {
                 let path = path.display();
-                return Err(io::Error::other(format!("the path {path} leads out of the archive")));
+                return Err(io::Error::other(format!(
+                    "the path {path} leads out of the archive"
+                )));
             }
             _ => {}
         }
@@ -199,7 +203,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let gzip = |bytes: &[u8]| {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(bytes).unwrap();
             encoder.finish().unwrap()
         };

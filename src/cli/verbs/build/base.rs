@@ -123,7 +123,7 @@ pub(super) fn empty_config() -> ImageConfig {
 }
 
 /// The variables and the directory of an image. The API has no route for them, so its shell prints
-/// them once. An image without a shell has none that matter.
+/// them once. An image without a shell gets the settings of an image without any.
 ///
 /// # Errors
 /// If the backend fails.
@@ -180,7 +180,11 @@ mod tests {
     fn the_settings_of_an_image_are_read() {
         let config = parse(b"/work\nPATH=/bin\0A=x=y\nz\0PWD=/work\0HOME=/root\0");
         assert_eq!(config.cwd, "/work");
-        let env: Vec<_> = config.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let env: Vec<_> = config
+            .env
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         assert_eq!(env, [("A", "x=y\nz"), ("PATH", "/bin")]);
         assert_eq!(parse(b"").env.len(), 1);
     }

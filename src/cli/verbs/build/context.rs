@@ -3,9 +3,9 @@
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
+use super::archive;
 use super::entry::{Entry, EntryKind, FoundSource, matching};
 use super::error::{Mistake, StepError, file};
-use super::archive;
 use crate::cli::verbs::error::VerbError;
 use crate::dockerfile::{IgnoreRules, is_pattern};
 
@@ -289,13 +289,24 @@ mod tests {
             ("secret/key", "s"),
             ("src/deep/x.rs", "x"),
         ]);
-        assert_eq!(paths(&context, "*.txt").await.unwrap(), ["a.txt:", "b.txt:"]);
-        assert_eq!(paths(&context, "./src/").await.unwrap(), ["src:", "src:deep", "src:deep/x.rs"]);
+        assert_eq!(
+            paths(&context, "*.txt").await.unwrap(),
+            ["a.txt:", "b.txt:"]
+        );
+        assert_eq!(
+            paths(&context, "./src/").await.unwrap(),
+            ["src:", "src:deep", "src:deep/x.rs"]
+        );
         assert_eq!(paths(&context, "s*/deep/*.rs").await.unwrap(), ["x.rs:"]);
         assert_eq!(paths(&context, "out").await.unwrap(), ["out:", "out:keep"]);
         let all = paths(&context, ".").await.unwrap();
-        assert!(!all.iter().any(|path| path.contains("secret") || path.contains("log")));
-        assert!(all.contains(&":out/keep".to_owned()) && all.contains(&":src/deep/x.rs".to_owned()));
+        assert!(
+            !all.iter()
+                .any(|path| path.contains("secret") || path.contains("log"))
+        );
+        assert!(
+            all.contains(&":out/keep".to_owned()) && all.contains(&":src/deep/x.rs".to_owned())
+        );
         for (source, part) in [
             ("c.log", "excluded"),
             ("secret", "excluded"),
@@ -314,7 +325,12 @@ mod tests {
         let (folder, context) = context(&[("a", "a")]);
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("out")).unwrap();
         std::os::unix::fs::symlink("a", folder.path().join("in")).unwrap();
-        assert!(paths(&context, "out").await.unwrap_err().contains("leads out"));
+        assert!(
+            paths(&context, "out")
+                .await
+                .unwrap_err()
+                .contains("leads out")
+        );
         assert_eq!(paths(&context, "in").await.unwrap(), ["in:"]);
         let found = context.find(".", false).await.unwrap();
         let is_link = |entry: &&Entry| matches!(entry.kind, EntryKind::Symlink(_));

@@ -48,14 +48,14 @@ Examples:
 Each step is an image. Unchanged steps are found again and run nothing. A failed build keeps the
 steps before the failure. Exit status: 1 if a step failed, 2 if the command line is wrong.")]
 pub(in crate::cli) struct Build {
-    /// Directory with the files that COPY takes
-    #[arg(value_name = "DIR")]
+    /// Directory with the files that COPY takes; default: this one
+    #[arg(value_name = "DIR", default_value = ".", hide_default_value = true)]
     directory: PathBuf,
     /// Tag of the image; may be given several times
     #[arg(short, long, value_name = "NAME")]
     tag: Vec<String>,
     /// Dockerfile; default: DIR/Dockerfile
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, visible_alias = "dockerfile", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Set a build argument; without `=V`, it has the value of the variable here
     #[arg(long, value_name = "K=V")]
@@ -246,14 +246,19 @@ fn unknown_stage(file: &Dockerfile, name: &str) -> VerbError {
     VerbError::Usage(format!("there is no stage `{name}`; {remedy}"))
 }
 
-/// The error of a step, with its place in the file and what is kept.
+/// The error of a step, with its place in the file and the last good image.
 fn explained(failed: FailedStep, path: &Path, text: &str) -> VerbError {
     let mistake = match failed.error {
         StepError::Verb(error) => return error,
         StepError::Mistake(mistake) => mistake,
     };
     let line = text.lines().nth(failed.line - 1).unwrap_or_default();
-    let mut message = format!("{}:{}: {}\n{mistake}", path.display(), failed.line, line.trim());
+    let mut message = format!(
+        "{}:{}: {}\n{mistake}",
+        path.display(),
+        failed.line,
+        line.trim()
+    );
     if let Some(image) = failed.before {
         message.push_str(&format!(
             "\nthe earlier steps are kept: `contree run {} -D -- CMD` tries a command there",

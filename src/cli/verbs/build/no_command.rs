@@ -4,7 +4,7 @@
 //! static program of a few instructions, so that nothing of the image is needed.
 
 /// The place of the program in the image, while the step runs.
-pub(super) const PATH: &str = "/.contree-build-step";
+pub(super) const PATH: &str = "/.contree-build";
 
 /// The address at which the program is loaded.
 const LOAD_ADDRESS: u64 = 0x40_0000;
@@ -38,7 +38,10 @@ const AARCH64: [u32; 7] = [
 pub(super) fn program(architecture: &str) -> Option<Vec<u8>> {
     let (machine, code): (u16, Vec<u8>) = match architecture {
         "x86_64" => (62, X86_64.to_vec()),
-        "aarch64" => (183, AARCH64.iter().flat_map(|word| word.to_le_bytes()).collect()),
+        "aarch64" => (
+            183,
+            AARCH64.iter().flat_map(|word| word.to_le_bytes()).collect(),
+        ),
         _ => return None,
     };
     let headers = u64::from(FILE_HEADER_BYTES + SEGMENT_HEADER_BYTES);

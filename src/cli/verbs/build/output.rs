@@ -15,7 +15,7 @@ const TAIL_BYTES: usize = 4096;
 /// Lines of output in an error.
 const TAIL_LINES: usize = 10;
 
-/// What a step shows: its line, and the output of its command.
+/// The shown part of a step: its line, and the output of its command.
 pub(super) struct StepOutput {
     number: usize,
     total: usize,
@@ -141,7 +141,10 @@ fn shortened(text: &str, width: usize) -> String {
 /// The reason why a command failed, with the end of its output.
 pub(super) fn command_failure(outcome: &Outcome, output: &str, timeout: Duration) -> String {
     let mut reason = if outcome.status != OperationStatus::Success {
-        let reason = outcome.error.as_deref().unwrap_or("the backend gave no reason");
+        let reason = outcome
+            .error
+            .as_deref()
+            .unwrap_or("the backend gave no reason");
         format!("the command could not run: {reason}")
     } else if outcome.timed_out {
         let seconds = timeout.as_secs();

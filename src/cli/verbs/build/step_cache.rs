@@ -69,7 +69,9 @@ pub(super) async fn find(
         Err(error) if is_gone(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
-    let config = step.config.and_then(|text| serde_json::from_str(&text).ok());
+    let config = step
+        .config
+        .and_then(|text| serde_json::from_str(&text).ok());
     Ok(Some((image, config)))
 }
 

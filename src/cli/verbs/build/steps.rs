@@ -20,7 +20,7 @@ use super::users::{self, Account};
 use super::{image_source, no_command};
 use crate::cli::verbs::context::VerbContext;
 use crate::dockerfile::{
-    Action, BuildArguments, CopyAction, CopyFrom, CopySource, Base, PlannedStage, RunAction,
+    Action, Base, BuildArguments, CopyAction, CopyFrom, CopySource, PlannedStage, RunAction,
     StageState,
 };
 use crate::{Command, Content, Outcome};
@@ -73,15 +73,14 @@ impl Builder<'_> {
     /// # Errors
     /// The first step that fails.
     pub(super) async fn stage(&mut self, stage: &PlannedStage) -> Result<Uuid, FailedStep> {
-        let failed = |line, before| move |error| FailedStep {
-            line,
-            before,
-            error,
+        let failed = |line, before| {
+            move |error| FailedStep {
+                line,
+                before,
+                error,
+            }
         };
-        let (mut image, mut state) = self
-            .begin(stage)
-            .await
-            .map_err(failed(stage.line, None))?;
+        let (mut image, mut state) = self.begin(stage).await.map_err(failed(stage.line, None))?;
         let mut copies = stage.copies.iter();
         for instruction in &stage.instructions {
             let at = failed(instruction.line, Some(image));
@@ -202,14 +201,14 @@ impl Builder<'_> {
                 if let Some(source) = source {
                     found = self.image_files(source, copy).await?;
                 }
-                self.copy(image, copy, found).await?
+                self.copy(image, copy, found, text).await?
             }
             Action::Env(variables) => {
-                let command = self.placing(image).envs(variables).keep_env();
+                let command = self.placing(image, text).envs(variables).keep_env();
                 self.place(command).await?
             }
             Action::Workdir { path, user } => {
-                self.directory(image, path, user.as_deref()).await?
+                self.directory(image, path, user.as_deref(), text).await?
             }
             Action::None | Action::Ignored(_) => image,
         };
@@ -224,9 +223,7 @@ impl Builder<'_> {
                 Some((image, _)) => Ok(*image),
                 None => Err(Mistake::Command("its stage was not built".to_owned()).into()),
             },
-            CopyFrom::Image(name) => {
-                Ok(base::named(self.cx, name, self.is_pulled).await?.image)
-            }
+            CopyFrom::Image(name) => Ok(base::named(self.cx, name, self.is_pulled).await?.image),
         }
     }
 
@@ -264,6 +261,7 @@ impl Builder<'_> {
         image: Uuid,
         copy: &CopyAction,
         found: Vec<FoundSource>,
+        text: &str,
     ) -> Result<Uuid, StepError> {
         let client = &self.cx.client;
         let owner = match &copy.owner {
@@ -274,7 +272,7 @@ impl Builder<'_> {
             None => None,
         };
         let placed = placements(client, image, copy, owner, found).await?;
-        let command = self.placing(image).files(placed);
+        let command = self.placing(image, text).files(placed);
         self.place(command).await
     }
 
@@ -284,10 +282,13 @@ impl Builder<'_> {
         image: Uuid,
         path: &str,
         user: Option<&str>,
+        text: &str,
     ) -> Result<Uuid, StepError> {
         let client = &self.cx.client;
-        let mut command = self.placing(image).cwd(path).keep_cwd();
-        let exists = ExistingDirectories::of(client, image).contains(path).await?;
+        let mut command = self.placing(image, text).cwd(path).keep_cwd();
+        let exists = ExistingDirectories::of(client, image)
+            .contains(path)
+            .await?;
         if !exists && client.has_extension("files").await? {
             let mut content = Content::directory().mode(0o755);
             if let Some(user) = user {
@@ -299,14 +300,15 @@ impl Builder<'_> {
         self.place(command).await
     }
 
-    /// A command on an image that does nothing and needs nothing of it.
-    fn placing(&self, image: Uuid) -> Command {
+    /// A command on an image that does nothing and needs nothing of it. Its argument is the
+    /// instruction, for the history of the image.
+    fn placing(&self, image: Uuid, text: &str) -> Command {
         let image = self.cx.client.image(image);
         let command = match no_command::program(std::env::consts::ARCH) {
             Some(program) => image
-                .command(no_command::PATH)
+                .exec(no_command::PATH, [text])
                 .file(no_command::PATH, Content::from(program).mode(0o755)),
-            None => image.exec("/bin/sh", ["-c", ":"]),
+            None => image.exec("/bin/sh", ["-c", ":", text]),
         };
         command.network(false).timeout(PLACING_TIMEOUT)
     }
@@ -334,9 +336,10 @@ impl Builder<'_> {
                 home: "/root".to_owned(),
             },
         };
-        let (program, arguments) = action.words.split_first().ok_or_else(|| {
-            Mistake::Command("RUN has no command; write one after it".to_owned())
-        })?;
+        let (program, arguments) = action
+            .words
+            .split_first()
+            .ok_or_else(|| Mistake::Command("RUN has no command; write one after it".to_owned()))?;
         let mut command = self
             .cx
             .client
