@@ -103,7 +103,7 @@ impl ImportImages {
                     "`{text}` is on this machine, which only the embedded engine can import; push it to a registry and import it from there"
                 )));
             }
-            let image = self.import(cx, &source, &tag, login.clone()).await?;
+            let image = import(cx, &source, Some(&tag), login.clone(), self.timeout).await?;
             match cx.format.is_json() {
                 true => print_record(
                     cx.format,
@@ -118,32 +118,49 @@ impl ImportImages {
         }
         Ok(0)
     }
+}
 
-    async fn import(
-        &self,
-        cx: &VerbContext,
-        source: &Source,
-        tag: &str,
-        login: Option<(String, String)>,
-    ) -> Result<Uuid, VerbError> {
-        let progress = Arc::new(Progress::spinner(&format!("importing {}", source.url)));
-        let mut import = cx.client.import(&source.url).tag(tag);
-        if let Some(seconds) = self.timeout {
-            import = import.timeout(Duration::from_secs(seconds));
-        }
-        let login = match login {
-            None if !source.is_local => stored(cx, &source.url).await,
-            login => login,
-        };
-        if let Some((user, password)) = login {
-            import = import.credentials(user, password);
-        }
-        let shown = progress.clone();
-        let import = import.on_progress(move |line| shown.say(&line.line));
-        let image = cx.unless_interrupted(import.into_future()).await?;
-        drop(progress);
-        Ok(image.uuid().await?)
+/// Imports the image of a reference as `contree images import` does, and returns it.
+///
+/// # Errors
+/// If the import fails, or the reference is on this machine and the backend is not.
+pub(super) async fn import_reference(cx: &VerbContext, text: &str) -> Result<Uuid, VerbError> {
+    let source = source(text)?;
+    import(cx, &source, source.tag.as_deref(), None, None).await
+}
+
+/// The tag that `contree images import` gives to an image of a registry.
+pub(super) fn imported_tag(reference: &str) -> String {
+    tag_of(reference)
+}
+
+async fn import(
+    cx: &VerbContext,
+    source: &Source,
+    tag: Option<&str>,
+    login: Option<(String, String)>,
+    timeout: Option<u64>,
+) -> Result<Uuid, VerbError> {
+    let progress = Arc::new(Progress::spinner(&format!("importing {}", source.url)));
+    let mut import = cx.client.import(&source.url);
+    if let Some(tag) = tag {
+        import = import.tag(tag);
     }
+    if let Some(seconds) = timeout {
+        import = import.timeout(Duration::from_secs(seconds));
+    }
+    let login = match login {
+        None if !source.is_local => stored(cx, &source.url).await,
+        login => login,
+    };
+    if let Some((user, password)) = login {
+        import = import.credentials(user, password);
+    }
+    let shown = progress.clone();
+    let import = import.on_progress(move |line| shown.say(&line.line));
+    let image = cx.unless_interrupted(import.into_future()).await?;
+    drop(progress);
+    Ok(image.uuid().await?)
 }
 
 /// The stored login for the registry of a reference.

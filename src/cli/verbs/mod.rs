@@ -3,6 +3,7 @@
 //! A new verb is one file, a line in [`Verb`] and one in [`Verb::run`].
 
 mod attachment;
+mod build;
 mod complete;
 mod completions;
 mod context;
@@ -69,6 +70,7 @@ Beyond loopback, --token-file is required. Put a TLS proxy in front: this server
 pub(super) enum Verb {
     Run(Box<run::Run>),
     Use(use_image::Use),
+    Build(build::Build),
     Ps(ps::Ps),
     Logs(logs::Logs),
     Show(operations::Show),
@@ -120,6 +122,7 @@ impl Verb {
         match self {
             Self::Run(run) => run.run(&setup, options),
             Self::Use(verb) => with_backend!(verb),
+            Self::Build(verb) => with_backend!(verb),
             Self::Ps(verb) => with_backend!(verb),
             Self::Logs(verb) => with_backend!(verb),
             Self::Show(verb) => with_backend!(verb),

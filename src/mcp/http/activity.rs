@@ -206,6 +206,7 @@ impl ActivityMonitor {
             result_image_uuid: answer.result_image_uuid,
             status: answer.status.clone(),
             uuid: Some(id),
+            x_code: answer.x_code.clone(),
             x_live: answer.x_live.clone(),
         };
         Ok(OperationEntry {

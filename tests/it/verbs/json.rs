@@ -27,10 +27,12 @@ fn the_fields_are_the_recorded_ones() {
     shell.ok(&["run", "-s", "echo one > /f"]);
     shell.ok(&["tag", "t"]);
     shell.ok(&["env", "A=b"]);
+    std::fs::write(shell.0.path().join("Dockerfile"), "FROM tag:host\n").unwrap();
     let mut found = String::new();
     for words in [
         &["run", "-s", "echo x; echo two > /f"][..],
         &["use"],
+        &["build", "-t", "b"],
         &["images", "-a"],
         &["images", "--tree"],
         &["ps", "-a"],
