@@ -51,7 +51,7 @@ registry() {
     docker-registry serve "$work/$1.yml" >"$work/$1.log" 2>&1 &
     registry=$!
     started+=("$registry")
-    curl -sS --retry 50 --retry-delay 1 --retry-connrefused -o "$work/answer" "http://127.0.0.1:$port/v2/"
+    curl -s --retry 50 --retry-delay 1 --retry-connrefused -o "$work/answer" "http://127.0.0.1:$port/v2/"
 }
 registry registry
 
