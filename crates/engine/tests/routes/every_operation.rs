@@ -473,8 +473,8 @@ async fn extensions(api: &mut Api, host: &str, image: &str) {
     assert_eq!(
         who.json["x-extensions"],
         json!([
-            "delete", "diff", "files", "limits", "live", "log", "network", "output", "ports",
-            "push", "snapshot", "terminal"
+            "codes", "delete", "diff", "files", "limits", "live", "log", "network", "output",
+            "ports", "push", "snapshot", "terminal"
         ])
     );
     let log = api.call("getImageLog", &[image], "", Body::None, 200).await;
