@@ -129,7 +129,9 @@ async function showDisk() {
         element("span", "aside", formatSize(image.unique) + " alone"), element("span", "aside", formatSize(image.total) + " in all"));
       largest.append(item);
     }
-    body.replaceChildren(total, bar, legend, element("h4", "", "Largest images"), largest, element("p", "note", "`contree df` shows the same, and `contree prune` removes what nobody needs."));
+    const hint = element("p", "note");
+    hint.append(element("code", "", "contree prune"), " removes what nobody needs.");
+    body.replaceChildren(total, bar, legend, element("h4", "", "Largest images"), largest, hint);
   } catch (error) {
     body.replaceChildren(element("p", "error", error.message));
   } finally {
