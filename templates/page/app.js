@@ -151,8 +151,12 @@ function startLive() {
   byId("more-images").addEventListener("click", () => { imageLimit += PAGE_SIZE; refresh().catch(showError); });
   byId("more-operations").addEventListener("click", () => { operationLimit += PAGE_SIZE; refresh().catch(showError); });
   byId("disk").addEventListener("toggle", () => { if (byId("disk").open) showDisk(); });
-  // Ages grow, and those of running operations are watched.
-  setInterval(() => { if (!document.hidden && images.length + operations.length) draw(); }, 5000);
+  // Ages grow. Those of running operations are watched.
+  let ticks = 0;
+  setInterval(() => {
+    ticks += 1;
+    if (!document.hidden && (operations.some(isRunning) || ticks % 6 === 0)) draw();
+  }, 5000);
   // A browser may keep a page that was left, and so its connections, of which it has few.
   addEventListener("pagehide", () => {
     if (connection) connection.abort();
