@@ -12,6 +12,10 @@ pub(crate) type DiskUsageReader = Arc<dyn Fn() -> Result<DiskUsage, ToolError> +
 
 /// The disk usage of the data directory, in bytes.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(
+    not(all(feature = "engine", target_os = "linux")),
+    allow(dead_code, reason = "only the embedded engine measures it")
+)]
 pub(crate) struct DiskUsage {
     pub(crate) directory: String,
     pub(crate) total: u64,
@@ -30,6 +34,10 @@ pub(crate) struct DiskUsage {
 
 /// The disk usage of an image, in bytes.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(
+    not(all(feature = "engine", target_os = "linux")),
+    allow(dead_code, reason = "only the embedded engine measures it")
+)]
 pub(crate) struct ImageSize {
     pub(crate) uuid: Uuid,
     pub(crate) tags: Vec<String>,

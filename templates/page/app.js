@@ -129,7 +129,9 @@ async function showDisk() {
         element("span", "aside", formatSize(image.unique) + " alone"), element("span", "aside", formatSize(image.total) + " in all"));
       largest.append(item);
     }
-    body.replaceChildren(total, bar, legend, element("h4", "", "Largest images"), largest, element("p", "note", "`contree df` shows the same, and `contree prune` removes what nobody needs."));
+    const hint = element("p", "note");
+    hint.append(element("code", "", "contree prune"), " removes what nobody needs.");
+    body.replaceChildren(total, bar, legend, element("h4", "", "Largest images"), largest, hint);
   } catch (error) {
     body.replaceChildren(element("p", "error", error.message));
   } finally {
@@ -149,8 +151,12 @@ function startLive() {
   byId("more-images").addEventListener("click", () => { imageLimit += PAGE_SIZE; refresh().catch(showError); });
   byId("more-operations").addEventListener("click", () => { operationLimit += PAGE_SIZE; refresh().catch(showError); });
   byId("disk").addEventListener("toggle", () => { if (byId("disk").open) showDisk(); });
-  // Ages grow, and those of running operations are watched.
-  setInterval(() => { if (!document.hidden && images.length + operations.length) draw(); }, 5000);
+  // Ages grow. Those of running operations are watched.
+  let ticks = 0;
+  setInterval(() => {
+    ticks += 1;
+    if (!document.hidden && (operations.some(isRunning) || ticks % 6 === 0)) draw();
+  }, 5000);
   // A browser may keep a page that was left, and so its connections, of which it has few.
   addEventListener("pagehide", () => {
     if (connection) connection.abort();

@@ -143,7 +143,7 @@ function imageFacts(image) {
   addFact(list, "Made", formatTime(image.created_at));
   const below = images.filter((one) => one.parent === image.uuid).length;
   addFact(list, "Branches", below || undefined);
-  addCopied(list, "Run on it", "contree run --image " + image.uuid + " -- COMMAND", "command line");
+  addCopied(list, "Run on it", "contree run " + image.uuid + " -- COMMAND", "command line");
   return list;
 }
 function drawTags(image) {
@@ -170,8 +170,14 @@ function drawDetail() {
   const title = isImage ? (record.tags && record.tags[0]) || "Image " + shortId(record.uuid) : firstLine(summary(record)) || "Operation " + shortId(record.uuid);
   byId("drawer-title").textContent = plain(title);
   byId("drawer-kind").textContent = isImage ? "Image" : isRunning(record) ? "Running operation" : "Operation";
+  const focused = document.activeElement;
+  const names = (one) => one.getAttribute("aria-label") || one.getAttribute("href");
   byId("drawer-facts").replaceChildren(isImage ? imageFacts(record) : operationFacts(record));
   if (isImage) drawTags(record);
+  if (focused && !focused.isConnected) {
+    const same = [...drawer.querySelectorAll("a, button")].find((one) => names(one) === names(focused));
+    (same || byId(isImage ? "tag" : "drawer-title")).focus({ preventScroll: true });
+  }
   const cancellable = !isImage && isRunning(record);
   const held = byId("cancel-actions").contains(document.activeElement);
   byId("cancel-actions").hidden = !cancellable;

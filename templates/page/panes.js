@@ -60,7 +60,7 @@ async function showFiles(uuid, path, signal, pane) {
   if (signal.aborted) return;
   const facts = element("p", "note", formatSize(file.size) || "");
   if (file.text === null) {
-    facts.textContent += " This file is not text. `contree cp` copies it.";
+    facts.append(" This file is not text. Copy it to this machine with ", element("code", "", "contree cp"), ".");
     pane.append(facts);
     return;
   }
@@ -156,8 +156,8 @@ function changeItem(uuid, change) {
 function rail(shape) {
   const picture = svgElement("svg", { class: "rail", viewBox: "0 0 44 44", preserveAspectRatio: "none", "aria-hidden": "true" });
   const line = (d) => picture.append(svgElement("path", { d, "vector-effect": "non-scaling-stroke" }));
-  if (shape === "child") {
-    line("M14 0V44");
+  if (shape === "child" || shape === "first child") {
+    if (shape === "child") line("M14 0V44");
     line("M14 44C14 30 32 36 32 22");
   } else {
     if (shape !== "top" && shape !== "only") line("M14 0V22");
@@ -166,7 +166,8 @@ function rail(shape) {
   return picture;
 }
 function historyRow(entry, shape, chosen) {
-  const row = element("li", "commit" + (chosen ? " chosen" : "") + (shape === "child" ? " child" : ""));
+  const isChild = shape.endsWith("child");
+  const row = element("li", "commit" + (chosen ? " chosen" : "") + (isChild ? " child" : ""));
   const lane = element("span", "lane");
   lane.append(rail(shape), element("span", "knot"));
   const facts = element("div", "commit-facts");
@@ -179,7 +180,7 @@ function historyRow(entry, shape, chosen) {
   head.append(element("span", "aside", formatAge(entry.created_at)));
   if (failed) head.append(element("span", "aside error", "exit " + entry.exit_code));
   const changed = typeof entry.changed_files === "number" ? entry.changed_files + (entry.changed_files === 1 ? " file" : " files") + " changed, " + formatSize(entry.changed_bytes || 0) : "";
-  const others = shape !== "child" && !chosen && entry.children > 1 ? entry.children + " branches" : "";
+  const others = !isChild && !chosen && entry.children > 1 ? entry.children + " branches" : "";
   facts.append(head, element("div", "what", firstLine(entry.command || (entry.removed ? "removed image" : entry.kind || "unknown origin"))));
   const rest = [changed, others, entry.client].filter(Boolean).join(" · ");
   if (rest) facts.append(element("div", "aside wrap", rest));
@@ -191,7 +192,7 @@ async function showHistory(uuid, path, signal, pane) {
   const [log, below] = await Promise.all([fetchJson(imagePath(uuid, "log", { limit: 50 }), signal), fetchJson(imagePath(uuid, "log", { children: true, limit: 50 }), signal)]);
   if (signal.aborted) return;
   const list = element("ol", "graph");
-  for (const child of below.images) list.append(historyRow(child, "child", false));
+  below.images.forEach((child, at) => list.append(historyRow(child, at ? "child" : "first child", false)));
   log.images.forEach((entry, at) => {
     const last = at === log.images.length - 1 && !log.next;
     const first = at === 0 && !below.images.length;

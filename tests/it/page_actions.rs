@@ -357,6 +357,7 @@ fn the_reference_has_a_page_of_its_own() {
         "the reference has no live part"
     );
     assert_eq!(html.matches("<h1").count(), 1);
+    assert_eq!(web.get("/docs/").status, 200);
     assert_eq!(web.get("/").text().matches("<h1").count(), 1);
     assert!(
         reference

@@ -1,4 +1,4 @@
-//! What a person can do on the web page: cancel an operation, and set or remove a tag.
+//! Actions of a person on the web page: cancel an operation, and set or remove a tag.
 //!
 //! Only `POST` with a body of the type `application/json` acts. No form has this type, and a script
 //! of another origin must first ask for permission, which this server never gives. The checks of

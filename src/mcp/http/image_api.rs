@@ -1,4 +1,4 @@
-//! What the web page shows of one image: its history, its differences and its files.
+//! Facts of one image for the web page: its history, its differences and its files.
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;

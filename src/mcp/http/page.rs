@@ -58,6 +58,7 @@ pub(super) fn router(offer: &ToolSelection, requires_token: bool) -> Router {
     let pages = Router::new()
         .route("/", get(index))
         .route("/docs", get(reference))
+        .route("/docs/", get(reference))
         .with_state(page);
     let scripts = SCRIPTS.into_iter().fold(pages, |router, (name, text)| {
         let serve = move || asset(text, "text/javascript; charset=utf-8");
