@@ -299,4 +299,6 @@ fn archives_are_unpacked_by_add_alone() {
         project.shows("cat /x/d/file /x/plain; stat -c '%a %u %g' /x/d/file; ls /y"),
         "x\np\n4755 7 8\na.tar\n"
     );
+    project.build("FROM scratch\nADD a.tar /\n", &[]);
+    assert_eq!(project.0.ok(&["cat", "built:/d/file"]), "x\n");
 }

@@ -1,5 +1,6 @@
 //! The images with which stages begin.
 
+use std::path::Path;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -71,7 +72,12 @@ pub(super) async fn named(
     if has_digest && let Some((image, _)) = step_cache::find(cx, &key).await? {
         return Ok(known(image));
     }
-    let image = import_reference(cx, name).await?;
+    // A name in a Dockerfile is never a file of this machine.
+    let url = match name.strip_prefix("docker://") {
+        Some(_) => name.to_owned(),
+        None => format!("docker://{name}"),
+    };
+    let image = import_reference(cx, &url).await?;
     if has_digest {
         step_cache::record(cx, &key, image, None).await?;
     }
@@ -106,7 +112,7 @@ pub(super) async fn scratch(cx: &VerbContext) -> Result<BaseImage, StepError> {
             archive.into_inner()
         })
         .map_err(super::error::file(&std::env::temp_dir()))?;
-    let image = import_reference(cx, &format!("rootfs:{}", file.path().display())).await?;
+    let image = of_archive(cx, file.path()).await?;
     step_cache::record(cx, &StepKey::Scratch, image, None).await?;
     Ok(BaseImage {
         image,
@@ -120,6 +126,14 @@ pub(super) fn empty_config() -> ImageConfig {
         env: [("PATH".to_owned(), DEFAULT_PATH.to_owned())].into(),
         cwd: "/".to_owned(),
     }
+}
+
+/// The image with the files of an archive alone. Unlike a copy, it keeps devices and attributes.
+///
+/// # Errors
+/// If the archive cannot be imported.
+pub(super) async fn of_archive(cx: &VerbContext, path: &Path) -> Result<Uuid, StepError> {
+    Ok(import_reference(cx, &format!("rootfs:{}", path.display())).await?)
 }
 
 /// The variables and the directory of an image. The API has no route for them, so its shell prints

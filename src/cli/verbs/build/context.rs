@@ -96,6 +96,29 @@ impl BuildContext {
         }
     }
 
+    /// The local path of a source that is an archive.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) async fn archive(&self, source: &str) -> Result<Option<PathBuf>, StepError> {
+        let found = self.find(source, false).await?;
+        let [FoundSource { entries, .. }] = &found[..] else {
+            return Ok(None);
+        };
+        match &entries[..] {
+            [
+                Entry {
+                    kind: EntryKind::File(path),
+                    ..
+                },
+            ] => {
+                let opened = archive::open(path).map_err(file(path))?;
+                Ok(opened.map(|_| path.clone()))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// A source below the directory, without `.` and `..`.
     fn inside(&self, source: &str) -> Result<String, StepError> {
         let mut parts: Vec<&str> = Vec::new();

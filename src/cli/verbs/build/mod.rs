@@ -4,6 +4,7 @@
 
 mod archive;
 mod base;
+mod commands;
 mod context;
 mod entry;
 mod error;
@@ -29,6 +30,7 @@ use super::image_name::{nearest, short};
 use super::rows::print_record;
 use crate::cli::output::{print, print_message};
 use crate::dockerfile::{BuildArguments, Dockerfile};
+use commands::CommandRunner;
 use context::BuildContext;
 use error::StepError;
 use steps::{Builder, FailedStep, StepRecord};
@@ -112,7 +114,10 @@ impl Build {
             escape: plan.escape,
             uses_cache: !self.no_cache,
             is_pulled: self.pull,
-            timeout: Duration::from_secs(self.timeout.unwrap_or(TIMEOUT)),
+            runner: CommandRunner {
+                cx,
+                timeout: Duration::from_secs(self.timeout.unwrap_or(TIMEOUT)),
+            },
             temporary: temporary.path().to_owned(),
             total: plan.steps(),
             stages: BTreeMap::new(),

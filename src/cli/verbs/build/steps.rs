@@ -2,31 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::base::{self, BaseImage};
+use super::commands::CommandRunner;
 use super::context::BuildContext;
 use super::entry::{self, Entry, EntryKind, FoundSource};
 use super::error::{Mistake, StepError};
-use super::output::{StepOutput, command_failure};
+use super::output::StepOutput;
 use super::placement::{ExistingDirectories, placements};
 use super::step_cache::{self, StepKey};
-use super::users::{self, Account};
-use super::{image_source, no_command};
+use super::{image_source, users};
+use crate::Content;
 use crate::cli::verbs::context::VerbContext;
 use crate::dockerfile::{
-    Action, Base, BuildArguments, CopyAction, CopyFrom, CopySource, PlannedStage, RunAction,
-    StageState,
+    Action, Base, BuildArguments, CopyAction, CopyFrom, CopySource, PlannedStage, StageState,
 };
-use crate::{Command, Content, Outcome};
-
-/// How long a step that runs no command of the Dockerfile may take.
-const PLACING_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A build.
 pub(super) struct Builder<'a> {
@@ -36,8 +31,7 @@ pub(super) struct Builder<'a> {
     pub(super) escape: char,
     pub(super) uses_cache: bool,
     pub(super) is_pulled: bool,
-    /// The time limit of each `RUN`.
-    pub(super) timeout: Duration,
+    pub(super) runner: CommandRunner<'a>,
     /// A directory for files of images and archives.
     pub(super) temporary: PathBuf,
     pub(super) total: usize,
@@ -168,7 +162,7 @@ impl Builder<'_> {
         text: &str,
     ) -> Result<(Uuid, bool), StepError> {
         let mut found = Vec::new();
-        let mut source = None;
+        let (mut source, mut root_archive) = (None, None);
         let mut files = None;
         if let Action::Copy(copy) = action {
             match from {
@@ -178,7 +172,8 @@ impl Builder<'_> {
                     source = Some(image);
                 }
                 None => {
-                    found = self.local_files(copy).await?;
+                    root_archive = self.root_archive(image, copy).await?;
+                    found = self.local_files(copy, root_archive.is_none()).await?;
                     files = Some(entry::digest(&found)?);
                 }
             }
@@ -196,16 +191,21 @@ impl Builder<'_> {
         }
         output.show(text, false);
         let result = match action {
-            Action::Run(run) => self.run(image, run, output).await?,
+            Action::Run(run) => self.runner.run(image, run, output).await?,
             Action::Copy(copy) => {
+                if let Some(archive) = root_archive {
+                    let image = base::of_archive(self.cx, &archive).await?;
+                    step_cache::record(self.cx, &key, image, None).await?;
+                    return Ok((image, false));
+                }
                 if let Some(source) = source {
                     found = self.image_files(source, copy).await?;
                 }
                 self.copy(image, copy, found, text).await?
             }
             Action::Env(variables) => {
-                let command = self.placing(image, text).envs(variables).keep_env();
-                self.place(command).await?
+                let command = self.runner.placing(image, text).envs(variables).keep_env();
+                self.runner.place(command).await?
             }
             Action::Workdir { path, user } => {
                 self.directory(image, path, user.as_deref(), text).await?
@@ -227,11 +227,35 @@ impl Builder<'_> {
         }
     }
 
-    async fn local_files(&self, copy: &CopyAction) -> Result<Vec<FoundSource>, StepError> {
+    /// The archive that alone makes all files of an image: the engine imports it as a whole.
+    async fn root_archive(
+        &self,
+        image: Uuid,
+        copy: &CopyAction,
+    ) -> Result<Option<PathBuf>, StepError> {
+        let [CopySource::Path(path)] = &copy.sources[..] else {
+            return Ok(None);
+        };
+        let is_plain = copy.is_add && copy.owner.is_none() && copy.mode.is_none();
+        if !is_plain || copy.destination != "/" || !self.cx.is_local() {
+            return Ok(None);
+        }
+        match step_cache::find(self.cx, &StepKey::Scratch).await? {
+            Some((scratch, _)) if scratch == image => self.context.archive(path).await,
+            _ => Ok(None),
+        }
+    }
+
+    async fn local_files(
+        &self,
+        copy: &CopyAction,
+        unpacks: bool,
+    ) -> Result<Vec<FoundSource>, StepError> {
+        let unpacks = unpacks && copy.is_add;
         let mut found = Vec::new();
         for source in &copy.sources {
             match source {
-                CopySource::Path(path) => found.extend(self.context.find(path, copy.is_add).await?),
+                CopySource::Path(path) => found.extend(self.context.find(path, unpacks).await?),
                 CopySource::Document { name, content, .. } => found.push(document(name, content)),
             }
         }
@@ -272,8 +296,8 @@ impl Builder<'_> {
             None => None,
         };
         let placed = placements(client, image, copy, owner, found).await?;
-        let command = self.placing(image, text).files(placed);
-        self.place(command).await
+        let command = self.runner.placing(image, text).files(placed);
+        self.runner.place(command).await
     }
 
     /// Makes a directory, and saves it in the image.
@@ -285,7 +309,7 @@ impl Builder<'_> {
         text: &str,
     ) -> Result<Uuid, StepError> {
         let client = &self.cx.client;
-        let mut command = self.placing(image, text).cwd(path).keep_cwd();
+        let mut command = self.runner.placing(image, text).cwd(path).keep_cwd();
         let exists = ExistingDirectories::of(client, image)
             .contains(path)
             .await?;
@@ -297,101 +321,8 @@ impl Builder<'_> {
             }
             command = command.file(path, content);
         }
-        self.place(command).await
+        self.runner.place(command).await
     }
-
-    /// A command on an image that does nothing and needs nothing of it. Its argument is the
-    /// instruction, for the history of the image.
-    fn placing(&self, image: Uuid, text: &str) -> Command {
-        let image = self.cx.client.image(image);
-        let command = match no_command::program(std::env::consts::ARCH) {
-            Some(program) => image
-                .exec(no_command::PATH, [text])
-                .file(no_command::PATH, Content::from(program).mode(0o755)),
-            None => image.exec("/bin/sh", ["-c", ":", text]),
-        };
-        command.network(false).timeout(PLACING_TIMEOUT)
-    }
-
-    /// Runs a command of [`placing`](Self::placing), and returns its image.
-    async fn place(&self, command: Command) -> Result<Uuid, StepError> {
-        let outcome = self.outcome(command, None).await?;
-        finished(&outcome).ok_or_else(|| {
-            let output = String::from_utf8_lossy(&outcome.stderr.bytes).into_owned();
-            Mistake::Command(command_failure(&outcome, &output, PLACING_TIMEOUT)).into()
-        })
-    }
-
-    async fn run(
-        &self,
-        image: Uuid,
-        action: &RunAction,
-        output: &StepOutput,
-    ) -> Result<Uuid, StepError> {
-        let account = match &action.user {
-            Some(user) => users::resolve(&self.cx.client, image, user, |_| 0).await?,
-            None => Account {
-                uid: 0,
-                gid: 0,
-                home: "/root".to_owned(),
-            },
-        };
-        let (program, arguments) = action
-            .words
-            .split_first()
-            .ok_or_else(|| Mistake::Command("RUN has no command; write one after it".to_owned()))?;
-        let mut command = self
-            .cx
-            .client
-            .image(image)
-            .exec(program, arguments)
-            .env("HOME", &account.home)
-            .envs(&action.env)
-            .cwd(&action.cwd)
-            .timeout(self.timeout);
-        if (account.uid, account.gid) != (0, 0) {
-            command = command.uid(account.uid).gid(account.gid);
-        }
-        if !action.has_network {
-            command = command.network(false);
-        }
-        let outcome = self.outcome(command, Some(output)).await?;
-        finished(&outcome).ok_or_else(|| {
-            let tail = output.tail();
-            Mistake::Command(command_failure(&outcome, &tail, self.timeout)).into()
-        })
-    }
-
-    /// Runs a command to its end, and shows its output.
-    async fn outcome(
-        &self,
-        command: Command,
-        output: Option<&StepOutput>,
-    ) -> Result<Outcome, StepError> {
-        let shown = Mutex::new(output);
-        let followed = async {
-            let run = command.spawn().await?;
-            let outcome = self.cx.client.outcome(run.id(), |event| {
-                let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(output) = *shown {
-                    output.add(event);
-                }
-            });
-            let outcome = outcome.await?;
-            run.detach();
-            if let Some(output) = output {
-                output.finish(&outcome);
-            }
-            Ok(outcome)
-        };
-        Ok(self.cx.unless_interrupted(followed).await?)
-    }
-}
-
-/// The image of a command that succeeded.
-fn finished(outcome: &Outcome) -> Option<Uuid> {
-    let is_done = outcome.exit_code == Some(0) && !outcome.timed_out;
-    outcome.result_image.filter(|_| is_done)
 }
 
 /// A here-document as a file.
