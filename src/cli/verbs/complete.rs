@@ -22,6 +22,8 @@ const MAX_OPERATIONS: usize = 50;
 pub(super) enum Known {
     Images,
     Operations,
+    /// Operations that have not ended.
+    Running,
     Sessions,
 }
 
@@ -57,8 +59,11 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
                     let tags = images.into_iter().filter_map(|image| image.tag);
                     Some(tags.map(|tag| (tag, "image".to_owned())).collect())
                 }
-                Known::Operations => {
+                Known::Operations | Known::Running => {
                     let mut operations = client.operations();
+                    if matches!(known, Known::Running) {
+                        operations = operations.status("EXECUTING");
+                    }
                     let mut found = Vec::new();
                     while let Some(operation) = operations.next().await
                         && found.len() < MAX_OPERATIONS

@@ -8,6 +8,7 @@ mod completions;
 mod context;
 mod detached;
 mod error;
+mod exec;
 mod files;
 mod history;
 mod http;
@@ -20,14 +21,15 @@ mod man_pages;
 mod operations;
 mod progress;
 mod ps;
+mod publish;
 mod rows;
 mod run;
 mod session;
 mod session_state;
 mod settings;
+mod snapshot;
 mod tags;
 mod tree;
-
 mod use_image;
 
 use clap::Subcommand;
@@ -68,12 +70,16 @@ Beyond loopback, --token-file is required. Put a TLS proxy in front: this server
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
     Run(Box<run::Run>),
+    Shell(Box<run::Shell>),
+    Exec(Box<exec::Exec>),
     Use(use_image::Use),
     Ps(ps::Ps),
     Logs(logs::Logs),
     Show(operations::Show),
     Wait(operations::Wait),
     Kill(operations::Kill),
+    Publish(publish::Publish),
+    Snapshot(snapshot::Snapshot),
     Images(images::Images),
     Tag(tags::Tag),
     Untag(tags::Untag),
@@ -119,12 +125,16 @@ impl Verb {
         }
         match self {
             Self::Run(run) => run.run(&setup, options),
+            Self::Shell(shell) => shell.run(&setup, &options),
+            Self::Exec(verb) => with_backend!(verb),
             Self::Use(verb) => with_backend!(verb),
             Self::Ps(verb) => with_backend!(verb),
             Self::Logs(verb) => with_backend!(verb),
             Self::Show(verb) => with_backend!(verb),
             Self::Wait(verb) => with_backend!(verb),
             Self::Kill(verb) => with_backend!(verb),
+            Self::Publish(verb) => with_backend!(verb),
+            Self::Snapshot(verb) => with_backend!(verb),
             Self::Images(verb) => with_backend!(verb),
             Self::Tag(verb) => with_backend!(verb),
             Self::Untag(verb) => with_backend!(verb),

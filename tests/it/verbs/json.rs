@@ -27,6 +27,8 @@ fn the_fields_are_the_recorded_ones() {
     shell.ok(&["run", "-s", "echo one > /f"]);
     shell.ok(&["tag", "t"]);
     shell.ok(&["env", "A=b"]);
+    let running = shell.ok(&["run", "-d", "-D", "sleep", "600"]);
+    let running = running.trim();
     let mut found = String::new();
     for words in [
         &["run", "-s", "echo x; echo two > /f"][..],
@@ -46,6 +48,9 @@ fn the_fields_are_the_recorded_ones() {
         &["session", "branch"],
         &["cd"],
         &["env"],
+        &["exec", running, "true"],
+        &["publish", running, "8000"],
+        &["snapshot", running],
         &["rmi", "-f", "@"],
     ] {
         let mut json = vec!["--json"];
@@ -64,6 +69,7 @@ fn the_fields_are_the_recorded_ones() {
         };
         found.push_str(&format!("{verb}: {}\n", fields(&output)));
     }
+    shell.ok(&["kill", running]);
     let recorded = crate::support::repository().join(RECORDED);
     assert_eq!(found, std::fs::read_to_string(recorded).unwrap());
 }

@@ -2,6 +2,7 @@
 
 mod documents;
 mod json;
+mod living;
 mod names;
 mod runs;
 mod sessions;

@@ -31,11 +31,8 @@ pub(in crate::api::routes) async fn terminal_output(
     check_spid(spid)?;
     let view = match locate(&engine, uuid, request.headers()).await? {
         SandboxLocation::Local(sandbox) => sandbox.view_terminal(spid)?,
-        SandboxLocation::Remote(_) => {
-            return Err(ApiError::new(
-                StatusCode::CONFLICT,
-                "another process runs this sandbox, and no other can show its terminals; follow the events of the operation instead",
-            ));
+        SandboxLocation::Remote(socket) => {
+            return forward::forward_stream(&socket, request).await;
         }
         SandboxLocation::Ended => return Err(main_process_ended()),
     };
