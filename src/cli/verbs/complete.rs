@@ -25,6 +25,7 @@ pub(super) enum Known {
     /// Operations that have not ended.
     Running,
     Sessions,
+    Profiles,
 }
 
 /// Completes an argument with the names that the backend knows now. If that takes too long or
@@ -48,6 +49,10 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
         .try_get_matches_from(std::iter::empty::<&str>())
         .ok()?;
     let setup = Setup::new(Options::from_arg_matches(&matches).ok()?);
+    if matches!(known, Known::Profiles) {
+        let names = setup.files.profiles.keys().cloned();
+        return Some(names.map(|name| (name, "profile".to_owned())).collect());
+    }
     let tools = setup.session(false).ok()?;
     let runtime = runtime().ok()?;
     let found = runtime.block_on(async {
@@ -73,6 +78,7 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
                     }
                     Some(found)
                 }
+                Known::Profiles => None,
                 Known::Sessions => {
                     let backend = client.backend().identity();
                     let list = tools

@@ -2,7 +2,10 @@
 //!
 //! A new verb is one file, a line in [`Verb`] and one in [`Verb::run`].
 
+#[cfg(unix)]
+mod apply;
 mod attachment;
+mod auth;
 mod complete;
 mod completions;
 mod context;
@@ -16,14 +19,19 @@ mod image_name;
 mod images;
 mod import;
 mod input;
+mod login;
 mod logs;
 mod man_pages;
 mod operations;
+mod profile_file;
 mod progress;
 mod ps;
 mod publish;
+mod push;
+mod registry;
 mod rows;
 mod run;
+mod save;
 mod session;
 mod session_state;
 mod settings;
@@ -86,6 +94,10 @@ pub(super) enum Verb {
     Rmi(tags::Rmi),
     Log(history::Log),
     Diff(history::Diff),
+    #[cfg(unix)]
+    Apply(apply::Apply),
+    Push(push::Push),
+    Save(save::Save),
     Ls(files::Ls),
     Cat(files::Cat),
     Grep(files::Grep),
@@ -104,6 +116,8 @@ pub(super) enum Verb {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(super::engine::Serve),
     Http(http::HttpServer),
+    Login(login::Login),
+    Auth(auth::Auth),
     Completions(completions::Completions),
     #[command(hide = true)]
     ManPages(man_pages::ManPages),
@@ -141,6 +155,10 @@ impl Verb {
             Self::Rmi(verb) => with_backend!(verb),
             Self::Log(verb) => with_backend!(verb),
             Self::Diff(verb) => with_backend!(verb),
+            #[cfg(unix)]
+            Self::Apply(verb) => with_backend!(verb),
+            Self::Push(verb) => with_backend!(verb),
+            Self::Save(verb) => with_backend!(verb),
             Self::Ls(verb) => with_backend!(verb),
             Self::Cat(verb) => with_backend!(verb),
             Self::Grep(verb) => with_backend!(verb),
@@ -159,6 +177,8 @@ impl Verb {
                 setup.options.http.select_http();
                 super::serve::serve(setup)
             }
+            Self::Login(login) => login.run(&setup, &options),
+            Self::Auth(auth) => auth.run(&setup, &options),
             Self::Completions(completions) => without_backend(completions.run()),
             Self::ManPages(pages) => without_backend(pages.run(command())),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::super::attachment::SentFiles;
 use super::super::context::VerbContext;
 use super::super::detached;
 use super::super::error::VerbError;
@@ -47,6 +48,8 @@ pub(super) struct StartedRun<'a> {
     pub(super) timeout: u64,
     pub(super) streams: RunStreams,
     pub(super) ports: Vec<PortOption>,
+    /// The placed files of this machine.
+    pub(super) sent: SentFiles,
 }
 
 impl StartedRun<'_> {
@@ -55,6 +58,7 @@ impl StartedRun<'_> {
         let cx = self.cx;
         let run = cx.unless_interrupted(command.spawn()).await?;
         let id = run.id();
+        self.sent.remember(cx, id).await;
         ports::publish(cx, &run, &self.ports).await?;
         if self.options.detach {
             detached::announce(id)?;

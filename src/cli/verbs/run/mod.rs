@@ -12,6 +12,7 @@ mod terminal;
 
 use clap::Args;
 
+use super::attachment::SentFiles;
 use super::complete::{self, Known};
 use super::context::{VerbContext, run_verb};
 use super::detached;
@@ -168,8 +169,10 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
     }
     built = command::with_timeout(built, timeout);
     built = ports::request(built, &ports);
+    let mut sent = SentFiles::default();
     for attachment in &attachments {
-        built = attachment.place(cx, built, &options.file_excludes).await?;
+        let excludes = &options.file_excludes;
+        built = attachment.place(cx, built, excludes, &mut sent).await?;
     }
     let run = StartedRun {
         cx,
@@ -179,6 +182,7 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
         timeout,
         streams,
         ports,
+        sent,
     };
     let status = if options.disposable {
         run.follow(built.discard()).await?
