@@ -46,6 +46,7 @@ mod watcher;
 mod writing;
 
 pub use answer::{PageRequest, ToolAnswer};
+pub(crate) use apply::{ChangesToApply, apply_changes};
 pub use arguments::Arguments;
 pub use catalogue::{
     CacheLifetime, CompletionSource, ContentBody, Guide, Prompt, PromptArgument, Resource,
@@ -66,7 +67,8 @@ pub use operation_status::{
 };
 pub(crate) use output::take_complete_characters;
 pub use prompts::unknown_prompt;
-pub(crate) use registry_login::stored as stored_login;
+pub(crate) use registry_login::{LoginOutcome, log_in, stored as stored_login};
+pub(crate) use rsync::remember_placed;
 pub(crate) use schema::required_names;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};

@@ -66,3 +66,12 @@ fn config(setup: &Setup) -> Result<crate::engine::LocalConfig, CommandError> {
     super::network::warn(&config);
     Ok(config)
 }
+
+/// The name of a subcommand, as the running program has it: `contree` has verbs for some.
+#[cfg(all(feature = "engine", target_os = "linux"))]
+fn verb(name: &str) -> String {
+    match super::output::program() {
+        "contree" => format!("contree {name}"),
+        program => format!("{program} engine {name}"),
+    }
+}

@@ -28,6 +28,8 @@ fn the_fields_are_the_recorded_ones() {
     shell.ok(&["tag", "t"]);
     shell.ok(&["env", "A=b"]);
     std::fs::write(shell.0.path().join("Dockerfile"), "FROM tag:host\n").unwrap();
+    let running = shell.ok(&["run", "-d", "-D", "sleep", "600"]);
+    let running = running.trim();
     let mut found = String::new();
     for words in [
         &["run", "-s", "echo x; echo two > /f"][..],
@@ -48,6 +50,9 @@ fn the_fields_are_the_recorded_ones() {
         &["session", "branch"],
         &["cd"],
         &["env"],
+        &["exec", running, "true"],
+        &["publish", running, "8000"],
+        &["snapshot", running],
         &["rmi", "-f", "@"],
     ] {
         let mut json = vec!["--json"];
@@ -66,6 +71,7 @@ fn the_fields_are_the_recorded_ones() {
         };
         found.push_str(&format!("{verb}: {}\n", fields(&output)));
     }
+    shell.ok(&["kill", running]);
     let recorded = crate::support::repository().join(RECORDED);
     assert_eq!(found, std::fs::read_to_string(recorded).unwrap());
 }

@@ -4,6 +4,7 @@ mod build;
 mod documents;
 mod errors;
 mod json;
+mod living;
 mod names;
 mod runs;
 mod sessions;
