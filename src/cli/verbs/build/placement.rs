@@ -33,6 +33,17 @@ pub(super) async fn placements(
         || sources.len() > 1
         || existing.contains(destination).await?;
     let mut placed = Vec::new();
+    if let Some(owner) = owner.filter(|_| takes_all) {
+        let below = match is_directory || sources.iter().any(|source| source.is_directory) {
+            true => destination,
+            false => destination
+                .rsplit_once('/')
+                .map_or("", |(parent, _)| parent),
+        };
+        for path in existing.missing(below).await? {
+            placed.push((path, directory(Some(owner))));
+        }
+    }
     for source in sources {
         let target = match !source.is_directory && is_directory {
             true => format!("{destination}/{}", source.name),
@@ -43,6 +54,8 @@ pub(super) async fn placements(
                 "" => target.clone(),
                 path => format!("{target}/{path}"),
             };
+            // The destination does not get the mode of the source.
+            let is_destination = entry.path.is_empty() && source.is_directory;
             if matches!(entry.kind, EntryKind::Directory) {
                 let is_plain = entry.mode == IMPLIED_MODE && owner.is_none();
                 if existing.contains(&path).await? || (!takes_all && is_plain) {
@@ -55,11 +68,23 @@ pub(super) async fn placements(
             if !takes_all && matches!(entry.kind, EntryKind::Directory) {
                 continue;
             }
-            let content = content(entry, action.mode, owner);
+            let content = match is_destination {
+                true => directory(owner),
+                false => content(entry, action.mode, owner),
+            };
             placed.push((path, content));
         }
     }
     Ok(placed)
+}
+
+/// A directory that the destination needs.
+fn directory(owner: Option<(u32, u32)>) -> Content {
+    let content = Content::directory().mode(IMPLIED_MODE);
+    match owner {
+        Some((uid, gid)) => content.owner(uid, gid),
+        None => content,
+    }
 }
 
 fn content(entry: Entry, mode: Option<u32>, owner: Option<(u32, u32)>) -> Content {
@@ -113,6 +138,22 @@ impl<'a> ExistingDirectories<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// The directories of an absolute path that are missing, the outermost first.
+    ///
+    /// # Errors
+    /// If the image cannot be read.
+    async fn missing(&mut self, path: &str) -> Result<Vec<String>, StepError> {
+        let mut missing = Vec::new();
+        let mut so_far = String::new();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            so_far = format!("{so_far}/{name}");
+            if !missing.is_empty() || !self.contains(&so_far).await? {
+                missing.push(so_far.clone());
+            }
+        }
+        Ok(missing)
     }
 
     async fn list(&mut self, directory: &str) -> Result<Option<&[FileEntry]>, StepError> {
