@@ -1,8 +1,10 @@
 //! `contree`: its verbs on the embedded engine, over the real program.
 
 mod documents;
+mod home;
 mod json;
 mod living;
+mod logins;
 mod names;
 mod runs;
 mod sessions;
