@@ -109,7 +109,8 @@ impl Apply {
             () = cx.cancelled.cancelled() => return Ok(cx.interrupted().await),
         };
         drop((context, progress));
-        let has_conflicts = !applied.conflicts.is_empty();
+        let is_settled = matches!(self.conflicts, Some(ConflictChoice::Theirs));
+        let has_conflicts = !applied.conflicts.is_empty() && !is_settled;
         let is_incomplete = !applied.refused.is_empty();
         let counts = [
             ("written", applied.written.len()),
@@ -134,7 +135,7 @@ impl Apply {
         } else {
             let [written, removed] = counts.map(|(what, count)| format!("{count} {what}"));
             let note = if self.dry_run {
-                " with -n left out"
+                ", once -n is left out"
             } else {
                 ""
             };

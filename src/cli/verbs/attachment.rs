@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::context::VerbContext;
 use super::error::VerbError;
 use crate::store::states::StateFile;
-use crate::tools::remember_placed;
+use crate::tools::{PlacedFiles, remember_placed};
 use crate::{Changes, Command, Content, Tree};
 
 /// Names below a directory that are not sent, the same as those of the official command line.
@@ -136,7 +136,7 @@ impl Attachment {
 pub(super) struct SentFiles {
     /// Each directory of this machine, and its place in the sandbox.
     directories: Vec<(PathBuf, String)>,
-    files: Vec<StateFile>,
+    placed: PlacedFiles,
 }
 
 impl SentFiles {
@@ -147,11 +147,15 @@ impl SentFiles {
         let root = destination.trim_end_matches('/').to_owned();
         for entry in tree.entries() {
             let (sha256, target) = match &entry.kind {
-                SentKind::File { sha256, .. } => (sha256.clone(), None),
+                SentKind::File { sha256, upload } => {
+                    let upload = upload.map(|upload| (sha256.clone(), upload));
+                    self.placed.uploads.extend(upload);
+                    (sha256.clone(), None)
+                }
                 SentKind::Directory => (String::new(), None),
                 SentKind::Symlink { target } => (String::new(), Some(target.clone())),
             };
-            self.files.push(StateFile {
+            self.placed.files.push(StateFile {
                 path: format!("{root}/{}", entry.path),
                 sha256,
                 executable: entry.mode & 0o111 != 0,
@@ -169,16 +173,16 @@ impl SentFiles {
 
     /// Remembers the files as those that an operation placed, for `contree apply`.
     pub(super) async fn remember(&self, cx: &VerbContext, operation: Uuid) {
-        if self.files.is_empty() {
+        if self.placed.files.is_empty() {
             return;
         }
         let (source, destination) = match &self.directories[..] {
             [(source, root)] => (source.to_string_lossy().into_owned(), Some(root.clone())),
             _ => (String::new(), None),
         };
-        let (backend, files) = (cx.backend(), self.files.clone());
+        let (backend, placed) = (cx.backend(), self.placed.clone());
         let remembered =
-            remember_placed(&cx.tools, backend, operation, source, destination, files).await;
+            remember_placed(&cx.tools, backend, operation, source, destination, placed).await;
         if let Err(error) = remembered {
             tracing::warn!("`contree apply` will need --base for this run: {error}");
         }

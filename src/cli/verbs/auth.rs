@@ -17,9 +17,9 @@ use crate::cli::error::CommandError;
 use crate::cli::output::print;
 use crate::cli::process::runtime;
 use crate::cli::setup::Setup;
-use crate::config::{AuthType, DEFAULT_IAM_URL, Profile};
+use crate::config::{AuthType, CloudBackend, DEFAULT_IAM_URL, Profile};
 use crate::store::credentials;
-use crate::{Backend, Client, Error};
+use crate::{Client, Error};
 
 /// How long the service of a profile may take to answer.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -223,11 +223,14 @@ async fn status_of(profile: &Profile, offline: bool) -> String {
         return "not asked".to_owned();
     }
     let account = async {
-        let mut backend = Backend::new(&url)?.with_token(token);
-        if let Some(project) = &profile.project {
-            backend = backend.with_project(project);
-        }
-        let answer = Client::connect(backend)?.who_am_i().send().await?;
+        let service = CloudBackend {
+            url,
+            token: token.clone(),
+            project: profile.project.clone(),
+            auth_type: kind(profile),
+        };
+        let client = Client::connect(service.backend()?)?;
+        let answer = client.who_am_i().send().await?;
         Ok::<_, Error>(answer.into_inner())
     };
     match tokio::time::timeout(CHECK_TIMEOUT, account).await {

@@ -16,9 +16,9 @@ use crate::cli::output::{print, print_error, print_message};
 use crate::cli::process::runtime;
 use crate::cli::secret;
 use crate::cli::setup::Setup;
-use crate::config::{AuthType, DEFAULT_IAM_URL, Profile};
+use crate::config::{AuthType, CloudBackend, DEFAULT_IAM_URL, Profile};
 use crate::tools::{SilentWatcher, ToolError, log_in};
-use crate::{Backend, Client, Error};
+use crate::{Client, Error};
 
 /// The word for the service.
 const CLOUD: &str = "cloud";
@@ -215,7 +215,12 @@ pub(super) fn cloud(
         Some(token) if !from_stdin => token,
         _ => secret("token", from_stdin)?,
     };
-    check(&url, &token, project.as_deref())?;
+    check(&CloudBackend {
+        url: url.clone(),
+        token: token.clone(),
+        project: project.clone(),
+        auth_type: kind,
+    })?;
     let profile = Profile {
         token: Some(token),
         url: Some(url.clone()),
@@ -255,11 +260,8 @@ pub(super) fn cloud(
 }
 
 /// Checks a token with its service.
-fn check(url: &str, token: &str, project: Option<&str>) -> Result<(), VerbError> {
-    let mut backend = Backend::new(url)?.with_token(token);
-    if let Some(project) = project {
-        backend = backend.with_project(project);
-    }
+fn check(service: &CloudBackend) -> Result<(), VerbError> {
+    let backend = service.backend()?;
     let runtime = runtime()?;
     let account = runtime.block_on(async {
         let client = Client::connect(backend)?;

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::results::{Rsync, SkippedPath};
 use super::{Context, Session, ToolError, params};
-use crate::store::placements;
 use crate::store::states::{self, StateFile};
+use crate::store::{placements, uploads};
 use crate::sync::{EXTENSION, Excludes, OtherKind, SkipReason, SyncedFiles, hex};
 
 pub(super) use directory_state::DirectoryState;
@@ -167,6 +167,14 @@ async fn store_state(
     Ok((id, gone))
 }
 
+/// The files that a run of the command line placed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlacedFiles {
+    pub(crate) files: Vec<StateFile>,
+    /// The uploads of their contents, by hash.
+    pub(crate) uploads: Vec<(String, Uuid)>,
+}
+
 /// Remembers the files of local directories that a run of the command line placed, as the base on
 /// which `apply` compares. `destination` is the place of a single directory.
 pub(crate) async fn remember_placed(
@@ -175,9 +183,13 @@ pub(crate) async fn remember_placed(
     operation: Uuid,
     source: String,
     destination: Option<String>,
-    files: Vec<StateFile>,
+    placed: PlacedFiles,
 ) -> Result<(), ToolError> {
+    let PlacedFiles { files, uploads } = placed;
     let written = session.store().write_durably(move |c| {
+        for (sha256, uuid) in &uploads {
+            uploads::insert(c, &backend, sha256, &uuid.to_string())?;
+        }
         let encoded = serde_json::to_vec(&files).unwrap_or_default();
         let root = destination.as_deref();
         let digest = state_digest(&source, root, &encoded);

@@ -24,12 +24,16 @@ fn fields(output: &str) -> String {
 #[test]
 fn the_fields_are_the_recorded_ones() {
     let shell = Shell::new();
-    shell.ok(&["run", "-s", "echo one > /f"]);
+    std::fs::create_dir(shell.0.path().join("empty")).unwrap();
+    shell.ok(&["run", "-s", "echo one > /f; echo > /etc/added"]);
     shell.ok(&["tag", "t"]);
     shell.ok(&["env", "A=b"]);
     std::fs::write(shell.0.path().join("Dockerfile"), "FROM tag:host\n").unwrap();
     let running = shell.ok(&["run", "-d", "-D", "sleep", "600"]);
     let running = running.trim();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let registry = runtime.block_on(crate::push_registry::PushRegistry::start());
+    let registry = registry.url("j:1");
     let mut found = String::new();
     for words in [
         &["run", "-s", "echo x; echo two > /f"][..],
@@ -53,6 +57,9 @@ fn the_fields_are_the_recorded_ones() {
         &["exec", running, "true"],
         &["publish", running, "8000"],
         &["snapshot", running],
+        &["push", "@", &registry],
+        &["apply", "@", "/etc", "empty", "-n", "--base", "host"],
+        &["auth", "status"],
         &["rmi", "-f", "@"],
     ] {
         let mut json = vec!["--json"];
@@ -64,7 +71,7 @@ fn the_fields_are_the_recorded_ones() {
             .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
             .take(2)
             .collect();
-        let verb = if verb[0] == "session" {
+        let verb = if ["session", "auth"].contains(&verb[0]) {
             verb.join(" ")
         } else {
             verb[0].to_owned()

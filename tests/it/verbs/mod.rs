@@ -3,8 +3,10 @@
 mod build;
 mod documents;
 mod errors;
+mod home;
 mod json;
 mod living;
+mod logins;
 mod names;
 mod runs;
 mod sessions;
