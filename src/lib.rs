@@ -100,6 +100,8 @@ pub mod cli;
 mod client;
 #[doc(hidden)]
 pub mod config;
+#[cfg(feature = "mcp")]
+mod dockerfile;
 mod domain;
 mod error;
 #[cfg(feature = "lineage")]

@@ -52,13 +52,21 @@ struct CommandLine {
     #[command(flatten)]
     options: Options,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<McpCommand>,
 }
 
+/// The commands of `contree-mcp`.
+#[derive(Subcommand, Debug)]
+enum McpCommand {
+    Shell(shell::Shell),
+    #[command(flatten)]
+    Shared(Command),
+}
+
+/// The commands of both programs.
 #[derive(Subcommand, Debug)]
 enum Command {
     Call(call::Call),
-    Shell(shell::Shell),
     Tools(tools::Tools),
     Doctor(doctor::Doctor),
     Engine(engine::Engine),
@@ -100,11 +108,15 @@ pub fn main(version: &'static str) -> ExitCode {
     let command = CommandLine::command().version(version);
     let matches = command.get_matches();
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let for_a_person = line.command.as_ref().is_some_and(Command::is_for_a_person);
+    let for_a_person = line
+        .command
+        .as_ref()
+        .is_some_and(McpCommand::is_for_a_person);
     exit(prepare(line.options, for_a_person, |setup| {
         match line.command {
             None => serve::serve(setup),
-            Some(command) => command.run(setup),
+            Some(McpCommand::Shell(shell)) => shell.run(setup),
+            Some(McpCommand::Shared(command)) => command.run(setup),
         }
     }))
 }
@@ -195,16 +207,25 @@ fn prepare(
     command(setup)
 }
 
+impl McpCommand {
+    /// Whether a person waits for the command.
+    fn is_for_a_person(&self) -> bool {
+        match self {
+            Self::Shell(_) => true,
+            Self::Shared(command) => command.is_for_a_person(),
+        }
+    }
+}
+
 impl Command {
     /// Whether a person waits for the command.
     fn is_for_a_person(&self) -> bool {
-        matches!(self, Self::Call(_) | Self::Shell(_))
+        matches!(self, Self::Call(_))
     }
 
     fn run(self, setup: Setup) -> Result<u8, CommandError> {
         match self {
             Self::Call(call) => call.run(setup),
-            Self::Shell(shell) => shell.run(setup),
             Self::Tools(tools) => tools.run(&setup),
             Self::Doctor(doctor) => doctor.run(setup),
             Self::Engine(engine) => engine.run(setup),
@@ -238,7 +259,7 @@ mod tests {
         let command = verb_command("1");
         for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
             let name = verb.get_name();
-            if shared.find_subcommand(name).is_some() {
+            if shared.find_subcommand(name).is_some() && name != "shell" {
                 continue;
             }
             let help = help(&[name]);

@@ -61,9 +61,11 @@ impl NetworkOptions {
         environment: &Environment,
         config: &mut LocalConfig,
     ) -> Result<(), NetworkError> {
+        // `contree run --network default` means the engine's setting.
         let mode = self
             .network
             .as_deref()
+            .filter(|mode| *mode != "default")
             .or_else(|| environment.get("CONTREE_NETWORK"));
         if let Some(mode) = mode.filter(|mode| !mode.is_empty()) {
             config.network = mode.parse().map_err(NetworkError::Mode)?;

@@ -38,7 +38,7 @@ pub(super) struct SandboxOptions {
     #[arg(long, global = true, value_name = "SIZE", help_heading = BACKEND_HEADING)]
     shm_size: Option<String>,
     /// Whether ports of the embedded engine's sandboxes may be published at 127.0.0.1 of this
-    /// machine; default: allow for `call` and `shell` and on a terminal, else deny
+    /// machine; default: allow for verbs, `call` and `shell` and on a terminal, else deny
     /// [env: CONTREE_PUBLISH]
     #[arg(long, global = true, value_name = "allow|deny", value_parser = ["allow", "deny"], help_heading = BACKEND_HEADING)]
     publish: Option<String>,
@@ -74,7 +74,9 @@ impl SandboxOptions {
                     .map_err(|error| SandboxOptionError::SharedMemory(name, error))
             })
             .transpose()?;
-        let publish = self.publish.as_deref();
+        // `contree run --publish` also takes ports, which are no setting of the engine.
+        let is_setting = |value: &&str| matches!(*value, "allow" | "deny");
+        let publish = self.publish.as_deref().filter(is_setting);
         config.publish = publish
             .or_else(|| environment.get("CONTREE_PUBLISH"))
             .map_or(Ok(for_a_person), LocalConfig::parse_publish)

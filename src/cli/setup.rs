@@ -139,6 +139,12 @@ impl Setup {
         if let Ok(directories) = &self.directories {
             session = session.with_state_directory(directories.state.clone());
         }
+        #[cfg(all(feature = "engine", target_os = "linux"))]
+        if matches!(self.backend_selection.backend, Ok(SelectedBackend::Local))
+            && let Ok(config) = self.local_config()
+        {
+            session = session.with_disk_usage(super::engine::disk_usage_reader(config));
+        }
         Ok(Arc::new(session))
     }
 

@@ -1,11 +1,22 @@
 //! `contree-mcp shell`: a shell on the terminal of the user, in a new sandbox.
 
 #[cfg(unix)]
+mod connection;
+#[cfg(unix)]
+mod error;
+#[cfg(unix)]
 mod local_terminal;
 #[cfg(unix)]
 mod session;
 #[cfg(unix)]
 mod terminal_modes;
+
+#[cfg(unix)]
+pub(super) use connection::{ConnectionEnd, connect, terminal_variables};
+#[cfg(unix)]
+pub(super) use local_terminal::{restore as restore_terminal, size as terminal_size};
+#[cfg(unix)]
+pub(super) use session::{SHELL, is_on_terminal, longest_run};
 
 use clap::Args;
 use contree_error_codes::ErrorCode;
@@ -155,7 +166,7 @@ pub(super) fn run(setup: &Setup, options: ShellOptions) -> Result<u8, CommandErr
 #[cfg(not(unix))]
 pub(super) fn run(_setup: &Setup, _options: ShellOptions) -> Result<u8, CommandError> {
     print_message(
-        "a shell needs the terminal of a unix system; run commands with `contree-mcp call --raw run`",
+        "a shell needs the terminal of a unix system; run commands with `call --raw run`",
     );
     Ok(FAILED)
 }

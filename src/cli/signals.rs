@@ -18,6 +18,8 @@ pub(super) fn on_end(on_first: impl Fn(u8) + Send + Sync + 'static) -> Result<()
     let on_first = Arc::new(on_first);
     let handle = move |status: u8| {
         if signalled.swap(true, Ordering::AcqRel) {
+            #[cfg(unix)]
+            super::shell::restore_terminal();
             std::process::exit(status.into());
         }
         on_first(status);

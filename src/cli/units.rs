@@ -4,6 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+/// The first digits of a UUID, which tables show.
+pub(in crate::cli) fn short(uuid: &uuid::Uuid) -> String {
+    let mut text = uuid.simple().to_string();
+    text.truncate(8);
+    text
+}
+
 /// A number of bytes with a binary unit.
 pub(in crate::cli) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -18,6 +25,33 @@ pub(in crate::cli) fn size(bytes: u64) -> String {
     }
     shown
 }
+
+/// A number of bytes: digits alone, or with the unit k, m, g or t.
+///
+/// # Errors
+/// A sentence about the accepted forms.
+pub(in crate::cli) fn parse_size(text: &str) -> Result<u64, SizeError> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.len() - lower.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = lower.split_at(digits);
+    let shift = match unit {
+        "" | "b" => Some(0),
+        "k" | "kb" | "kib" => Some(10),
+        "m" | "mb" | "mib" => Some(20),
+        "g" | "gb" | "gib" => Some(30),
+        "t" | "tb" | "tib" => Some(40),
+        _ => None,
+    };
+    let bytes = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| SizeError(text.to_owned()))
+}
+
+/// A size that cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("`{0}` is no size: give a number with a unit, such as 512m or 2g")]
+pub(in crate::cli) struct SizeError(String);
 
 /// A length of time in its largest unit.
 pub(in crate::cli) fn span(seconds: u64) -> String {
@@ -117,6 +151,21 @@ mod tests {
         }
         assert_eq!(age("yesterday"), "yesterday");
         assert_eq!(age("2999-01-01T00:00:00Z"), "now");
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [
+            ("512m", 512 << 20),
+            ("2G", 2 << 30),
+            ("100", 100),
+            ("1KiB", 1024),
+        ] {
+            assert_eq!(parse_size(text).unwrap(), bytes);
+        }
+        for text in ["", "m", "0", "1x", "-1", "99999999999999999999"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
     }
 
     #[test]

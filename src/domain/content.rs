@@ -97,9 +97,35 @@ pub struct Content {
 enum ContentSource {
     Local(Source),
     Upload(Uuid),
+    /// A directory, with what is in it already.
+    #[cfg(feature = "mcp")]
+    Directory,
+    /// A symbolic link with this target.
+    #[cfg(feature = "mcp")]
+    Symlink(String),
 }
 
 impl Content {
+    /// A directory. Only a backend with the extension `files` can make one.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn directory() -> Self {
+        Self {
+            source: ContentSource::Directory,
+            mode: None,
+            owner: None,
+        }
+    }
+
+    /// A symbolic link. Only a backend with the extension `files` can make one.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn symlink(target: impl Into<String>) -> Self {
+        Self {
+            source: ContentSource::Symlink(target.into()),
+            mode: None,
+            owner: None,
+        }
+    }
+
     /// Sets the permissions, such as `0o755`. The default is that of the local path, else 0644.
     #[must_use]
     pub fn mode(self, mode: u32) -> Self {
@@ -121,26 +147,44 @@ impl Content {
     /// Uploads the content, and returns the file as a request takes it.
     pub(super) async fn upload(self, client: &Client) -> Result<types::InstanceFile, Error> {
         let mut mode = self.mode;
+        #[cfg_attr(
+            not(feature = "mcp"),
+            expect(unused_mut, reason = "only files are placed")
+        )]
+        let (mut x_kind, mut x_target) = (None, None);
         let uuid = match self.source {
-            ContentSource::Upload(uuid) => uuid,
+            ContentSource::Upload(uuid) => Some(uuid),
+            #[cfg(feature = "mcp")]
+            ContentSource::Directory => {
+                x_kind = Some(types::InstanceFileXKind::Directory);
+                None
+            }
+            #[cfg(feature = "mcp")]
+            ContentSource::Symlink(target) => {
+                x_kind = Some(types::InstanceFileXKind::Symlink);
+                x_target = Some(target);
+                None
+            }
             ContentSource::Local(Source::Path(path)) => {
                 if mode.is_none() && is_executable(&path).await {
                     mode = Some(0o755);
                 }
-                client.upload_path(&path).await?.uuid
+                Some(client.upload_path(&path).await?.uuid)
             }
             ContentSource::Local(Source::File(mut file)) => {
                 let rewound = file.rewind();
                 rewound.map_err(Error::io("an open file"))?;
                 let bytes = Source::File(file).read().await?;
-                client.upload_bytes(bytes).await?.uuid
+                Some(client.upload_bytes(bytes).await?.uuid)
             }
-            ContentSource::Local(source) => client.upload_bytes(source.read().await?).await?.uuid,
+            ContentSource::Local(source) => {
+                Some(client.upload_bytes(source.read().await?).await?.uuid)
+            }
         };
         Ok(types::InstanceFile {
-            x_kind: None,
-            x_target: None,
-            uuid: Some(uuid),
+            x_kind,
+            x_target,
+            uuid,
             mode: mode.map(|mode| format!("{:04o}", mode & 0o7777)),
             uid: self.owner.map(|(uid, _)| uid.into()),
             gid: self.owner.map(|(_, gid)| gid.into()),
@@ -165,6 +209,10 @@ impl fmt::Debug for Content {
         let source = match &self.source {
             ContentSource::Local(source) => source.describe(),
             ContentSource::Upload(uuid) => uuid.to_string(),
+            #[cfg(feature = "mcp")]
+            ContentSource::Directory => "a directory".to_owned(),
+            #[cfg(feature = "mcp")]
+            ContentSource::Symlink(target) => format!("a link to {target}"),
         };
         f.debug_struct("Content")
             .field("source", &source)

@@ -146,7 +146,8 @@ impl Process {
         &self.client
     }
 
-    pub(super) fn operation(&self) -> Uuid {
+    /// The operation of the run.
+    pub fn operation(&self) -> Uuid {
         self.operation
     }
 

@@ -216,6 +216,16 @@ impl Tree {
     /// The sent files as the common base of an image and the directory.
     #[cfg(unix)]
     pub(super) fn to_base(&self) -> Base {
+        Base::Sent {
+            entries: self.entries().collect(),
+            placed_on: None,
+            has_exact_modes: true,
+        }
+    }
+
+    /// The sent files, links and directories.
+    #[cfg(unix)]
+    pub(crate) fn entries(&self) -> impl Iterator<Item = SentEntry> {
         let files = self.files.iter().map(|file| SentEntry {
             path: file.path.clone(),
             kind: SentKind::File {
@@ -238,11 +248,7 @@ impl Tree {
                 mode,
             }
         });
-        Base::Sent {
-            entries: files.chain(others).collect(),
-            placed_on: None,
-            has_exact_modes: true,
-        }
+        files.chain(others)
     }
 
     /// The files as a request takes them. A single file goes to `path` itself, or below it if it

@@ -43,3 +43,21 @@ pub(crate) fn find(
     )
     .optional()?)
 }
+
+/// The registries with stored credentials, and their user names.
+pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<(String, String)>, DbError> {
+    let mut statement = c.prepare_cached(
+        "SELECT registry, username FROM credentials WHERE backend = ?1 ORDER BY registry",
+    )?;
+    let rows = statement.query_map([backend], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Deletes the credentials stored for a registry. Returns false if there are none.
+pub(crate) fn delete(c: &Connection, backend: &str, registry: &str) -> Result<bool, DbError> {
+    let deleted = c.execute(
+        "DELETE FROM credentials WHERE backend = ?1 AND registry = ?2",
+        [backend, registry],
+    )?;
+    Ok(deleted > 0)
+}

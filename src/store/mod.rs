@@ -8,6 +8,7 @@
 //!
 //! The submodules hold the SQL statements and the types of their rows.
 
+pub(crate) mod build_steps;
 pub(crate) mod contents;
 pub(crate) mod credentials;
 mod error;
@@ -33,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("placements.sql"),
     include_str!("sessions.sql"),
+    include_str!("build_steps.sql"),
 ];
 /// How long to wait for another process that sets a corrupt file aside.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);

@@ -92,9 +92,13 @@ fn a_store_found_corrupt_while_open_is_replaced() {
         }
         drop(store);
         let path = folder.path().join(FILE);
+        let connection = Connection::open(&path).unwrap();
+        let query = "SELECT rootpage FROM sqlite_schema WHERE name = 'uploads'";
+        let page: usize = connection.query_row(query, [], |row| row.get(0)).unwrap();
+        drop(connection);
         let mut bytes = std::fs::read(&path).unwrap();
-        // The header stays; every later page is overwritten.
-        bytes[4096..].fill(0xa5);
+        // The schema stays; the page of the table is overwritten.
+        bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
         std::fs::write(&path, bytes).unwrap();
         let store = Store::at(folder.path().to_owned());
         assert!(insert_upload(&store, "d").await.is_err());

@@ -1,6 +1,7 @@
 //! Takes the changes of an image home, and finds what `rsync` had sent.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -8,7 +9,9 @@ use super::results::{Apply, PathWhy};
 use super::{Context, ToolError, image, lineage, params, paths, writing};
 use crate::Client;
 use crate::client::image_path;
-use crate::local_copy::{self, ApplyRequest, Base, Conflicts, PathReason, SentEntry, SentKind};
+use crate::local_copy::{
+    self, Applied, ApplyRequest, Base, Conflicts, PathReason, SentEntry, SentKind,
+};
 use crate::store::states::{self, StateFile, StoredDirectoryState};
 use crate::store::{placements, uploads};
 
@@ -85,6 +88,78 @@ pub(super) async fn apply(arguments: params::Apply, cx: &Context) -> Result<Appl
     };
     answer.limit();
     Ok(answer)
+}
+
+/// The changes that the command line applies.
+pub(crate) struct ChangesToApply {
+    pub(crate) image: Uuid,
+    /// The directory in the image; none for the one to which a run sent the local directory, else
+    /// `fallback`.
+    pub(crate) path: Option<String>,
+    pub(crate) fallback: String,
+    /// An existing directory of this machine.
+    pub(crate) destination: PathBuf,
+    /// The image whose files the local directory had, if the user gives it.
+    pub(crate) base: Option<Uuid>,
+    pub(crate) conflicts: Conflicts,
+    pub(crate) merge: bool,
+    pub(crate) dry_run: bool,
+}
+
+/// Applies the changes of an image to a local directory. Without a base, it is the directory that a
+/// run on the way to the image sent, else the image from which this one was made.
+pub(crate) async fn apply_changes(
+    changes: ChangesToApply,
+    cx: &Context,
+) -> Result<Applied, ToolError> {
+    let ChangesToApply {
+        image,
+        path,
+        fallback,
+        destination,
+        base,
+        conflicts,
+        merge,
+        dry_run,
+    } = changes;
+    let client = cx.client().await?;
+    let path = match path {
+        Some(path) => path,
+        None => {
+            let sent = nearest_state(cx, client, image, |state| {
+                state.destination.is_some() && Path::new(&state.source) == destination
+            });
+            let sent = sent.await?.and_then(|(state, _)| state.destination);
+            sent.unwrap_or(fallback)
+        }
+    };
+    let path = image_path(&paths::path_in_image(&path))?;
+    let path = path.to_string_lossy().into_owned();
+    let base = match base {
+        Some(base) => Base::Image(base),
+        None => match nearest_state(cx, client, image, |state| concerns(state, &path)).await? {
+            Some((state, placed_on)) => sent_base(cx, client, &path, state, placed_on).await?,
+            None => match client.recorded_parent(image).await? {
+                Some(parent) => Base::Image(parent),
+                None => {
+                    return Err(ToolError::not_found(format!(
+                        "it is not known from which image {image} was made; --base IMAGE names the image whose files the directory had"
+                    )));
+                }
+            },
+        },
+    };
+    let request = ApplyRequest {
+        image,
+        path,
+        destination,
+        base,
+        conflicts,
+        merge,
+        dry_run,
+        rules: writing::rules(cx),
+    };
+    Ok(local_copy::apply(client, request).await?)
 }
 
 fn reasons(paths: Vec<PathReason>) -> Vec<PathWhy> {
@@ -167,6 +242,26 @@ async fn found_base(
     image: Uuid,
     path: &str,
 ) -> Result<Base, ToolError> {
+    let found = nearest_state(cx, client, image, |state| concerns(state, path)).await?;
+    if let Some((state, placed_on)) = found {
+        return sent_base(cx, client, path, state, placed_on).await;
+    }
+    Err(ToolError::not_found(format!(
+        "this server has no record of a directory that `rsync` sent to {path} on the way to image {image}"
+    ))
+    .with_hint(
+        "Give `base`: the image whose files the local directory had. Or give `directory_state_id` of the sent directory.",
+    ))
+}
+
+/// Finds the wanted state that was placed last on the way to the image, and the image that it was
+/// placed on.
+async fn nearest_state(
+    cx: &Context,
+    client: &Client,
+    image: Uuid,
+    is_wanted: impl Fn(&StoredDirectoryState) -> bool,
+) -> Result<Option<(StoredDirectoryState, Option<Uuid>)>, ToolError> {
     let backend = client.backend().identity();
     let store = cx.session().store();
     let placed = store.read_durably(move |c| placements::of_destination(c, &backend, None));
@@ -176,18 +271,11 @@ async fn found_base(
         let Some((entry, id)) = found else { break };
         let state = store.read_durably(move |c| states::find(c, id)).await;
         match state.map_err(ToolError::from)? {
-            Some(state) if concerns(&state, path) => {
-                return sent_base(cx, client, path, state, entry.parent_uuid).await;
-            }
+            Some(state) if is_wanted(&state) => return Ok(Some((state, entry.parent_uuid))),
             _ => placed.retain(|_, state| *state != id),
         }
     }
-    Err(ToolError::not_found(format!(
-        "this server has no record of a directory that `rsync` sent to {path} on the way to image {image}"
-    ))
-    .with_hint(
-        "Give `base`: the image whose files the local directory had. Or give `directory_state_id` of the sent directory.",
-    ))
+    Ok(None)
 }
 
 /// Whether a state has something at or below a path, or the path is below its destination.

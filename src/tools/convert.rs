@@ -69,6 +69,7 @@ impl OperationSummary {
             client: Some(live.client),
             process_count: live.process_count,
             memory_bytes: live.memory_bytes,
+            ports: live.ports.into_iter().map(Into::into).collect(),
             processes: live
                 .processes
                 .into_iter()

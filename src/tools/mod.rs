@@ -13,6 +13,7 @@ mod complete;
 mod context;
 mod convert;
 mod directory_download;
+mod disk_usage;
 mod docker_login;
 mod error;
 mod error_details;
@@ -45,6 +46,7 @@ mod watcher;
 mod writing;
 
 pub use answer::{PageRequest, ToolAnswer};
+pub(crate) use apply::{ChangesToApply, apply_changes};
 pub use arguments::Arguments;
 pub use catalogue::{
     CacheLifetime, CompletionSource, ContentBody, Guide, Prompt, PromptArgument, Resource,
@@ -52,6 +54,9 @@ pub use catalogue::{
 };
 pub use complete::{Completions, complete};
 pub use context::{Context, PageOutcome, PagePresenter};
+pub(crate) use disk_usage::DiskUsage;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+pub(crate) use disk_usage::{DiskUsageReader, ImageSize};
 pub use error::ToolError;
 pub use error_details::ErrorDetails;
 pub(crate) use invisible::{one_line, visible, visible_json};
@@ -62,7 +67,8 @@ pub use operation_status::{
 };
 pub(crate) use output::take_complete_characters;
 pub use prompts::unknown_prompt;
-pub(crate) use registry_login::stored as stored_login;
+pub(crate) use registry_login::{LoginOutcome, log_in, stored as stored_login};
+pub(crate) use rsync::{PlacedFiles, remember_placed};
 pub(crate) use schema::required_names;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};

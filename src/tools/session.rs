@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::disk_usage::DiskUsageReader;
 use super::operation_end::read_events;
 use super::{LocalAccess, ToolError, ToolSelection};
 use crate::store::Store;
@@ -59,6 +60,8 @@ pub struct Session {
     local_access: LocalAccess,
     registry_clients: HttpClients,
     desktop: bool,
+    /// Measures the disk usage of the embedded engine.
+    disk_usage: Option<DiskUsageReader>,
 }
 
 /// Values of the newest keys.
@@ -110,6 +113,7 @@ impl Session {
             local_access: LocalAccess::everything(),
             registry_clients: HttpClients::default(),
             desktop: false,
+            disk_usage: None,
         }
     }
 
@@ -136,6 +140,21 @@ impl Session {
     #[must_use]
     pub fn with_desktop(self, desktop: bool) -> Self {
         Self { desktop, ..self }
+    }
+
+    /// Sets the function that measures the disk usage of the embedded engine.
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[must_use]
+    pub(crate) fn with_disk_usage(self, reader: DiskUsageReader) -> Self {
+        Self {
+            disk_usage: Some(reader),
+            ..self
+        }
+    }
+
+    /// Returns the function that measures the disk usage of the embedded engine.
+    pub(crate) fn disk_usage(&self) -> Option<DiskUsageReader> {
+        self.disk_usage.as_ref().map(Arc::clone)
     }
 
     /// Returns the state store.

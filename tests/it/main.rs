@@ -33,6 +33,8 @@ mod mcp_tasks;
 mod openapi;
 #[cfg(target_os = "linux")]
 mod output_cut;
+#[cfg(target_os = "linux")]
+mod page_actions;
 mod prose;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "the tests of the engine's routes use the rest")]

@@ -575,7 +575,11 @@ mod page {
         }
         assert!(html.contains(&format!("http://{}/mcp", served.web.address)));
         // The page references each asset by its versioned URL.
-        for (name, kind) in [("app.js", "text/javascript"), ("app.css", "text/css")] {
+        for (name, kind) in [
+            ("app.js", "text/javascript"),
+            ("ansi.js", "text/javascript"),
+            ("app.css", "text/css"),
+        ] {
             let path = html
                 .split('"')
                 .find(|part| part.starts_with(&format!("/{name}?")))

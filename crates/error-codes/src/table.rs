@@ -117,6 +117,11 @@ macro_rules! codes {
                     "A file cannot be placed at its path in the sandbox."
                     "Choose another path, whose parents are directories."
             }
+            "Builds" {
+                DockerfileInvalid "dockerfile-invalid"
+                    "The Dockerfile or .dockerignore is missing or wrong, or names files or users that do not exist."
+                    "Correct the line that the message names."
+            }
             "Limits" {
                 TooBusy "too-busy"
                     "The server has as much to do as it accepts, and did nothing."

@@ -1,8 +1,8 @@
 //! The crate's error, with messages for users.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::host_root::HostError;
 use crate::launch::error::LaunchError;
@@ -42,7 +42,7 @@ pub enum Error {
         error: io::Error,
     },
     /// A command could not be started.
-    #[error("cannot start {}: {step}: {error}", program.display())]
+    #[error("{}", describe_start(program, step, directory, error))]
     Exec {
         /// The failed step.
         step: Step,
@@ -50,6 +50,8 @@ pub enum Error {
         error: io::Error,
         /// The program as the caller named it.
         program: OsString,
+        /// The directory in which it should start.
+        directory: PathBuf,
     },
     /// The description of a sandbox or command is invalid or cannot be carried out.
     #[error("{0}")]
@@ -162,6 +164,17 @@ impl From<StoreError> for Error {
             StoreError::Os(error) => Self::Os(error),
             other => Self::Store(other),
         }
+    }
+}
+
+fn describe_start(program: &OsStr, step: &Step, directory: &Path, error: &io::Error) -> String {
+    let program = program.display();
+    match step {
+        Step::ChangeDirectory => {
+            let directory = directory.display();
+            format!("cannot start {program}: {step} {directory}: {error}")
+        }
+        step => format!("cannot start {program}: {step}: {error}"),
     }
 }
 

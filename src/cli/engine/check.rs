@@ -104,7 +104,10 @@ fn report_text(checked: &StoreCheck) -> String {
     if checked.unrecorded.is_empty() && checked.missing.is_empty() {
         let _ = writeln!(text, "{}: records and layers agree", checked.data_dir);
     } else if checked.rebuilt.is_none() {
-        text.push_str("`contree-mcp engine check --rebuild` records layers again, and marks images without their layers as lost\n");
+        text.push_str(&format!(
+            "`{} engine check --rebuild` records layers again, and marks images without their layers as lost\n",
+            super::super::output::program()
+        ));
     }
     text
 }

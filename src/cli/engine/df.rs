@@ -88,7 +88,8 @@ fn report_text(used: &Usage, free: &Pruned, all: bool) -> String {
     }
     let _ = writeln!(
         text,
-        "\n`contree-mcp engine prune` would free {}: {} images, {} layers, {} files, {} operations, {} orphans",
+        "\n`{}` would free {}: {} images, {} layers, {} files, {} operations, {} orphans",
+        super::verb("prune"),
         size(free.bytes),
         free.images.len(),
         free.layers,

@@ -5,6 +5,8 @@ mod check;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod df;
 #[cfg(all(feature = "engine", target_os = "linux"))]
+mod disk_usage;
+#[cfg(all(feature = "engine", target_os = "linux"))]
 mod prune;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod refresh;
@@ -14,7 +16,7 @@ mod serve;
 use super::error::CommandError;
 use super::setup::Setup;
 #[cfg(all(feature = "engine", target_os = "linux"))]
-pub(super) use {df::Df, prune::Prune, serve::Serve};
+pub(super) use {df::Df, disk_usage::disk_usage_reader, prune::Prune, serve::Serve};
 
 /// Serve the embedded engine to other clients, and maintain its data directory
 #[derive(clap::Args, Debug)]
@@ -63,4 +65,13 @@ fn config(setup: &Setup) -> Result<crate::engine::LocalConfig, CommandError> {
     let config = setup.local_config()?;
     super::network::warn(&config);
     Ok(config)
+}
+
+/// The name of a subcommand, as the running program has it: `contree` has verbs for some.
+#[cfg(all(feature = "engine", target_os = "linux"))]
+fn verb(name: &str) -> String {
+    match super::output::program() {
+        "contree" => format!("contree {name}"),
+        program => format!("{program} engine {name}"),
+    }
 }

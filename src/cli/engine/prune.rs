@@ -63,8 +63,9 @@ impl Prune {
             }
             if !pruned.unrecorded_layers.is_empty() {
                 super::super::output::print_message(format_args!(
-                    "{} layers without a record were kept; `contree-mcp engine check` lists them",
-                    pruned.unrecorded_layers.len()
+                    "{} layers without a record were kept; `{} engine check` lists them",
+                    pruned.unrecorded_layers.len(),
+                    super::super::output::program()
                 ));
             }
             for problem in &pruned.problems {

@@ -181,7 +181,10 @@ fn list(setup: &Setup, project: bool) -> Result<String, InstallError> {
         };
         let _ = writeln!(text, "{:<15} {state:<10} {}", client.id(), path.display());
     }
-    text.push_str("\nSet one up with `contree-mcp install CLIENT`, and see the change first with `--dry-run`.\n");
+    text.push_str(&format!(
+        "\nSet one up with `{} install CLIENT`, and see the change first with `--dry-run`.\n",
+        super::output::program()
+    ));
     Ok(text)
 }
 

@@ -51,7 +51,7 @@ impl Drop for RawMode {
 }
 
 /// Restores the settings and modes from before raw mode. Does nothing outside of raw mode.
-pub(super) fn restore() {
+pub(in crate::cli) fn restore() {
     // Taken in one statement: the lock is free while the terminal is written to.
     let terminal = saved().take();
     if let Some(terminal) = terminal {
@@ -91,7 +91,7 @@ pub(super) fn resume() -> io::Result<()> {
 }
 
 /// The size in columns and rows. A terminal that does not know its size has that of a classic one.
-pub(super) fn size() -> (u16, u16) {
+pub(in crate::cli) fn size() -> (u16, u16) {
     match tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
         _ => (80, 24),

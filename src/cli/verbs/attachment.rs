@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 use super::context::VerbContext;
 use super::error::VerbError;
-use crate::{Changes, Command, Content};
+use crate::store::states::StateFile;
+use crate::tools::{PlacedFiles, remember_placed};
+use crate::{Changes, Command, Content, Tree};
 
 /// Names below a directory that are not sent, the same as those of the official command line.
 const EXCLUDED: [&str; 9] = [
@@ -88,6 +92,7 @@ impl Attachment {
         cx: &VerbContext,
         command: Command<C>,
         excludes: &[String],
+        sent: &mut SentFiles,
     ) -> Result<Command<C>, VerbError> {
         let source = std::path::absolute(&self.source).map_err(VerbError::file(&self.source))?;
         let metadata = std::fs::metadata(&source).map_err(VerbError::file(&self.source))?;
@@ -111,6 +116,7 @@ impl Attachment {
                     self.source.display()
                 ));
             }
+            sent.add(&source, &destination, &tree);
             return Ok(command.tree(destination, &tree));
         }
         let mut content = Content::from(source.as_path());
@@ -122,6 +128,64 @@ impl Attachment {
             content = content.owner(self.uid.unwrap_or(0), self.gid.unwrap_or(0));
         }
         Ok(command.file(destination, content))
+    }
+}
+
+/// The files of the directories that a run places.
+#[derive(Debug, Default)]
+pub(super) struct SentFiles {
+    /// Each directory of this machine, and its place in the sandbox.
+    directories: Vec<(PathBuf, String)>,
+    placed: PlacedFiles,
+}
+
+impl SentFiles {
+    #[cfg(unix)]
+    fn add(&mut self, source: &Path, destination: &str, tree: &Tree) {
+        use crate::local_copy::SentKind;
+        let source = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+        let root = destination.trim_end_matches('/').to_owned();
+        for entry in tree.entries() {
+            let (sha256, target) = match &entry.kind {
+                SentKind::File { sha256, upload } => {
+                    let upload = upload.map(|upload| (sha256.clone(), upload));
+                    self.placed.uploads.extend(upload);
+                    (sha256.clone(), None)
+                }
+                SentKind::Directory => (String::new(), None),
+                SentKind::Symlink { target } => (String::new(), Some(target.clone())),
+            };
+            self.placed.files.push(StateFile {
+                path: format!("{root}/{}", entry.path),
+                sha256,
+                executable: entry.mode & 0o111 != 0,
+                mode: target.is_none().then_some(entry.mode),
+                is_directory: matches!(entry.kind, SentKind::Directory),
+                target,
+                source: source.join(&entry.path).to_string_lossy().into_owned(),
+            });
+        }
+        self.directories.push((source, root));
+    }
+
+    #[cfg(not(unix))]
+    fn add(&mut self, _: &Path, _: &str, _: &Tree) {}
+
+    /// Remembers the files as those that an operation placed, for `contree apply`.
+    pub(super) async fn remember(&self, cx: &VerbContext, operation: Uuid) {
+        if self.placed.files.is_empty() {
+            return;
+        }
+        let (source, destination) = match &self.directories[..] {
+            [(source, root)] => (source.to_string_lossy().into_owned(), Some(root.clone())),
+            _ => (String::new(), None),
+        };
+        let (backend, placed) = (cx.backend(), self.placed.clone());
+        let remembered =
+            remember_placed(&cx.tools, backend, operation, source, destination, placed).await;
+        if let Err(error) = remembered {
+            tracing::warn!("`contree apply` will need --base for this run: {error}");
+        }
     }
 }
 

@@ -22,7 +22,10 @@ const MAX_OPERATIONS: usize = 50;
 pub(super) enum Known {
     Images,
     Operations,
+    /// Operations that have not ended.
+    Running,
     Sessions,
+    Profiles,
 }
 
 /// Completes an argument with the names that the backend knows now. If that takes too long or
@@ -46,6 +49,10 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
         .try_get_matches_from(std::iter::empty::<&str>())
         .ok()?;
     let setup = Setup::new(Options::from_arg_matches(&matches).ok()?);
+    if matches!(known, Known::Profiles) {
+        let names = setup.files.profiles.keys().cloned();
+        return Some(names.map(|name| (name, "profile".to_owned())).collect());
+    }
     let tools = setup.session(false).ok()?;
     let runtime = runtime().ok()?;
     let found = runtime.block_on(async {
@@ -57,8 +64,11 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
                     let tags = images.into_iter().filter_map(|image| image.tag);
                     Some(tags.map(|tag| (tag, "image".to_owned())).collect())
                 }
-                Known::Operations => {
+                Known::Operations | Known::Running => {
                     let mut operations = client.operations();
+                    if matches!(known, Known::Running) {
+                        operations = operations.status("EXECUTING");
+                    }
                     let mut found = Vec::new();
                     while let Some(operation) = operations.next().await
                         && found.len() < MAX_OPERATIONS
@@ -68,6 +78,7 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
                     }
                     Some(found)
                 }
+                Known::Profiles => None,
                 Known::Sessions => {
                     let backend = client.backend().identity();
                     let list = tools

@@ -11,9 +11,10 @@ use crate::cli::error::CommandError;
 use crate::cli::output::print_error;
 use crate::cli::process::runtime;
 use crate::cli::setup::Setup;
+use crate::cli::units::short;
 use crate::cli::{USAGE, signals};
 use crate::tools::{Session, ToolError};
-use crate::{CancelOnDrop, Client, Error};
+use crate::{CancelOnDrop, Client, Error, ImageRef};
 
 /// The variable that names the session.
 const SESSION_VARIABLE: &str = "CONTREE_SESSION";
@@ -46,14 +47,25 @@ where
     let status = runtime.block_on(async {
         let cx = match VerbContext::connect(setup, options, tools.clone()).await {
             Ok(cx) => cx,
-            Err(error) => return report(&tools, error),
+            Err(error) => {
+                let (status, code) = (status_of(&error), error.code());
+                print_error(message(&tools, error), code);
+                return status;
+            }
         };
         let done = tokio::select! {
             biased;
             done = verb(&cx) => done,
             status = cx.interrupted_for_long() => Ok(status),
         };
-        let status = done.unwrap_or_else(|error| report(&tools, error));
+        let status = match done {
+            Ok(status) => status,
+            Err(error) => {
+                let (status, code) = (status_of(&error), error.code());
+                print_error(cx.message(error).await, code);
+                status
+            }
+        };
         CancelOnDrop::all_sent().await;
         status
     });
@@ -62,19 +74,16 @@ where
     Ok(status)
 }
 
-/// Prints an error and returns the exit status.
-fn report(tools: &Session, error: VerbError) -> u8 {
-    let status = match &error {
+/// The exit status of an error.
+fn status_of(error: &VerbError) -> u8 {
+    match error {
         VerbError::Usage(_) => USAGE,
         _ => 1,
-    };
-    let code = error.code();
-    print_error(message(tools, error), code);
-    status
+    }
 }
 
 /// The message of an error, with a remedy.
-pub(super) fn message(tools: &Session, error: VerbError) -> String {
+fn message(tools: &Session, error: VerbError) -> String {
     let error = match error {
         VerbError::Client(error) => error,
         other => return other.to_string(),
@@ -134,6 +143,24 @@ impl VerbContext {
             cancelled,
             signal_status,
         })
+    }
+
+    /// The message of an error, with a remedy. If the image of the session is gone, it says so.
+    pub(super) async fn message(&self, error: VerbError) -> String {
+        if let VerbError::Client(client_error) = &error
+            && let Ok(state) = self.state().await
+            && let Some(image) = state.image
+            && client_error.to_string().contains(&image.to_string())
+        {
+            let found = self.client.resolve(&ImageRef::Uuid(image)).await;
+            if found.is_err_and(|error| error.is_not_found()) {
+                return format!(
+                    "the image {} of this session was deleted; `contree use IMAGE` chooses another, and `contree session rollback` goes back",
+                    short(&image)
+                );
+            }
+        }
+        message(&self.tools, error)
     }
 
     /// The same context with another session, which the user names from now on.

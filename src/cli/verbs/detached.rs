@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use uuid::Uuid;
 
 use super::error::VerbError;
-use crate::cli::output::{print, print_error_line};
+use crate::cli::output::{print, print_error_line, print_message};
+use crate::tools::one_line;
 
 /// The variable that tells the new process what it is.
 const CHILD_VARIABLE: &str = "CONTREE_DETACHED_RUN";
@@ -31,14 +32,15 @@ pub(super) fn start() -> Result<u8, VerbError> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(VerbError::file(&program))?;
-    let mut id = String::new();
     if let Some(output) = child.stdout.take() {
-        let read = BufReader::new(output).read_line(&mut id);
-        read.map_err(VerbError::file(&program))?;
-    }
-    if !id.is_empty() {
-        print(&id)?;
-        return Ok(0);
+        for line in BufReader::new(output).lines() {
+            let line = line.map_err(VerbError::file(&program))?;
+            if line.parse::<Uuid>().is_ok() {
+                print(&format!("{line}\n"))?;
+                return Ok(0);
+            }
+            print_message(line);
+        }
     }
     let mut messages = String::new();
     if let Some(mut errors) = child.stderr.take() {
@@ -51,6 +53,16 @@ pub(super) fn start() -> Result<u8, VerbError> {
         .code()
         .and_then(|code| u8::try_from(code).ok())
         .unwrap_or(1))
+}
+
+/// Says something on standard error. The process of a detached run says it through the process that
+/// started it, until it prints the id of its operation.
+pub(super) fn say(message: &str) -> Result<(), VerbError> {
+    match is_child() {
+        true => print(&format!("{}\n", one_line(message)))?,
+        false => print_message(message),
+    }
+    Ok(())
 }
 
 /// Prints the id of the operation, and leaves the terminal in the process of a detached run.

@@ -34,7 +34,7 @@ pub(in crate::cli) enum VerbError {
     /// what to do.
     #[error("{0}")]
     Unknown(String),
-    /// The arguments name something that does not exist, of the kind that the code says.
+    /// Something is missing or wrong, of the kind that the code says. The message says what to do.
     #[error("{1}")]
     Missing(ErrorCode, String),
     /// The arguments are wrong. The exit status is 2.

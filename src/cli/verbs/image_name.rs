@@ -8,6 +8,7 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::session_state::{Change, EntryRef, HOST_TAG, SessionState, no_image};
 use crate::cli::output::print_message;
+pub(super) use crate::cli::units::short;
 use crate::{Error, ImageRef, OperationInfo};
 
 /// Minimum number of digits of a prefix of a UUID.
@@ -16,13 +17,6 @@ const MIN_PREFIX: usize = 4;
 const MAX_PROPOSED: usize = 3;
 /// The similarity from which a name is proposed.
 const MIN_SIMILARITY: f64 = 0.75;
-
-/// The first digits of a UUID, which tables show.
-pub(super) fn short(uuid: &Uuid) -> String {
-    let mut text = uuid.simple().to_string();
-    text.truncate(8);
-    text
-}
 
 /// Whether a text may be the beginning of a UUID.
 fn is_prefix(text: &str) -> bool {

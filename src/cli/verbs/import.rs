@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use contree_registry::{Login, Reference};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,10 +12,10 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::progress::Progress;
+use super::registry::stored_login;
 use super::rows::print_record;
-use crate::cli::output::{print, print_message};
+use crate::cli::output::print;
 use crate::cli::secret;
-use crate::tools::{Context, SilentWatcher, stored_login};
 
 /// Schemes of references to local files.
 const LOCAL_SCHEMES: [&str; 8] = [
@@ -85,8 +84,9 @@ impl ImportImages {
             (None, _) => None,
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (Some(user), None) => {
-                let password =
-                    secret::ask("password").map_err(|error| VerbError::Usage(error.to_string()))?;
+                let asked = tokio::task::spawn_blocking(|| secret::ask("password")).await;
+                let asked = asked.map_err(|error| VerbError::Usage(error.to_string()))?;
+                let password = asked.map_err(|error| VerbError::Usage(error.to_string()))?;
                 Some((user.clone(), password))
             }
         };
@@ -103,7 +103,7 @@ impl ImportImages {
                     "`{text}` is on this machine, which only the embedded engine can import; push it to a registry and import it from there"
                 )));
             }
-            let image = self.import(cx, &source, &tag, login.clone()).await?;
+            let image = import(cx, &source, Some(&tag), login.clone(), self.timeout).await?;
             match cx.format.is_json() {
                 true => print_record(
                     cx.format,
@@ -118,52 +118,56 @@ impl ImportImages {
         }
         Ok(0)
     }
-
-    async fn import(
-        &self,
-        cx: &VerbContext,
-        source: &Source,
-        tag: &str,
-        login: Option<(String, String)>,
-    ) -> Result<Uuid, VerbError> {
-        let progress = Arc::new(Progress::spinner(&format!("importing {}", source.url)));
-        let mut import = cx.client.import(&source.url).tag(tag);
-        if let Some(seconds) = self.timeout {
-            import = import.timeout(Duration::from_secs(seconds));
-        }
-        let login = match login {
-            None if !source.is_local => stored(cx, &source.url).await,
-            login => login,
-        };
-        if let Some((user, password)) = login {
-            import = import.credentials(user, password);
-        }
-        let shown = progress.clone();
-        let import = import.on_progress(move |line| shown.say(&line.line));
-        let image = cx.unless_interrupted(import.into_future()).await?;
-        drop(progress);
-        Ok(image.uuid().await?)
-    }
 }
 
-/// The stored login for the registry of a reference.
-async fn stored(cx: &VerbContext, url: &str) -> Option<(String, String)> {
-    let reference = url.parse::<Reference>().ok()?;
-    let context = Context::new(
-        cx.tools.clone(),
-        Arc::new(SilentWatcher),
-        cx.cancelled.clone(),
-    );
-    match stored_login(&context, &cx.client, reference.host()).await? {
-        Login::Password { username, secret } => Some((username, secret.expose().to_owned())),
-        Login::Identity(_) => {
-            print_message(format_args!(
-                "Docker stores only a refresh token for {}; importing without a login",
-                reference.host().as_str()
-            ));
-            None
-        }
+/// Imports the image of a reference as `contree images import` does, and returns it.
+///
+/// # Errors
+/// If the import fails, or the reference is on this machine and the backend is not.
+pub(super) async fn import_reference(cx: &VerbContext, text: &str) -> Result<Uuid, VerbError> {
+    let source = source(text)?;
+    import(cx, &source, source.tag.as_deref(), None, None).await
+}
+
+/// The tag that `contree images import` gives to an image of a registry.
+pub(super) fn imported_tag(reference: &str) -> String {
+    tag_of(reference)
+}
+
+async fn import(
+    cx: &VerbContext,
+    source: &Source,
+    tag: Option<&str>,
+    login: Option<(String, String)>,
+    timeout: Option<u64>,
+) -> Result<Uuid, VerbError> {
+    let progress = Arc::new(Progress::spinner(&format!("importing {}", source.url)));
+    let mut import = cx.client.import(&source.url);
+    if let Some(tag) = tag {
+        import = import.tag(tag);
     }
+    if let Some(seconds) = timeout {
+        import = import.timeout(Duration::from_secs(seconds));
+    }
+    let login = match login {
+        None if !source.is_local => stored_login(cx, &source.url).await,
+        login => login,
+    };
+    if let Some((user, password)) = login {
+        import = import.credentials(user, password);
+    }
+    let shown = progress.clone();
+    let import = import.on_progress(move |line| shown.say(&line.line));
+    let image = cx.unless_interrupted(import.into_future()).await?;
+    drop(progress);
+    Ok(image.uuid().await?)
+}
+
+/// Whether a reference names a file or a directory by its scheme.
+pub(super) fn is_local_scheme(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, path)| {
+        LOCAL_SCHEMES.contains(&scheme) || scheme == "oci" && !path.starts_with("//")
+    })
 }
 
 /// Reads a reference: with a scheme, a path, or a name in a registry.
@@ -172,8 +176,8 @@ fn source(text: &str) -> Result<Source, VerbError> {
         Some((text, tag)) => (text, Some(tag.to_owned())),
         None => (text, None),
     };
-    if let Some((scheme, path)) = text.split_once(':')
-        && (LOCAL_SCHEMES.contains(&scheme) || scheme == "oci" && !path.starts_with("//"))
+    if is_local_scheme(text)
+        && let Some((scheme, path)) = text.split_once(':')
     {
         let path = absolute(Path::new(path.strip_prefix("//").unwrap_or(path)))?;
         return Ok(Source {

@@ -2,12 +2,17 @@
 //!
 //! A new verb is one file, a line in [`Verb`] and one in [`Verb::run`].
 
+#[cfg(unix)]
+mod apply;
 mod attachment;
+mod auth;
+mod build;
 mod complete;
 mod completions;
 mod context;
 mod detached;
 mod error;
+mod exec;
 mod files;
 mod history;
 mod http;
@@ -15,19 +20,25 @@ mod image_name;
 mod images;
 mod import;
 mod input;
+mod login;
 mod logs;
 mod man_pages;
 mod operations;
+mod profile_file;
 mod progress;
 mod ps;
+mod publish;
+mod push;
+mod registry;
 mod rows;
 mod run;
+mod save;
 mod session;
 mod session_state;
 mod settings;
+mod snapshot;
 mod tags;
 mod tree;
-
 mod use_image;
 
 use clap::Subcommand;
@@ -68,18 +79,27 @@ Beyond loopback, --token-file is required. Put a TLS proxy in front: this server
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
     Run(Box<run::Run>),
+    Shell(Box<run::Shell>),
+    Exec(Box<exec::Exec>),
     Use(use_image::Use),
+    Build(build::Build),
     Ps(ps::Ps),
     Logs(logs::Logs),
     Show(operations::Show),
     Wait(operations::Wait),
     Kill(operations::Kill),
+    Publish(publish::Publish),
+    Snapshot(snapshot::Snapshot),
     Images(images::Images),
     Tag(tags::Tag),
     Untag(tags::Untag),
     Rmi(tags::Rmi),
     Log(history::Log),
     Diff(history::Diff),
+    #[cfg(unix)]
+    Apply(apply::Apply),
+    Push(push::Push),
+    Save(save::Save),
     Ls(files::Ls),
     Cat(files::Cat),
     Grep(files::Grep),
@@ -98,6 +118,8 @@ pub(super) enum Verb {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(super::engine::Serve),
     Http(http::HttpServer),
+    Login(login::Login),
+    Auth(auth::Auth),
     Completions(completions::Completions),
     #[command(hide = true)]
     ManPages(man_pages::ManPages),
@@ -119,18 +141,27 @@ impl Verb {
         }
         match self {
             Self::Run(run) => run.run(&setup, options),
+            Self::Shell(shell) => shell.run(&setup, &options),
+            Self::Exec(verb) => with_backend!(verb),
             Self::Use(verb) => with_backend!(verb),
+            Self::Build(verb) => with_backend!(verb),
             Self::Ps(verb) => with_backend!(verb),
             Self::Logs(verb) => with_backend!(verb),
             Self::Show(verb) => with_backend!(verb),
             Self::Wait(verb) => with_backend!(verb),
             Self::Kill(verb) => with_backend!(verb),
+            Self::Publish(verb) => with_backend!(verb),
+            Self::Snapshot(verb) => with_backend!(verb),
             Self::Images(verb) => with_backend!(verb),
             Self::Tag(verb) => with_backend!(verb),
             Self::Untag(verb) => with_backend!(verb),
             Self::Rmi(verb) => with_backend!(verb),
             Self::Log(verb) => with_backend!(verb),
             Self::Diff(verb) => with_backend!(verb),
+            #[cfg(unix)]
+            Self::Apply(verb) => with_backend!(verb),
+            Self::Push(verb) => with_backend!(verb),
+            Self::Save(verb) => with_backend!(verb),
             Self::Ls(verb) => with_backend!(verb),
             Self::Cat(verb) => with_backend!(verb),
             Self::Grep(verb) => with_backend!(verb),
@@ -149,6 +180,8 @@ impl Verb {
                 setup.options.http.select_http();
                 super::serve::serve(setup)
             }
+            Self::Login(login) => login.run(&setup, &options),
+            Self::Auth(auth) => auth.run(&setup, &options),
             Self::Completions(completions) => without_backend(completions.run()),
             Self::ManPages(pages) => without_backend(pages.run(command())),
         }

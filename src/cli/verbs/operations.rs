@@ -50,7 +50,7 @@ impl Show {
     }
 }
 
-async fn record(cx: &VerbContext, id: Uuid) -> Result<OperationResponse, VerbError> {
+pub(super) async fn record(cx: &VerbContext, id: Uuid) -> Result<OperationResponse, VerbError> {
     let request = cx.client.get_operation_status().operation_id(id);
     match request.send().await.map_err(Error::from) {
         Ok(answer) => Ok(answer.into_inner()),

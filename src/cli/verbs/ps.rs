@@ -6,11 +6,11 @@ use serde::Serialize;
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
-use super::rows::print_rows;
+use super::rows::{Column, OutputFormat, print_rows};
 use crate::OperationStatus;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, parse_time, rfc_3339, size};
-use crate::types::OperationSummary;
+use crate::types::{LiveRun, OperationSummary};
 
 /// Operations in one request.
 const PAGE: u64 = 1000;
@@ -80,6 +80,39 @@ struct OperationRow {
     image_uuid: Option<uuid::Uuid>,
     result_image_uuid: Option<uuid::Uuid>,
     error: Option<String>,
+    /// A run as its engine sees it now, with its processes and published ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<LiveRun>,
+}
+
+impl OperationRow {
+    /// The memory of the sandbox now, or the most that an ended run has used.
+    fn memory(&self) -> Option<u64> {
+        let live = self.live.as_ref().and_then(|live| live.memory_bytes);
+        let used = self
+            .consumed_memory
+            .and_then(|bytes| u64::try_from(bytes).ok());
+        live.or(used).filter(|bytes| *bytes > 0)
+    }
+
+    /// The number of processes in the sandbox. An engine that cannot count them knows those that
+    /// clients have started.
+    fn processes(&self) -> Option<u64> {
+        let live = self.live.as_ref()?;
+        let started = live.processes.len() as u64;
+        Some(live.process_count.unwrap_or(started))
+    }
+
+    /// The published ports, as `8000 at 127.0.0.1:41234`.
+    fn ports(&self) -> String {
+        let ports = self.live.iter().flat_map(|live| &live.ports);
+        let ports = ports.map(|published| {
+            let address = published.url.strip_prefix("http://");
+            let address = address.unwrap_or(&published.url);
+            format!("{} at {address}", published.port)
+        });
+        ports.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl From<OperationSummary> for OperationRow {
@@ -96,6 +129,7 @@ impl From<OperationSummary> for OperationRow {
             image_uuid: record.image_uuid,
             result_image_uuid: record.result_image_uuid,
             error: record.error,
+            live: record.x_live,
         }
     }
 }
@@ -147,46 +181,53 @@ impl Ps {
             let ids = rows.iter().filter_map(|row| row.uuid);
             print(&ids.map(|id| format!("{id}\n")).collect::<String>())?;
         } else {
-            print_rows(
-                cx.format,
-                &rows,
-                &[
-                    ("operation", &|row: &OperationRow| {
-                        row.uuid.as_ref().map(short).unwrap_or_default()
-                    }),
-                    ("kind", &|row| {
-                        row.kind
-                            .as_ref()
-                            .map(ToString::to_string)
-                            .unwrap_or_default()
-                    }),
-                    ("status", &|row| {
-                        row.status
-                            .as_ref()
-                            .map(ToString::to_string)
-                            .unwrap_or_default()
-                    }),
-                    ("created", &|row| {
-                        row.created_at.as_deref().map(age).unwrap_or_default()
-                    }),
-                    ("took", &|row| {
-                        row.duration
-                            .map(|seconds| format!("{seconds:.1} s"))
-                            .unwrap_or_default()
-                    }),
-                    ("memory", &|row| memory(row.consumed_memory)),
-                    ("image", &|row| {
-                        row.image_uuid.as_ref().map(short).unwrap_or_default()
-                    }),
-                    ("result", &|row| {
-                        row.result_image_uuid
-                            .as_ref()
-                            .map(short)
-                            .unwrap_or_default()
-                    }),
-                    ("error", &|row| row.error.clone().unwrap_or_default()),
-                ],
-            )?;
+            let mut columns: Vec<Column<'_, OperationRow>> = vec![
+                ("operation", &|row: &OperationRow| {
+                    row.uuid.as_ref().map(short).unwrap_or_default()
+                }),
+                ("kind", &|row| {
+                    row.kind
+                        .as_ref()
+                        .map(ToString::to_string)
+                        .unwrap_or_default()
+                }),
+                ("status", &|row| {
+                    row.status
+                        .as_ref()
+                        .map(ToString::to_string)
+                        .unwrap_or_default()
+                }),
+                ("created", &|row| {
+                    row.created_at.as_deref().map(age).unwrap_or_default()
+                }),
+                ("took", &|row| {
+                    row.duration
+                        .map(|seconds| format!("{seconds:.1} s"))
+                        .unwrap_or_default()
+                }),
+                ("memory", &|row| row.memory().map(size).unwrap_or_default()),
+                ("processes", &|row| {
+                    row.processes()
+                        .map(|count| count.to_string())
+                        .unwrap_or_default()
+                }),
+                ("ports", &|row| row.ports()),
+                ("image", &|row| {
+                    row.image_uuid.as_ref().map(short).unwrap_or_default()
+                }),
+                ("result", &|row| {
+                    row.result_image_uuid
+                        .as_ref()
+                        .map(short)
+                        .unwrap_or_default()
+                }),
+                ("error", &|row| row.error.clone().unwrap_or_default()),
+            ];
+            if cx.format == OutputFormat::Table {
+                // Columns without a text would take space from the others.
+                columns.retain(|(_, value)| rows.iter().any(|row| !value(row).is_empty()));
+            }
+            print_rows(cx.format, &rows, &columns)?;
         }
         if has_more {
             print_message(format_args!(
@@ -196,12 +237,4 @@ impl Ps {
         }
         Ok(0)
     }
-}
-
-fn memory(bytes: Option<i64>) -> String {
-    let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
-    bytes
-        .filter(|bytes| *bytes > 0)
-        .map(size)
-        .unwrap_or_default()
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::operation_record::{OperationDetails, OperationRecord};
-use crate::tools::{Session, ToolError};
+use crate::tools::{DiskUsage, Session, ToolError};
 use crate::{Client, OperationStatus, types};
 
 /// How often the local backend is polled for changes while the page is open.
@@ -89,7 +89,7 @@ pub(super) struct OperationPage {
 
 /// An operation's list entry, with details from its record.
 #[derive(Serialize)]
-struct OperationEntry {
+pub(super) struct OperationEntry {
     #[serde(flatten)]
     details: Option<OperationDetails>,
     #[serde(flatten)]
@@ -188,6 +188,43 @@ impl ActivityMonitor {
             rows,
             more: rows as u64 >= limit,
         })
+    }
+
+    /// Returns one operation.
+    pub(super) async fn operation(&self, id: Uuid) -> Result<OperationEntry, ToolError> {
+        let request = self.client().await?.get_operation_status().operation_id(id);
+        let answer = request.send().await?.into_inner();
+        let summary = types::OperationSummary {
+            consumed_cpu: answer.consumed_cpu,
+            consumed_memory: answer.consumed_memory,
+            created_at: answer.created_at.clone(),
+            duration: answer.duration,
+            error: answer.error.clone(),
+            image_size: answer.image_size,
+            image_uuid: answer.image_uuid,
+            kind: answer.kind.clone(),
+            result_image_uuid: answer.result_image_uuid,
+            status: answer.status.clone(),
+            uuid: Some(id),
+            x_code: answer.x_code.clone(),
+            x_live: answer.x_live.clone(),
+        };
+        Ok(OperationEntry {
+            details: Some(OperationRecord::from(answer).details),
+            summary,
+        })
+    }
+
+    /// Measures the disk usage of the embedded engine. `None` for another backend.
+    pub(super) async fn disk_usage(&self) -> Option<Result<DiskUsage, ToolError>> {
+        let measure = self.0.session.disk_usage()?;
+        let measured = tokio::task::spawn_blocking(move || measure()).await;
+        Some(measured.unwrap_or_else(|_| Err(ToolError::cancelled("the measurement broke off"))))
+    }
+
+    /// Makes open pages read their lists again.
+    pub(super) fn note_change(&self) {
+        self.0.changes.send_modify(|count| *count += 1);
     }
 
     /// Drops cached records of operations that have ended since they were fetched.

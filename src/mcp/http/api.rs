@@ -1,20 +1,21 @@
-//! Read-only API of the web page: lists in JSON, and server-sent events.
+//! API of the web page: lists in JSON, and server-sent events.
 
 use std::convert::Infallible;
 
+use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::activity::ActivityMonitor;
+use super::answers::{answer, bad_query, identifier, refused};
+use super::{actions, image_api};
 use crate::events::Payload;
 use crate::tools::{ToolError, take_complete_characters};
 use crate::types;
@@ -29,8 +30,12 @@ pub(super) fn router(activity: ActivityMonitor) -> Router {
         .route("/about", get(about))
         .route("/images", get(images))
         .route("/operations", get(operations))
+        .route("/operations/{id}", get(operation))
         .route("/operations/{id}/output", get(output))
         .route("/changes", get(changes))
+        .route("/disk", get(disk))
+        .merge(image_api::router())
+        .merge(actions::router())
         .fallback(|| async {
             refused(
                 StatusCode::NOT_FOUND,
@@ -56,27 +61,6 @@ impl PageQuery {
     fn limit(&self) -> u64 {
         self.limit.clamp(1, MAX_PAGE_SIZE)
     }
-}
-
-fn refused(status: StatusCode, why: impl Into<String>) -> Response {
-    (status, Json(json!({"error": why.into()}))).into_response()
-}
-
-fn answer<T: Serialize>(activity: &ActivityMonitor, found: Result<T, ToolError>) -> Response {
-    match found {
-        Ok(found) => ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response(),
-        Err(error) => {
-            let status = match error.is_backend_fault() {
-                true => StatusCode::BAD_GATEWAY,
-                false => StatusCode::BAD_REQUEST,
-            };
-            refused(status, activity.explain(error))
-        }
-    }
-}
-
-fn bad_query(problem: &QueryRejection) -> Response {
-    refused(StatusCode::BAD_REQUEST, problem.body_text())
 }
 
 async fn about(State(activity): State<ActivityMonitor>) -> Response {
@@ -106,6 +90,27 @@ async fn operations(
     }
 }
 
+async fn operation(
+    State(activity): State<ActivityMonitor>,
+    Path(operation): Path<String>,
+) -> Response {
+    match identifier(&operation, "operation") {
+        Ok(operation) => answer(&activity, activity.operation(operation).await),
+        Err(refused) => refused,
+    }
+}
+
+/// Measures the disk usage of the embedded engine.
+async fn disk(State(activity): State<ActivityMonitor>) -> Response {
+    match activity.disk_usage().await {
+        Some(usage) => answer(&activity, usage),
+        None => refused(
+            StatusCode::NOT_FOUND,
+            "only the embedded engine measures its disk usage; this server uses a service",
+        ),
+    }
+}
+
 /// Streams one event now, and one after every change.
 async fn changes(State(activity): State<ActivityMonitor>) -> Response {
     let changes = activity.changes();
@@ -127,11 +132,9 @@ async fn output(
     State(activity): State<ActivityMonitor>,
     Path(operation): Path<String>,
 ) -> Response {
-    let Ok(operation) = operation.parse::<Uuid>() else {
-        return refused(
-            StatusCode::BAD_REQUEST,
-            "the path needs the UUID of an operation",
-        );
+    let operation = match identifier(&operation, "operation") {
+        Ok(operation) => operation,
+        Err(refused) => return refused,
     };
     let events = match activity.client().await {
         Ok(client) => client.follow(operation, None),

@@ -2,7 +2,7 @@
 
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
-/// Renders a text of several paragraphs. Its headings are two levels lower, below those of the
+/// Renders a text of several paragraphs. Its headings are three levels lower, below those of the
 /// page.
 pub(super) fn block(text: &str) -> String {
     let mut rendered = String::with_capacity(text.len() * 2);
@@ -84,9 +84,8 @@ fn local_target(link: &str) -> Option<CowStr<'static>> {
 
 fn below(level: HeadingLevel) -> HeadingLevel {
     match level {
-        HeadingLevel::H1 => HeadingLevel::H3,
-        HeadingLevel::H2 => HeadingLevel::H4,
-        HeadingLevel::H3 => HeadingLevel::H5,
+        HeadingLevel::H1 => HeadingLevel::H4,
+        HeadingLevel::H2 => HeadingLevel::H5,
         _ => HeadingLevel::H6,
     }
 }
@@ -100,7 +99,7 @@ mod tests {
         let hostile = "# <b>x</b>\n\n<script>alert(1)</script>\n\na <img src=x onerror=alert(1)> b\n\n\
             [j](javascript:alert(1)) ![i](http://evil.example/i.png) [w](https://evil.example) `<i>`";
         let html = block(hostile);
-        assert!(html.starts_with("<h3>&lt;b&gt;x&lt;/b&gt;</h3>"), "{html}");
+        assert!(html.starts_with("<h4>&lt;b&gt;x&lt;/b&gt;</h4>"), "{html}");
         for bad in ["<script", "<img", "<a", "<b>", "<i>", "href"] {
             assert!(!html.contains(bad), "{bad}: {html}");
         }

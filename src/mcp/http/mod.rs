@@ -4,9 +4,12 @@
 //! clients of versions before 2026-07-28, and are kept in memory. Each request of a later client
 //! stands alone.
 
+mod actions;
 mod activity;
+mod answers;
 mod api;
 mod endpoint;
+mod image_api;
 mod markdown;
 mod operation_record;
 mod page;

@@ -1,4 +1,4 @@
-//! The web page: documentation rendered from the manifest, and a script that shows images and
+//! The web page: documentation rendered from the manifest, and scripts that show images and
 //! operations.
 
 use std::sync::Arc;
@@ -18,7 +18,26 @@ use crate::tools::{self, ToolSelection};
 
 /// The template of the page.
 const TEMPLATE: &str = "page/index.html.j2";
-const SCRIPT: &str = include_str!("../../../templates/page/app.js");
+/// The scripts, in the order in which they run. They share their top-level names.
+const SCRIPTS: [(&str, &str); 8] = [
+    ("text.js", include_str!("../../../templates/page/text.js")),
+    ("ansi.js", include_str!("../../../templates/page/ansi.js")),
+    (
+        "search.js",
+        include_str!("../../../templates/page/search.js"),
+    ),
+    (
+        "server.js",
+        include_str!("../../../templates/page/server.js"),
+    ),
+    ("lists.js", include_str!("../../../templates/page/lists.js")),
+    (
+        "drawer.js",
+        include_str!("../../../templates/page/drawer.js"),
+    ),
+    ("panes.js", include_str!("../../../templates/page/panes.js")),
+    ("app.js", include_str!("../../../templates/page/app.js")),
+];
 const STYLE: &str = include_str!("../../../templates/page/app.css");
 const ICON: &str = include_str!("../../../templates/page/icon.svg");
 
@@ -28,27 +47,43 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Cache header of the script and style. Their URLs contain a digest, so they never change.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// The facts for the page's template, except the URL of the server.
+/// The facts for the page's template, except the URL of the server and the kind of page.
 #[derive(Clone)]
 struct Page(Arc<Map<String, Value>>);
 
-/// Routes of `/` and its assets. With `requires_token`, the page explains how to send a token.
+/// Routes of `/`, `/docs` and their assets. With `requires_token`, the page explains how to send a
+/// token.
 pub(super) fn router(offer: &ToolSelection, requires_token: bool) -> Router {
     let page = Page(Arc::new(facts(offer, requires_token)));
-    Router::new()
-        .route("/", get(index).with_state(page))
-        .route(
-            "/app.js",
-            get(|| asset(SCRIPT, "text/javascript; charset=utf-8")),
-        )
+    let pages = Router::new()
+        .route("/", get(index))
+        .route("/docs", get(reference))
+        .route("/docs/", get(reference))
+        .with_state(page);
+    let scripts = SCRIPTS.into_iter().fold(pages, |router, (name, text)| {
+        let serve = move || asset(text, "text/javascript; charset=utf-8");
+        router.route(&format!("/{name}"), get(serve))
+    });
+    scripts
         .route("/app.css", get(|| asset(STYLE, "text/css; charset=utf-8")))
         .route("/icon.svg", get(icon))
         .route("/favicon.ico", get(icon))
 }
 
+/// Serves the live view, with the reference for browsers without scripts.
 async fn index(State(page): State<Page>, request: Request) -> Response {
+    rendered(&page, "live", &request)
+}
+
+/// Serves the reference alone.
+async fn reference(State(page): State<Page>, request: Request) -> Response {
+    rendered(&page, "docs", &request)
+}
+
+fn rendered(page: &Page, kind: &str, request: &Request) -> Response {
     let mut facts = (*page.0).clone();
-    facts["page"]["url"] = json!(url(&request));
+    facts["page"]["url"] = json!(url(request));
+    facts["page"]["kind"] = json!(kind);
     match tools::render(TEMPLATE, &facts) {
         Ok(html) => {
             let mut headers = HeaderMap::new();
@@ -129,10 +164,11 @@ fn facts(offer: &ToolSelection, requires_token: bool) -> Map<String, Value> {
         "page".to_owned(),
         json!({
             "url": "",
+            "kind": "live",
             "token": requires_token,
             "instructions": instructions,
-            "css": asset_version(STYLE),
-            "js": asset_version(SCRIPT),
+            "css": asset_version("app.css", STYLE),
+            "scripts": SCRIPTS.map(|(name, text)| asset_version(name, text)),
         }),
     );
     facts
@@ -149,8 +185,8 @@ fn entries<'a>(
         .flat_map(Map::values_mut)
 }
 
-/// Returns an asset's version for its URL and its subresource integrity digest.
-fn asset_version(text: &str) -> Value {
+/// Returns an asset's name, its version for its URL and its subresource integrity digest.
+fn asset_version(name: &str, text: &str) -> Value {
     let digest = digest(&SHA256, text.as_bytes());
     let version: String = digest
         .as_ref()
@@ -158,7 +194,8 @@ fn asset_version(text: &str) -> Value {
         .take(6)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    json!({"version": version, "integrity": format!("sha256-{}", STANDARD.encode(digest))})
+    let integrity = format!("sha256-{}", STANDARD.encode(digest));
+    json!({"name": name, "version": version, "integrity": integrity})
 }
 
 #[cfg(test)]
@@ -204,7 +241,7 @@ mod tests {
         );
         assert!(!html.contains(" onclick="));
         let scripts = html.matches("<script").count();
-        assert_eq!(scripts, 1, "only the one from a file");
+        assert_eq!(scripts, SCRIPTS.len(), "only those from files");
         assert!(!html.contains("https://"), "nothing from elsewhere");
     }
 }

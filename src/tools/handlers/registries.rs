@@ -1,10 +1,11 @@
 //! Handlers for registry credentials: shows where to create them, checks them and stores them.
 
-use crate::store::credentials;
 use crate::tools::answer::PageRequest;
 use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
-use crate::tools::{Context, Handlers, PageOutcome, RegistriesTools, ToolError, params};
-use contree_registry::{CredentialCheck, Login, RegistryHost, check, token_page};
+use crate::tools::{
+    Context, Handlers, LoginOutcome, PageOutcome, RegistriesTools, ToolError, log_in, params,
+};
+use contree_registry::{CredentialCheck, RegistryHost, token_page};
 
 /// Status of every answer of both tools. A failure is an error instead.
 const SUCCESS: &str = "success";
@@ -75,40 +76,8 @@ impl RegistriesTools for Handlers {
             token,
         } = arguments;
         let registry = RegistryHost::for_login(&registry_url)?;
-        // Pasted text often has spaces and line ends around it.
-        let username = username.trim().to_owned();
-        let secret = token.trim().to_owned();
-        if username.is_empty() || secret.is_empty() || username.contains(':') {
-            return Err(ToolError::invalid(
-                "`username` and `token` must not be empty, and `username` must not contain a colon",
-            ));
-        }
-        let login = Login::password(&username, &secret);
-        let checked = tokio::select! {
-            biased;
-            () = cx.cancelled() => return Err(ToolError::cancelled("the call was cancelled; nothing was stored")),
-            checked = check(cx.session().registry_clients(), &registry, &login) => checked,
-        };
-        let check_result = checked.map_err(|error| {
-            let rejected = error.is_rejection();
-            let error = ToolError::from(error);
-            match token_page(&registry).filter(|_| rejected) {
-                Some(page) => error.with_hint(format!(
-                    "Nothing was stored. At {}: {}.",
-                    page.url, page.instructions
-                )),
-                None => error.with_hint("Nothing was stored."),
-            }
-        })?;
-        let backend = cx.client().await?.backend().identity();
-        let key = registry.clone();
-        cx.session()
-            .store()
-            .write_durably(move |c| {
-                credentials::insert(c, &backend, key.as_str(), &username, &secret)
-            })
-            .await?;
-        let message = match check_result {
+        let LoginOutcome { registry, check } = log_in(cx, registry, &username, &token).await?;
+        let message = match check {
             CredentialCheck::Accepted => {
                 format!("{registry} accepts the credentials. Imports use them from now on.")
             }

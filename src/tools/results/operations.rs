@@ -371,6 +371,9 @@ pub struct OperationSummary {
     /// While it runs: the memory of its sandbox, in bytes
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// While it runs: its published ports
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PublishedPort>,
 }
 
 /// A running process.
@@ -435,6 +438,9 @@ impl ToolResult for ListOperations {
                     "  process {process_id}, {seconds} s: {}",
                     one_line(command)
                 );
+            }
+            for published in &operation.ports {
+                let _ = writeln!(text, "  port {} at {}", published.port, published.url);
             }
         }
         text

@@ -7,10 +7,12 @@ mod removals;
 use std::path::Path;
 
 use ring::digest::{Context as Hasher, SHA256};
+use uuid::Uuid;
 
 use super::results::{Rsync, SkippedPath};
-use super::{Context, ToolError, params};
+use super::{Context, Session, ToolError, params};
 use crate::store::states::{self, StateFile};
+use crate::store::{placements, uploads};
 use crate::sync::{EXTENSION, Excludes, OtherKind, SkipReason, SyncedFiles, hex};
 
 pub(super) use directory_state::DirectoryState;
@@ -143,13 +145,7 @@ async fn store_state(
     let source = source.to_string_lossy().into_owned();
     let written = cx.session().store().write_durably(move |c| {
         let encoded = serde_json::to_vec(&files).unwrap_or_default();
-        let mut digest = Hasher::new(&SHA256);
-        digest.update(source.as_bytes());
-        digest.update(&[0]);
-        digest.update(root.as_deref().unwrap_or_default().as_bytes());
-        digest.update(&[0]);
-        digest.update(&encoded);
-        let digest = hex(digest.finish().as_ref());
+        let digest = state_digest(&source, root.as_deref(), &encoded);
         let before = match &root {
             Some(root) => states::newest(c, &backend, &source, root)?,
             None => None,
@@ -169,6 +165,49 @@ async fn store_state(
     let gone = tokio::task::spawn_blocking(compare).await;
     let gone = gone.map_err(|error| ToolError::internal("comparing the states failed", error))?;
     Ok((id, gone))
+}
+
+/// The files that a run of the command line placed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlacedFiles {
+    pub(crate) files: Vec<StateFile>,
+    /// The uploads of their contents, by hash.
+    pub(crate) uploads: Vec<(String, Uuid)>,
+}
+
+/// Remembers the files of local directories that a run of the command line placed, as the base on
+/// which `apply` compares. `destination` is the place of a single directory.
+pub(crate) async fn remember_placed(
+    session: &Session,
+    backend: String,
+    operation: Uuid,
+    source: String,
+    destination: Option<String>,
+    placed: PlacedFiles,
+) -> Result<(), ToolError> {
+    let PlacedFiles { files, uploads } = placed;
+    let written = session.store().write_durably(move |c| {
+        for (sha256, uuid) in &uploads {
+            uploads::insert(c, &backend, sha256, &uuid.to_string())?;
+        }
+        let encoded = serde_json::to_vec(&files).unwrap_or_default();
+        let root = destination.as_deref();
+        let digest = state_digest(&source, root, &encoded);
+        let id = states::insert(c, &backend, &digest, &source, root, &encoded)?;
+        placements::insert(c, &backend, &operation.to_string(), id)
+    });
+    Ok(written.await?)
+}
+
+/// The digest by which equal states are recognised.
+fn state_digest(source: &str, destination: Option<&str>, files: &[u8]) -> String {
+    let mut digest = Hasher::new(&SHA256);
+    digest.update(source.as_bytes());
+    digest.update(&[0]);
+    digest.update(destination.unwrap_or_default().as_bytes());
+    digest.update(&[0]);
+    digest.update(files);
+    hex(digest.finish().as_ref())
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! `contree`: its verbs on the embedded engine, over the real program.
 
+mod build;
 mod documents;
 mod errors;
+mod home;
 mod json;
+mod living;
+mod logins;
 mod names;
 mod runs;
 mod sessions;

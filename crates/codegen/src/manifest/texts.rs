@@ -362,9 +362,15 @@ fn for_page(facts: &Value) -> Value {
     {
         copy(guide, "text", "text_html");
     }
-    let file = json!({"version": SAMPLE, "integrity": SAMPLE});
-    context["page"] =
-        json!({"url": SAMPLE, "token": true, "instructions": SAMPLE, "css": file, "js": file});
+    let file = json!({"name": SAMPLE, "version": SAMPLE, "integrity": SAMPLE});
+    context["page"] = json!({
+        "url": SAMPLE,
+        "kind": "live",
+        "token": true,
+        "instructions": SAMPLE,
+        "css": file,
+        "scripts": [file],
+    });
     context
 }
 

@@ -13,6 +13,9 @@ use contree_sqlite::DbError;
 
 pub(crate) use crate::api::types::OperationStatus as Status;
 
+/// The kind of an operation that runs a command.
+pub(crate) const INSTANCE: &str = "instance";
+
 /// The kind of an operation that pushes an image. Clients that know only the API's kinds do not see
 /// it, since a listing has it only on request.
 pub(crate) const PUSH: &str = "image_push";
@@ -28,7 +31,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Operation {
     pub(crate) uuid: Uuid,
-    /// `instance`, `image_import` or [`PUSH`].
+    /// [`INSTANCE`], `image_import` or [`PUSH`].
     pub(crate) kind: String,
     pub(crate) status: Status,
     /// The reason of a failure or cancellation.

@@ -314,6 +314,24 @@ async fn another_engine_of_the_store_publishes_through_the_owner() {
         other.get(&path).await.json["ports"],
         json!([published.json])
     );
+    // Each engine lists the runs of the other with their ports and processes.
+    let status = format!("/operations/{operation}");
+    let executing = "/operations?status=EXECUTING";
+    for [listed, one] in [
+        [
+            local.get(executing).await.json,
+            local.get(&status).await.json,
+        ],
+        [
+            other.get(executing).await.json,
+            other.get(&status).await.json,
+        ],
+    ] {
+        let live = &listed[0]["x-live"];
+        assert_eq!(live["ports"], json!([published.json]), "{listed}");
+        assert_eq!(live["processes"][0]["spid"], 1, "{listed}");
+        assert_eq!(one["x-live"]["ports"], live["ports"], "{one}");
+    }
     local.delete(&format!("/operations/{operation}")).await;
     local.done(&operation).await;
 }

@@ -325,6 +325,7 @@ impl Sandbox {
                 step: failure.step,
                 error: failure.cause.into(),
                 program: command.program.clone(),
+                directory: command.cwd.clone(),
             }),
             RequestOutcome::Done { .. } | RequestOutcome::Connecting(_) => Err(Error::Gone),
         }

@@ -162,6 +162,13 @@ fn a_failed_start_names_the_failed_step() {
         message.starts_with("cannot start no-such-program: execute it: No such file"),
         "{message}"
     );
+    let mut elsewhere = command("/bin/true", &[]);
+    elsewhere.cwd = "/nowhere".into();
+    let message = sandbox.exec(&elsewhere).unwrap_err().to_string();
+    assert!(
+        message.starts_with("cannot start /bin/true: change to its directory /nowhere: No such"),
+        "{message}"
+    );
     // A status of 127 is not a failure to start.
     assert_eq!(output(&sandbox, &shell("exit 127")).exit.code, Some(127));
 }

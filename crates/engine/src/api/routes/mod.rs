@@ -9,6 +9,7 @@ mod images;
 mod import;
 mod inspect;
 mod instances;
+mod live_runs;
 mod operations;
 mod subprocesses;
 

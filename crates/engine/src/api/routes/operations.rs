@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::Utc;
 use contree_error_codes::ErrorCode;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::live_runs::{self, RemoteRuns};
 use crate::api::extract::{Path, Query, limit, offset, time};
 use crate::api::report;
 use crate::api::request::secrets::mask_variables;
 use crate::api::types::{
-    GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery, LiveRun,
+    GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
     OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary,
     PushResult,
 };
@@ -26,8 +27,7 @@ use crate::error::ApiError;
 use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;
 use crate::operation::recover;
-use crate::operation::running::RunningOperation;
-use crate::rows::operations::{self, Operation, OperationFilter, Status};
+use crate::rows::operations::{self, INSTANCE, Operation, OperationFilter, Status};
 use crate::rows::pushes;
 use crate::run::running_sandbox::MAIN;
 
@@ -36,9 +36,6 @@ const CANCELLED_ON_REQUEST: &str = "cancelled on request";
 
 /// Seconds after which a client should request the status of a running operation again.
 const RETRY_AFTER: &str = "1";
-
-/// The kind of an operation that runs a command.
-const INSTANCE: &str = OperationKind::Instance.as_str();
 
 /// The fields that listing and status have in common.
 ///
@@ -73,21 +70,6 @@ fn summary(operation: &Operation, age: Option<Duration>) -> OperationSummary {
         result_image_uuid: operation.result_image,
         x_live: None,
     }
-}
-
-/// The present state of a run that this engine executes. Blocks briefly.
-fn live_run(operation: &Operation, running: &RunningOperation) -> Option<LiveRun> {
-    let sandbox = running
-        .sandbox()
-        .filter(|_| operation.status == Status::Executing)?;
-    let state = running.contact.state();
-    let used = sandbox.resource_use();
-    Some(LiveRun {
-        client: state.as_str().to_owned(),
-        processes: sandbox.live_processes(),
-        process_count: used.map(|used| used.processes),
-        memory_bytes: used.map(|used| used.memory_bytes),
-    })
 }
 
 /// The request of an operation, and the result of a run, without secrets.
@@ -134,6 +116,7 @@ fn recorded_metadata(operation: &Operation, result: Option<InstanceResult>) -> O
 pub(super) async fn list(
     State(engine): State<Arc<Engine>>,
     Query(query): Query<ListOperationsQuery>,
+    headers: HeaderMap,
 ) -> Result<Answer<Vec<OperationSummary>>, ApiError> {
     if let Some(status) = &query.status
         && status.parse::<Status>().is_err()
@@ -159,24 +142,28 @@ pub(super) async fn list(
         until: time("until", query.until.as_deref())?,
     };
     let shared = Arc::clone(&engine);
-    let operations = blocking(move || {
+    let (mut summaries, remote) = blocking(move || {
         for unfinished in shared.rows.read(operations::unfinished)? {
             recover::fail_if_orphaned(&shared, unfinished)?;
         }
         let mut operations = shared.rows.read(|c| operations::list(c, &filter))?;
-        let summaries = operations.iter_mut().map(|operation| {
+        for operation in &mut operations {
             shared.unrecorded.complete(operation);
+        }
+        let summaries = operations.iter().map(|operation| {
             let running = shared.running(operation.uuid);
             let age = running.as_ref().map(|running| running.age());
             OperationSummary {
-                x_live: running.and_then(|running| live_run(operation, &running)),
+                x_live: running.and_then(|running| live_runs::local(operation, &running)),
                 ..summary(operation, age)
             }
         });
-        Ok(summaries.collect())
+        let remote = RemoteRuns::find(&shared, &headers, &operations)?;
+        Ok((summaries.collect::<Vec<_>>(), remote))
     })
     .await?;
-    Ok(Answer(operations))
+    live_runs::complete(&mut summaries, remote).await;
+    Ok(Answer(summaries))
 }
 
 /// `GET /operations/{operationId}`.
@@ -184,6 +171,7 @@ pub(super) async fn get(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
     Query(query): Query<GetOperationStatusQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let operation = lookup::find(&engine, uuid).await?;
     let terminal = operation.status.is_terminal();
@@ -212,14 +200,7 @@ pub(super) async fn get(
         &operation,
         engine.running(operation.uuid).map(|running| running.age()),
     );
-    let seen = operation.clone();
-    let x_live = match engine.running(operation.uuid) {
-        Some(running) => {
-            running.contact.touch();
-            blocking(move || Ok(live_run(&seen, &running))).await?
-        }
-        None => None,
-    };
+    let x_live = live_runs::of(&engine, &headers, &operation).await?;
     let answer = OperationResponse {
         uuid,
         kind,

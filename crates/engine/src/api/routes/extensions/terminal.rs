@@ -9,7 +9,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use contree_error_codes::ErrorCode;
 use futures_util::stream;
 use uuid::Uuid;
 
@@ -32,12 +31,8 @@ pub(in crate::api::routes) async fn terminal_output(
     check_spid(spid)?;
     let view = match locate(&engine, uuid, request.headers()).await? {
         SandboxLocation::Local(sandbox) => sandbox.view_terminal(spid)?,
-        SandboxLocation::Remote(_) => {
-            return Err(ApiError::new(
-                StatusCode::CONFLICT,
-                ErrorCode::ElsewhereOnly,
-                "another process runs this sandbox, and no other can show its terminals; follow the events of the operation instead",
-            ));
+        SandboxLocation::Remote(socket) => {
+            return forward::forward_stream(&socket, request).await;
         }
         SandboxLocation::Ended => return Err(main_process_ended()),
     };

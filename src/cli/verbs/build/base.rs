@@ -1,0 +1,205 @@
+//! The images with which stages begin.
+
+use std::path::Path;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::error::{Mistake, StepError};
+use super::step_cache::{self, ImageConfig, StepKey};
+use crate::cli::verbs::context::VerbContext;
+use crate::cli::verbs::import::{import_reference, imported_tag};
+use crate::{ImageRef, OperationStatus};
+
+/// The path of a program without `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Variables that a shell or the sandbox sets by itself.
+const OWN_VARIABLES: [&str; 7] = ["HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "TERM", "_"];
+/// Prints the directory and the variables of an image.
+const SHOW_CONFIG: &str = "pwd && exec cat /proc/self/environ";
+/// How long reading the settings of an image may take.
+const CONFIG_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An image to begin with.
+pub(super) struct BaseImage {
+    pub(super) image: Uuid,
+    /// Whether it was there before.
+    pub(super) is_cached: bool,
+}
+
+/// The image of a name: a tag, a UUID, or a reference that is imported.
+///
+/// # Errors
+/// If the import fails.
+pub(super) async fn named(
+    cx: &VerbContext,
+    name: &str,
+    is_pulled: bool,
+) -> Result<BaseImage, StepError> {
+    let known = |image| BaseImage {
+        image,
+        is_cached: true,
+    };
+    if let Ok(uuid) = name.parse::<Uuid>() {
+        cx.client.resolve(&ImageRef::Uuid(uuid)).await?;
+        return Ok(known(uuid));
+    }
+    if let Some(tag) = name.strip_prefix("tag:") {
+        let image = cx.image(&format!("tag:{tag}")).await?;
+        return Ok(known(image));
+    }
+    // The name of a digest has the tag of another image.
+    let has_digest = name.contains('@');
+    if !is_pulled && !has_digest {
+        let imported = imported_tag(name);
+        let names = [name.to_owned(), format!("{name}:latest"), imported];
+        for tag in names {
+            let Ok(reference) = format!("tag:{tag}").parse::<ImageRef>() else {
+                continue;
+            };
+            match cx.client.resolve(&reference).await {
+                Ok(image) => {
+                    if let Some(uuid) = image.uuid {
+                        return Ok(known(uuid));
+                    }
+                }
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    let key = StepKey::Reference(name);
+    if has_digest && let Some((image, _)) = step_cache::find(cx, &key).await? {
+        return Ok(known(image));
+    }
+    // A name in a Dockerfile is never a file of this machine.
+    let url = match name.strip_prefix("docker://") {
+        Some(_) => name.to_owned(),
+        None => format!("docker://{name}"),
+    };
+    let image = import_reference(cx, &url).await?;
+    if has_digest {
+        step_cache::record(cx, &key, image, None).await?;
+    }
+    Ok(BaseImage {
+        image,
+        is_cached: false,
+    })
+}
+
+/// The image without files.
+///
+/// # Errors
+/// On a service, which has no such image.
+pub(super) async fn scratch(cx: &VerbContext) -> Result<BaseImage, StepError> {
+    if let Some((image, _)) = step_cache::find(cx, &StepKey::Scratch).await? {
+        return Ok(BaseImage {
+            image,
+            is_cached: true,
+        });
+    }
+    if !cx.is_local() {
+        return Err(Mistake::Scratch.into());
+    }
+    let file = tempfile::NamedTempFile::with_suffix(".tar")
+        .and_then(|file| {
+            let mut archive = tar::Builder::new(file);
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_size(0);
+            archive.append_data(&mut header, ".", std::io::empty())?;
+            archive.into_inner()
+        })
+        .map_err(super::error::file(&std::env::temp_dir()))?;
+    let image = of_archive(cx, file.path()).await?;
+    step_cache::record(cx, &StepKey::Scratch, image, None).await?;
+    Ok(BaseImage {
+        image,
+        is_cached: false,
+    })
+}
+
+/// The settings of an image without any.
+pub(super) fn empty_config() -> ImageConfig {
+    ImageConfig {
+        env: [("PATH".to_owned(), DEFAULT_PATH.to_owned())].into(),
+        cwd: "/".to_owned(),
+    }
+}
+
+/// The image with the files of an archive alone. Unlike a copy, it keeps devices and attributes.
+///
+/// # Errors
+/// If the archive cannot be imported.
+pub(super) async fn of_archive(cx: &VerbContext, path: &Path) -> Result<Uuid, StepError> {
+    Ok(import_reference(cx, &format!("rootfs:{}", path.display())).await?)
+}
+
+/// The variables and the directory of an image. The API has no route for them, so its shell prints
+/// them once. An image without a shell gets the settings of an image without any.
+///
+/// # Errors
+/// If the backend fails.
+pub(super) async fn config(cx: &VerbContext, image: Uuid) -> Result<ImageConfig, StepError> {
+    let key = StepKey::Config(image);
+    if let Some((_, Some(config))) = step_cache::find(cx, &key).await? {
+        return Ok(config);
+    }
+    let command = cx
+        .client
+        .image(image)
+        .shell(SHOW_CONFIG)
+        .network(false)
+        .timeout(CONFIG_TIMEOUT)
+        .discard();
+    let outcome = cx
+        .unless_interrupted(async {
+            let run = command.spawn().await?;
+            let outcome = cx.client.outcome(run.id(), |_| {}).await;
+            run.detach();
+            outcome
+        })
+        .await?;
+    let is_shown = outcome.status == OperationStatus::Success && outcome.exit_code == Some(0);
+    let config = match is_shown {
+        true => parse(&outcome.stdout.bytes),
+        false => empty_config(),
+    };
+    step_cache::record(cx, &key, image, Some(&config)).await?;
+    Ok(config)
+}
+
+/// Reads the output of [`SHOW_CONFIG`].
+fn parse(output: &[u8]) -> ImageConfig {
+    let text = String::from_utf8_lossy(output);
+    let (cwd, variables) = text.split_once('\n').unwrap_or(("/", ""));
+    let mut config = empty_config();
+    config.cwd = cwd.to_owned();
+    for variable in variables.split('\0') {
+        if let Some((name, value)) = variable.split_once('=')
+            && !OWN_VARIABLES.contains(&name)
+        {
+            config.env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_an_image_are_read() {
+        let config = parse(b"/work\nPATH=/bin\0A=x=y\nz\0PWD=/work\0HOME=/root\0");
+        assert_eq!(config.cwd, "/work");
+        let env: Vec<_> = config
+            .env
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(env, [("A", "x=y\nz"), ("PATH", "/bin")]);
+        assert_eq!(parse(b"").env.len(), 1);
+    }
+}

@@ -1,0 +1,83 @@
+//! `contree shell`: a shell on the image of the session.
+
+use clap::Args;
+
+use super::super::complete::{self, Known};
+use super::super::rows::VerbOptions;
+use super::options::RunOptions;
+use super::request::Request;
+use crate::cli::error::CommandError;
+use crate::cli::setup::Setup;
+
+/// Open a shell on the session's image and keep what it changed
+#[derive(Args, Debug)]
+#[command(
+    visible_alias = "sh",
+    after_help = "\
+Examples:
+  contree shell                       on the image of the session; the changes become its image
+  contree shell python:3.12 -D        on another image; its changes are dropped
+  contree shell -- python3 -q         another program on the terminal
+
+Keys go to the programs inside: Ctrl-C interrupts them, Ctrl-Z stops them, and `exit` or Ctrl-D ends
+the shell. Without a terminal, the shell reads standard input. Exit status: see `contree run --help`."
+)]
+pub(in crate::cli) struct Shell {
+    /// Image: a tag, a UUID or the beginning of one, @N; default: that of the session
+    #[arg(add = complete::values(Known::Images))]
+    image: Option<String>,
+    /// Program to run instead of a shell, with its arguments
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+    /// Drop the changes
+    #[arg(short = 'D', long)]
+    disposable: bool,
+    /// Set a variable; without `=V`, it has the value that it has here
+    #[arg(short, long, value_name = "K=V")]
+    env: Vec<String>,
+    /// Directory to start in; default: that of the session
+    #[arg(short = 'C', long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// Seconds until the shell is stopped; default: as long as the backend allows
+    #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+    /// Place a local file or directory
+    #[arg(short = 'F', long, value_name = "SRC[:DST]")]
+    file: Vec<String>,
+    /// Publish a TCP port of the sandbox at 127.0.0.1
+    #[arg(
+        long,
+        id = "publish",
+        visible_alias = "port",
+        value_name = "[HOST:]PORT"
+    )]
+    publish: Vec<String>,
+    /// Do not name the kept image
+    #[arg(short, long)]
+    quiet: bool,
+    /// Keep the changes, as it does anyway; for the command line of `contree-mcp shell`
+    #[arg(long, hide = true, conflicts_with = "disposable")]
+    keep: bool,
+}
+
+impl Shell {
+    pub(in crate::cli::verbs) fn run(
+        self,
+        setup: &Setup,
+        options: &VerbOptions,
+    ) -> Result<u8, CommandError> {
+        let run = RunOptions {
+            disposable: self.disposable,
+            env: self.env,
+            cwd: self.cwd,
+            timeout: self.timeout,
+            file: self.file,
+            publish: self.publish,
+            quiet: self.quiet,
+            interactive: true,
+            ..RunOptions::default()
+        };
+        let request = Request::new(run, self.image, self.command);
+        super::run(setup, options, request)
+    }
+}
