@@ -307,6 +307,14 @@ async function keyboard(tab, url, image) {
   await tab.press("Enter");
   await tab.until("the copied id", `document.getElementById("drawer-said").textContent.includes("Copied the id")`);
   same("the clipboard", await tab.eval("navigator.clipboard.readText()"), id);
+  // Over HTTP from another machine, the browser has no clipboard for scripts.
+  await tab.eval(`Object.defineProperty(navigator, "clipboard", { value: undefined, configurable: true }); document.getElementById("drawer-said").textContent = ""`);
+  await tab.tabTo("the button", `one.getAttribute("aria-label") === "Copy the command"`);
+  await tab.press("Enter");
+  await tab.until("the copied command", `document.getElementById("drawer-said").textContent.includes("Copied the command")`);
+  same("the focus after copying", await tab.focus(), "Copy the command");
+  await tab.eval("delete navigator.clipboard");
+  same("the clipboard", await tab.eval("navigator.clipboard.readText()"), "echo ready; exec sleep 600");
   await tab.tabTo("the button", `one.id === "cancel"`);
   await tab.press("Enter");
   same("the question", await tab.focus(), "cancel-yes");
