@@ -163,6 +163,8 @@ function drawTree() {
   return count;
 }
 
+const pageTitle = document.title;
+
 // Draws both lists, and keeps their positions and the focus. Returns how many entries match.
 function draw() {
   const scrolled = [byId("tree"), byId("operations")].map((pane) => [pane, pane.scrollTop]);
@@ -171,6 +173,8 @@ function draw() {
   const count = drawTree() + drawOperations();
   for (const [pane, top] of scrolled) pane.scrollTop = top;
   if (pane) focusEntry(focused, pane);
+  const running = operations.filter(isRunning).length;
+  document.title = running ? "(" + running + ") " + pageTitle : pageTitle;
   return count;
 }
 function focusEntry(uuid, pane) {
