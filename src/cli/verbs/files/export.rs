@@ -1,0 +1,136 @@
+//! `contree export`: writes the files of an image as an archive.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::super::complete::{self, Known};
+use super::super::context::VerbContext;
+use super::super::error::VerbError;
+use super::super::progress::Progress;
+use crate::FileReader;
+use crate::cli::process::ProcessError;
+
+/// Write the files of an image as a tar archive
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  contree export -F rootfs.tar.gz      the whole image
+  contree export /etc | tar -tzf -     a part, to a pipe")]
+pub(in crate::cli) struct Export {
+    /// PATH or IMAGE:/PATH; default: the whole image
+    #[arg(default_value = "/", hide_default_value = true, add = complete::values(Known::Images))]
+    path: String,
+    /// File to write; default: standard output
+    #[arg(short = 'F', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Write a plain tar archive; the default for a FILE that ends with .tar
+    #[arg(long)]
+    decompress: bool,
+}
+
+impl Export {
+    pub(in crate::cli::verbs) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
+        if self.file.is_none() && std::io::stdout().is_terminal() {
+            return Err(VerbError::Usage(
+                "an archive is no text for a terminal; give -F FILE, or use a pipe".to_owned(),
+            ));
+        }
+        let at = cx.image_path(&self.path).await?;
+        let mut archive = cx.client.image(at.image).fs().archive(&at.path).await?;
+        let is_plain = self.decompress
+            || self
+                .file
+                .as_ref()
+                .is_some_and(|file| file.extension().is_some_and(|name| name == "tar"));
+        let progress = Progress::bytes(None, "exporting");
+        let Some(path) = &self.file else {
+            let mut output = Packed::new(std::io::stdout(), is_plain);
+            let copied = copy(cx, &mut archive, &mut output, &progress).await?;
+            return match copied.and_then(|()| output.finish().map(drop)) {
+                Ok(()) => Ok(0),
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(141),
+                Err(error) => Err(ProcessError::Output(error).into()),
+            };
+        };
+        // A failed export leaves an existing file as it is.
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        let new = tempfile::NamedTempFile::new_in(directory).map_err(VerbError::file(directory))?;
+        let mut output = Packed::new(new, is_plain);
+        let copied = copy(cx, &mut archive, &mut output, &progress).await?;
+        let new = copied
+            .and_then(|()| output.finish())
+            .map_err(VerbError::file(path))?;
+        drop(progress);
+        readable(new.path()).map_err(VerbError::file(path))?;
+        new.persist(path)
+            .map_err(|error| VerbError::file(path)(error.error))?;
+        Ok(0)
+    }
+}
+
+/// Gives the file the permissions of a new one, since temporary files are private.
+#[cfg(unix)]
+fn readable(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Copies an archive. The outer error is the backend's, the inner one that of the output.
+async fn copy<W: std::io::Write>(
+    cx: &VerbContext,
+    archive: &mut FileReader,
+    output: &mut Packed<W>,
+    progress: &Progress,
+) -> Result<std::io::Result<()>, VerbError> {
+    while let Some(chunk) = cx.next_chunk(archive).await? {
+        progress.add(chunk.len());
+        if let Err(error) = output.write_all(&chunk) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// An archive that is written plainly or with gzip.
+enum Packed<W: std::io::Write> {
+    Plain(W),
+    Gzip(Box<flate2::write::GzEncoder<W>>),
+}
+
+impl<W: std::io::Write> Packed<W> {
+    fn new(output: W, is_plain: bool) -> Self {
+        match is_plain {
+            true => Self::Plain(output),
+            false => Self::Gzip(Box::new(flate2::write::GzEncoder::new(
+                output,
+                flate2::Compression::fast(),
+            ))),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(output) => output.write_all(bytes),
+            Self::Gzip(output) => output.write_all(bytes),
+        }
+    }
+
+    fn finish(self) -> std::io::Result<W> {
+        let mut output = match self {
+            Self::Plain(output) => output,
+            Self::Gzip(output) => output.finish()?,
+        };
+        output.flush()?;
+        Ok(output)
+    }
+}

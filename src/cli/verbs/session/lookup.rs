@@ -1,0 +1,65 @@
+//! Finds sessions and branches by their names.
+
+use super::super::context::VerbContext;
+use super::super::error::VerbError;
+use super::super::image_name::{nearest, short};
+use crate::store::sessions::{self, SessionRow};
+use contree_error_codes::ErrorCode;
+
+/// The first digits of a UUID in the store.
+pub(super) fn short_text(uuid: &str) -> String {
+    uuid.parse()
+        .as_ref()
+        .map_or_else(|_| uuid.to_owned(), short)
+}
+
+/// The key of the one session that a text names: its whole key, or its end.
+pub(super) async fn session_key(cx: &VerbContext, text: &str) -> Result<SessionRow, VerbError> {
+    let backend = cx.backend();
+    let all = cx
+        .tools
+        .store()
+        .read_durably(move |c| sessions::list(c, &backend));
+    let all = all.await?;
+    let found: Vec<&SessionRow> = match all.iter().find(|row| row.key == text) {
+        Some(row) => vec![row],
+        None => all.iter().filter(|row| row.key.ends_with(text)).collect(),
+    };
+    match found[..] {
+        [one] => Ok(one.clone()),
+        [] => Err(VerbError::Missing(
+            ErrorCode::SessionNotFound,
+            format!("there is no session `{text}`; `contree session list` lists them"),
+        )),
+        _ => Err(VerbError::Missing(
+            ErrorCode::AmbiguousName,
+            format!(
+                "`{text}` is the end of {} sessions; give more of the key",
+                found.len()
+            ),
+        )),
+    }
+}
+
+impl VerbContext {
+    /// The branches of the session, with their newest entries.
+    pub(super) async fn branches(&self) -> Result<Vec<(String, i64)>, VerbError> {
+        let (backend, key) = (self.backend(), self.key.clone());
+        let store = self.tools.store();
+        let branches = store.read_durably(move |c| sessions::branches(c, &backend, &key));
+        Ok(branches.await?)
+    }
+
+    /// The error for an unknown branch.
+    pub(super) fn unknown_branch(&self, name: &str, branches: &[(String, i64)]) -> VerbError {
+        let near = nearest(name, branches.iter().map(|(name, _)| name.as_str()));
+        let hint = match &near[..] {
+            [] => "`contree session branch` lists the branches".to_owned(),
+            near => format!("did you mean {}?", near.join(" or ")),
+        };
+        VerbError::Missing(
+            ErrorCode::SessionEntryNotFound,
+            format!("the session has no branch `{name}`; {hint}"),
+        )
+    }
+}
