@@ -1,9 +1,9 @@
 //! `contree cat`: prints a file of an image.
 
-use contree_error_codes::ErrorCode;
 use std::io::IsTerminal as _;
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
 
 use super::super::complete::{self, Known};
 use super::super::context::VerbContext;

@@ -1,10 +1,11 @@
 //! Finds sessions and branches by their names.
 
+use contree_error_codes::ErrorCode;
+
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::image_name::{nearest, short};
 use crate::store::sessions::{self, SessionRow};
-use contree_error_codes::ErrorCode;
 
 /// The first digits of a UUID in the store.
 pub(super) fn short_text(uuid: &str) -> String {
