@@ -213,9 +213,10 @@ impl Tree {
         self.skipped_count
     }
 
-    /// The sent files as the common base of an image and the directory.
+    /// The sent files as the common base of an image and the directory. They lie over the files of
+    /// the image on which they were placed, if it is known.
     #[cfg(unix)]
-    pub(super) fn to_base(&self) -> Base {
+    pub(super) fn to_base(&self, placed_on: Option<Uuid>) -> Base {
         let files = self.files.iter().map(|file| SentEntry {
             path: file.path.clone(),
             kind: SentKind::File {
@@ -240,7 +241,8 @@ impl Tree {
         });
         Base::Sent {
             entries: files.chain(others).collect(),
-            placed_on: None,
+            placed_on,
+            removed: Vec::new(),
             has_exact_modes: true,
         }
     }

@@ -11,6 +11,7 @@ use crate::client::image_path;
 use crate::local_copy::{self, ApplyRequest, Base, Conflicts, PathReason, SentEntry, SentKind};
 use crate::store::states::{self, StateFile, StoredDirectoryState};
 use crate::store::{placements, uploads};
+use crate::types::ImageLogEntry;
 
 /// Maximum number of paths that an answer names in each list.
 const MAX_NAMED: usize = 1000;
@@ -79,7 +80,7 @@ pub(super) async fn apply(arguments: params::Apply, cx: &Context) -> Result<Appl
         kept: applied.kept,
         conflicts: reasons(applied.conflicts),
         refused: reasons(applied.refused),
-        stopped: stopped && !dry_run,
+        stopped,
         dry_run,
         counts: BTreeMap::new(),
     };
@@ -156,8 +157,7 @@ async fn given_base(
         true => None,
         false => lineage::nearest_operation(cx, client, image, &placed).await?,
     };
-    let placed_on = found.and_then(|(entry, _)| entry.parent_uuid);
-    sent_base(cx, client, path, state, placed_on).await
+    sent_base(cx, client, path, state, found.map(|(entry, _)| entry)).await
 }
 
 /// The state that was placed last on the way to the image as the base.
@@ -177,7 +177,7 @@ async fn found_base(
         let state = store.read_durably(move |c| states::find(c, id)).await;
         match state.map_err(ToolError::from)? {
             Some(state) if concerns(&state, path) => {
-                return sent_base(cx, client, path, state, entry.parent_uuid).await;
+                return sent_base(cx, client, path, state, Some(entry)).await;
             }
             _ => placed.retain(|_, state| *state != id),
         }
@@ -207,14 +207,24 @@ fn below<'a>(path: &'a str, directory: &str) -> Option<&'a str> {
     }
 }
 
+/// A sent state as the base. `made` is the image of the run that placed it, if there is one.
 async fn sent_base(
     cx: &Context,
     client: &Client,
     path: &str,
     state: StoredDirectoryState,
-    placed_on: Option<Uuid>,
+    made: Option<ImageLogEntry>,
 ) -> Result<Base, ToolError> {
     let backend = client.backend().identity();
+    let placed_on = made.as_ref().and_then(|made| made.parent_uuid);
+    let mut removed = Vec::new();
+    if let Some(operation) = made.and_then(|made| made.operation_uuid) {
+        let backend = backend.clone();
+        let operation = operation.to_string();
+        let store = cx.session().store();
+        let found = store.read_durably(move |c| placements::removed(c, &backend, &operation));
+        removed = found.await.map_err(ToolError::from)?;
+    }
     let hashes: Vec<String> = state.files.iter().map(|file| file.sha256.clone()).collect();
     let stored = cx.session().store().read(move |c| {
         let hashes = hashes.iter().filter(|hash| !hash.is_empty());
@@ -247,6 +257,12 @@ async fn sent_base(
     Ok(Base::Sent {
         entries: state.files.iter().filter_map(entry).collect(),
         placed_on,
+        removed: removed
+            .iter()
+            .filter_map(|removed| below(removed, path))
+            .filter(|below| !below.is_empty())
+            .map(str::to_owned)
+            .collect(),
         has_exact_modes,
     })
 }
