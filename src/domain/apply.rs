@@ -19,17 +19,11 @@ pub struct Apply {
     /// The directory in the image, or the reason why it is invalid.
     path: Result<String, Error>,
     directory: PathBuf,
-    base: ApplyBase,
+    base: Option<Image>,
+    tree: Option<Tree>,
     conflicts: Conflicts,
     merge: bool,
     dry_run: bool,
-}
-
-#[derive(Debug)]
-enum ApplyBase {
-    Parent,
-    Image(Image),
-    Tree(Tree),
 }
 
 impl ImageFiles {
@@ -40,8 +34,8 @@ impl ImageFiles {
     /// is a conflict. Then nothing is written, unless [`conflicts`](Apply::conflicts) says
     /// otherwise.
     ///
-    /// The base is the image that this one was made from, unless [`base`](Apply::base) or
-    /// [`tree`](Apply::tree) gives another one.
+    /// The base is the image that this one was made from, unless [`base`](Apply::base),
+    /// [`tree`](Apply::tree) or both give another one.
     ///
     /// Every file appears whole. If applying fails or is killed, a second call does the rest. It
     /// writes through no link, and makes no link that leads out of the directory.
@@ -51,7 +45,7 @@ impl ImageFiles {
     /// let tree = client.upload_dir("./project").await?;
     /// let base = client.image("tag:rust");
     /// let fixed = base.shell("cargo fmt").cwd("/src").tree("/src", &tree).await?.ok()?.image;
-    /// let applied = fixed.fs().apply("/src", "./project").tree(&tree).await?;
+    /// let applied = fixed.fs().apply("/src", "./project").base(&base).tree(&tree).await?;
     /// println!("{} files changed", applied.written.len());
     /// # Ok(())
     /// # }
@@ -61,7 +55,8 @@ impl ImageFiles {
             image: self.image.clone(),
             path: path.to_text(),
             directory: directory.as_ref().to_owned(),
-            base: ApplyBase::Parent,
+            base: None,
+            tree: None,
             conflicts: Conflicts::default(),
             merge: false,
             dry_run: false,
@@ -70,15 +65,17 @@ impl ImageFiles {
 }
 
 impl Apply {
-    /// Sets the image whose files the local directory had.
+    /// Sets the image whose files the local directory had. With [`tree`](Self::tree), it is the
+    /// image on which the sent files were placed.
     pub fn base(mut self, image: &Image) -> Self {
-        self.base = ApplyBase::Image(image.clone());
+        self.base = Some(image.clone());
         self
     }
 
-    /// Sets the sent files of the local directory as the base.
+    /// Sets the sent files of the local directory as the base. With [`base`](Self::base), they lie
+    /// over the files of that image. Otherwise, everything else in the image counts as added.
     pub fn tree(mut self, tree: &Tree) -> Self {
-        self.base = ApplyBase::Tree(tree.clone());
+        self.tree = Some(tree.clone());
         self
     }
 
@@ -103,10 +100,14 @@ impl Apply {
     async fn send(self) -> Result<Applied, Error> {
         let client = self.image.client();
         let image = self.image.uuid().await?;
-        let base = match &self.base {
-            ApplyBase::Image(base) => Base::Image(base.uuid().await?),
-            ApplyBase::Tree(tree) => tree.to_base(),
-            ApplyBase::Parent => match client.recorded_parent(image).await? {
+        let given = match &self.base {
+            Some(base) => Some(base.uuid().await?),
+            None => None,
+        };
+        let base = match (&self.tree, given) {
+            (Some(tree), placed_on) => tree.to_base(placed_on),
+            (None, Some(base)) => Base::Image(base),
+            (None, None) => match client.recorded_parent(image).await? {
                 Some(parent) => Base::Image(parent),
                 None => {
                     return Err(Error::InvalidArgument(format!(
@@ -145,6 +146,7 @@ impl fmt::Debug for Apply {
             .field("image", &self.image)
             .field("directory", &self.directory)
             .field("base", &self.base)
+            .field("tree", &self.tree)
             .finish_non_exhaustive()
     }
 }

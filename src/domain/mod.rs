@@ -33,6 +33,8 @@ mod time;
 mod tree;
 #[cfg(feature = "sync")]
 mod unpack;
+#[cfg(all(feature = "sync", any(not(unix), test)))]
+mod unpack_archive;
 
 #[cfg(all(feature = "sync", unix))]
 pub use apply::Apply;

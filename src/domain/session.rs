@@ -167,9 +167,7 @@ impl Session {
                 self.steps.len()
             )));
         }
-        self.record(Entry::Rollback { count }).await?;
-        self.apply(Entry::Rollback { count });
-        Ok(())
+        self.record(Entry::Rollback { count }).await
     }
 
     /// A session with the same image, log and settings, and without a file. Commands of one do not
@@ -239,21 +237,33 @@ impl Session {
         }
     }
 
-    /// Adds an entry to the file, after the settings if they changed.
+    /// Changes the session, and its file if it has one. If that fails, neither has changed.
+    ///
+    /// File and memory change without a pause between them, so a dropped future leaves them equal.
     async fn record(&mut self, entry: Entry) -> Result<(), Error> {
-        let Some(file) = &self.file else {
+        let Some(file) = self.file.clone() else {
+            self.apply(entry);
             return Ok(());
         };
         let settings = self.is_changed.then(|| self.settings.clone());
         let entries: Vec<Entry> = settings
             .map(Entry::Settings)
             .into_iter()
-            .chain([entry])
+            .chain([entry.clone()])
             .collect();
-        let file = file.clone();
-        blocking(move || file.append(&entries)).await?;
+        let length = file.append(&entries)?;
+        let (steps, was_changed) = (self.steps.clone(), self.is_changed);
+        self.apply(entry);
         self.is_changed = false;
-        Ok(())
+        let synced = {
+            let file = file.clone();
+            blocking(move || file.sync()).await
+        };
+        if synced.is_err() {
+            file.shorten(length);
+            (self.steps, self.is_changed) = (steps, was_changed);
+        }
+        synced
     }
 }
 
@@ -269,7 +279,8 @@ impl fmt::Debug for Session {
 
 /// A command of a session. Awaiting it runs it to its end, and moves the session to its image.
 ///
-/// Dropping the future before its end cancels the run, and leaves the session as it is.
+/// Dropping the future before the end of the run cancels it, and leaves the session as it is. So
+/// does a failure to write the session's file.
 #[must_use = "a command runs when it is awaited"]
 pub struct SessionCommand<'a> {
     session: &'a mut Session,
@@ -379,7 +390,6 @@ impl<'a> SessionCommand<'a> {
             image: output.image.uuid().await?,
             ended_at: rfc_3339(SystemTime::now()),
         };
-        session.apply(Entry::Step(step.clone()));
         session.record(Entry::Step(step)).await?;
         Ok(output)
     }
@@ -397,5 +407,39 @@ impl<'a> IntoFuture for SessionCommand<'a> {
 impl fmt::Debug for SessionCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.command.fmt(f)
+    }
+}
+
+#[cfg(all(test, unix, feature = "testing"))]
+mod tests {
+    use crate::testing::{ScriptedRun, StubServer};
+
+    #[tokio::test]
+    async fn a_step_that_cannot_be_recorded_is_not_in_the_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.jsonl");
+        let server = StubServer::start().unwrap();
+        server.add_image("base", &[]);
+        server.script(ScriptedRun::new("true"));
+        let client = server.client().unwrap();
+        let session = client.image("tag:base").session();
+        let mut session = session.persist(&path).await.unwrap();
+        session.shell("true").await.unwrap();
+        let image = session.image().uuid().await.unwrap();
+
+        let writable = session.file.take().unwrap();
+        session.file = Some(writable.unwritable());
+        assert!(session.shell("true").await.is_err());
+        assert_eq!(session.log().len(), 1);
+        assert_eq!(session.image().uuid().await.unwrap(), image);
+        assert!(session.rollback(1).await.is_err());
+        assert_eq!(session.log().len(), 1);
+
+        session.file = Some(writable);
+        session.shell("true").await.unwrap();
+        session.rollback(1).await.unwrap();
+        drop(session);
+        let opened = client.session(&path).await.unwrap();
+        assert_eq!(opened.image().uuid().await.unwrap(), image);
     }
 }

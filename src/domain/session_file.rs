@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub(super) struct Header {
 }
 
 /// A further line of a file.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Entry {
     Step(Step),
@@ -53,6 +53,8 @@ impl Header {
 pub(super) struct SessionFile {
     path: PathBuf,
     file: Arc<File>,
+    /// The length of the file with whole entries alone.
+    length: Arc<Mutex<u64>>,
 }
 
 impl SessionFile {
@@ -77,11 +79,11 @@ impl SessionFile {
         for entry in entries {
             lines.extend(line(entry));
         }
-        let created = Self {
-            path,
-            file: Arc::new(file),
-        };
-        let written = created.lock().and_then(|()| created.write(&lines));
+        let created = Self::new(path, file);
+        let written = created
+            .lock()
+            .and_then(|()| created.write(&lines))
+            .and_then(|_| created.sync());
         if written.is_err() {
             // A file without all of its entries would be another session.
             let _ = std::fs::remove_file(&created.path);
@@ -94,10 +96,7 @@ impl SessionFile {
         let path = path_of(name)?;
         let file = OpenOptions::new().read(true).append(true).open(&path);
         let file = file.map_err(Error::io(&path))?;
-        let opened = Self {
-            path,
-            file: Arc::new(file),
-        };
+        let opened = Self::new(path, file);
         opened.lock()?;
         let mut text = Vec::new();
         let read = (&*opened.file).read_to_end(&mut text);
@@ -112,6 +111,7 @@ impl SessionFile {
             shortened.map_err(Error::io(&opened.path))?;
             text.truncate(complete);
         }
+        *opened.length() = complete as u64;
         let mut lines = text
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty());
@@ -136,16 +136,64 @@ impl SessionFile {
         Ok((opened, header, entries))
     }
 
-    /// Adds entries. May block.
-    pub(super) fn append(&self, entries: &[Entry]) -> Result<(), Error> {
+    /// The same file, without the right to write.
+    #[cfg(all(test, unix, feature = "testing"))]
+    pub(super) fn unwritable(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            file: Arc::new(File::open(&self.path).unwrap()),
+            length: Arc::clone(&self.length),
+        }
+    }
+
+    fn new(path: PathBuf, file: File) -> Self {
+        Self {
+            path,
+            file: Arc::new(file),
+            length: Arc::default(),
+        }
+    }
+
+    fn length(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.length.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds entries, all or none of them. Returns the length from before, for
+    /// [`shorten`](Self::shorten). It does not wait for the disk; see [`sync`](Self::sync).
+    pub(super) fn append(&self, entries: &[Entry]) -> Result<u64, Error> {
         self.write(&entries.iter().flat_map(line).collect::<Vec<u8>>())
     }
 
-    fn write(&self, lines: &[u8]) -> Result<(), Error> {
-        let written = (&*self.file)
-            .write_all(lines)
-            .and_then(|()| self.file.sync_data());
-        written.map_err(Error::io(&self.path))
+    /// Waits until the entries are on the disk. May block.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(Error::io(&self.path))
+    }
+
+    /// Removes the entries beyond a length.
+    pub(super) fn shorten(&self, length: u64) {
+        *self.length() = length;
+        // If it fails, the next entries try it again.
+        let _ = self.file.set_len(length);
+    }
+
+    fn write(&self, lines: &[u8]) -> Result<u64, Error> {
+        let mut length = self.length();
+        let written = self.file.metadata().and_then(|found| {
+            // A part of an entry may be left from a failure.
+            if found.len() != *length {
+                self.file.set_len(*length)?;
+            }
+            (&*self.file).write_all(lines)
+        });
+        let before = *length;
+        match written {
+            Ok(()) => *length += lines.len() as u64,
+            Err(error) => {
+                let _ = self.file.set_len(before);
+                return Err(Error::io(&self.path)(error));
+            }
+        }
+        Ok(before)
     }
 
     fn lock(&self) -> Result<(), Error> {
@@ -202,4 +250,35 @@ fn create_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_an_entry_is_not_joined_to_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.jsonl");
+        let image = ImageRef::Tag("x".to_owned());
+        let header = Header::new("b".to_owned(), image, Settings::default());
+        let file = SessionFile::create(&path, &header, &[]).unwrap();
+        file.append(&[Entry::Rollback { count: 1 }]).unwrap();
+        // A failed write leaves the beginning of an entry.
+        (&*file.file).write_all(b"{\"rollb").unwrap();
+        let before = file.append(&[Entry::Rollback { count: 2 }]).unwrap();
+        file.append(&[Entry::Rollback { count: 3 }]).unwrap();
+        file.shorten(before);
+        file.append(&[Entry::Rollback { count: 4 }]).unwrap();
+        drop(file);
+        let (_, _, entries) = SessionFile::open(&path, "b").unwrap();
+        let counts: Vec<usize> = entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Rollback { count } => *count,
+                _ => 0,
+            })
+            .collect();
+        assert_eq!(counts, [1, 4]);
+    }
 }

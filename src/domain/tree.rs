@@ -213,12 +213,14 @@ impl Tree {
         self.skipped_count
     }
 
-    /// The sent files as the common base of an image and the directory.
+    /// The sent files as the common base of an image and the directory. They lie over the files of
+    /// the image on which they were placed, if it is known.
     #[cfg(unix)]
-    pub(super) fn to_base(&self) -> Base {
+    pub(super) fn to_base(&self, placed_on: Option<Uuid>) -> Base {
         Base::Sent {
             entries: self.entries().collect(),
-            placed_on: None,
+            placed_on,
+            removed: Vec::new(),
             has_exact_modes: true,
         }
     }

@@ -131,15 +131,15 @@ pub(crate) async fn apply(client: &Client, request: ApplyRequest) -> Result<Appl
         });
     }
     actions.sort_by(|a, b| a.path.cmp(&b.path));
-    let done = if request.dry_run {
-        would_do(&actions)
-    } else if is_stopped || actions.is_empty() {
+    let done = if is_stopped || actions.is_empty() {
         if is_stopped {
             applied.merged.clear();
         }
         Done::default()
+    } else if request.dry_run {
+        would_do(&actions)
     } else {
-        let create = move || Staging::create(&destination).map_err(Error::io(&destination));
+        let create = move || Staging::create_in(&destination).map_err(Error::io(&destination));
         let staging = blocking(create).await?;
         rules.progress("fetching changed files");
         let staging = stage(client, request.image, &path, &theirs, &actions, staging).await?;

@@ -25,6 +25,8 @@ pub(crate) enum Base {
         entries: Vec<SentEntry>,
         /// The image on which it was placed.
         placed_on: Option<Uuid>,
+        /// The paths below the directory that were removed before.
+        removed: Vec<String>,
         /// Whether the permissions were sent as they were, and not only those to execute.
         has_exact_modes: bool,
     },
@@ -77,6 +79,7 @@ impl Base {
             Self::Sent {
                 entries,
                 placed_on,
+                removed,
                 has_exact_modes,
             } => {
                 let tree = match placed_on {
@@ -93,6 +96,9 @@ impl Base {
                     image: placed_on,
                     uploads: HashMap::new(),
                 };
+                for path in removed {
+                    files.remove(path.as_bytes());
+                }
                 for entry in entries {
                     files.add(entry)?;
                 }
@@ -110,6 +116,24 @@ async fn read_tree(client: &Client, image: Uuid, path: &Path) -> Result<Tree, Er
 }
 
 impl BaseFiles {
+    /// Removes a path and what is below it.
+    fn remove(&mut self, path: &[u8]) {
+        let is_below = |found: &[u8]| {
+            let rest = found.strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        let first = self.tree.range(path.to_vec()..);
+        let gone: Vec<Vec<u8>> = first
+            .map(|(found, _)| found)
+            .take_while(|found| found.starts_with(path))
+            .filter(|found| is_below(found))
+            .cloned()
+            .collect();
+        for path in gone {
+            self.tree.remove(&path);
+        }
+    }
+
     fn add(&mut self, sent: SentEntry) -> Result<(), Error> {
         let path = sent.path.into_bytes();
         let mode = sent.mode & MODE_BITS;

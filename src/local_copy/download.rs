@@ -13,6 +13,7 @@ use super::local_tree::{Local, LocalTree, permissions};
 use super::outcome::{PathReason, text};
 use super::rules::WriteRules;
 use super::staging::{Staging, is_staging};
+use super::tree::Entry;
 use crate::client::{image_path, relative};
 use crate::{Client, Error};
 
@@ -27,6 +28,10 @@ const OWNER_ONLY: u32 = 0o700;
 
 /// Result of copying a directory.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(
+    not(feature = "mcp"),
+    expect(dead_code, reason = "the tool tells more than the SDK")
+)]
 pub(crate) struct CopiedDirectory {
     /// Number of regular files, including hard links.
     pub(crate) files: u64,
@@ -45,10 +50,12 @@ pub(crate) struct CopiedDirectory {
 }
 
 /// Copies a directory of an image with permissions, links, empty directories and times to
-/// `destination`, whose parent exists and is given by its real path.
+/// `destination`, whose parent exists and is given by its real path. A single file is copied into
+/// that directory.
 ///
 /// The copy appears at once, if the place is new or an empty directory. Over an existing directory,
-/// each file appears at once, and files that the image does not have stay.
+/// each file appears at once, and files that the image does not have stay. A destination that
+/// exists keeps its own permissions.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] if something is there and `overwrite` is false.
@@ -69,8 +76,7 @@ pub(crate) async fn download_directory(
                 place.display()
             )));
         }
-        let parent = staging_parent(&place, &staging_rules).map_err(Error::io(&place))?;
-        Staging::create(parent).map_err(Error::io(parent))
+        stage(&place, &staging_rules).map_err(Error::io(&place))
     })
     .await?;
     let place = destination.to_owned();
@@ -133,6 +139,26 @@ fn staging_parent<'a>(place: &'a Path, rules: &WriteRules) -> io::Result<&'a Pat
     })
 }
 
+/// Makes the directory for the unfinished copy.
+fn stage(place: &Path, rules: &WriteRules) -> io::Result<Staging> {
+    let parent = staging_parent(place, rules)?;
+    if parent == place {
+        return Staging::create_in(place);
+    }
+    match Staging::create(parent) {
+        // The place may be writable although the directory around it is not.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) && place.exists() =>
+        {
+            Staging::create_in(place)
+        }
+        staging => staging,
+    }
+}
+
 /// Permissions and time of a directory, by path.
 type Attributes = BTreeMap<Vec<u8>, (u32, u64)>;
 
@@ -159,10 +185,14 @@ impl Copy<'_> {
                 b"" => b"",
                 _ => first_name.get_or_insert_with(|| first().unwrap_or_default()),
             };
-            let path = relative(&name, top);
+            let mut path = relative(&name, top);
+            let kind = entry.header().entry_type();
+            if path.is_empty() && !matches!(kind, EntryType::Directory | EntryType::XGlobalHeader) {
+                let last = name.rsplit(|byte| *byte == b'/').next();
+                path = last.unwrap_or_default().to_vec();
+            }
             let staged = staged(&path);
             let (mode, time) = (entry.header().mode()?, entry.header().mtime()?);
-            let kind = entry.header().entry_type();
             if path.split(|byte| *byte == b'/').any(|name| name == b"..") {
                 self.skip(&path, "its name leads out of the directory");
                 continue;
@@ -267,17 +297,29 @@ fn publish(
 ) -> io::Result<()> {
     let content: PathBuf = staging.path().join("content");
     if is_vacant(place)? && staging.path().parent() != Some(place) {
+        let before = LocalTree::open(place).and_then(|place| place.look(b"", false));
         let tree = LocalTree::open(&content)?;
         set_attributes(&tree, attributes, |path| !path.is_empty())?;
         match std::fs::rename(&content, place) {
             // A directory that is read-only could not be moved.
-            Ok(()) => return set_attributes(&tree, attributes, <[u8]>::is_empty),
+            Ok(()) => {
+                set_attributes(&tree, attributes, <[u8]>::is_empty)?;
+                return match before {
+                    Ok(Local::Entry(Entry {
+                        mode: Some(mode), ..
+                    })) => tree.set_mode(b"", mode),
+                    _ => Ok(()),
+                };
+            }
             // Such a directory is a mount point, or is not empty any more.
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices
-                ) => {}
+                ) =>
+            {
+                tree.open_up_all()?;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -286,6 +328,24 @@ fn publish(
         return Err(io::Error::other("it is not a directory"));
     }
     let (from, to) = (LocalTree::open(&content)?, LocalTree::open(place)?);
+    let mut opened = BTreeMap::new();
+    let moved = move_all(&from, &to, copied, &mut opened);
+    // The image's permissions follow, for the directories that it has.
+    for (path, mode) in opened.iter().rev() {
+        to.set_mode(path, *mode)?;
+    }
+    moved?;
+    set_attributes(&to, attributes, |path| !path.is_empty())
+}
+
+/// Moves what is in a tree into another one. `opened` gets the earlier permissions of directories
+/// that had to be opened up.
+fn move_all(
+    from: &LocalTree,
+    to: &LocalTree,
+    copied: &mut CopiedDirectory,
+    opened: &mut BTreeMap<Vec<u8>, u32>,
+) -> io::Result<()> {
     let mut paths = from.paths_below(b"")?;
     paths.sort_unstable();
     let mut blocked: Vec<Vec<u8>> = Vec::new();
@@ -296,8 +356,13 @@ fn publish(
             continue;
         }
         match from.look(&path, false)? {
-            Local::Entry(entry) if entry.is_directory() => to.make_directory(&path)?,
-            _ => match to.move_from(&from, &path, &path) {
+            Local::Entry(entry) if entry.is_directory() => {
+                to.make_directory(&path)?;
+                if let Some(mode) = to.open_up(&path)? {
+                    opened.insert(path, mode);
+                }
+            }
+            _ => match to.move_from(from, &path, &path) {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                     copied.skipped_count += 1;
                     copied.skipped.push(PathReason {
@@ -310,7 +375,7 @@ fn publish(
             },
         }
     }
-    set_attributes(&to, attributes, |path| !path.is_empty())
+    Ok(())
 }
 
 /// Sets permissions and times of directories, the innermost first.
@@ -320,8 +385,69 @@ fn set_attributes(
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> io::Result<()> {
     for (path, (mode, time)) in attributes.iter().rev().filter(|(path, _)| is_wanted(path)) {
-        tree.set_mode(path, *mode)?;
         tree.set_modified(path, *time)?;
+        tree.set_mode(path, *mode)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::ordinary_user::as_ordinary_user;
+    use super::*;
+
+    #[test]
+    fn read_only_directories_are_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().canonicalize().unwrap().join("place");
+        let mut bytes = tar::Builder::new(Vec::new());
+        for (path, mode, content) in [
+            ("out", 0o555, None),
+            ("out/d", 0o555, None),
+            ("out/d/f", 0o444, Some("x")),
+        ] {
+            let mut header = tar::Header::new_ustar();
+            header.set_mode(mode);
+            header.set_mtime(1_000_000_000);
+            header.set_entry_type(match content {
+                None => EntryType::Directory,
+                Some(_) => EntryType::Regular,
+            });
+            let content = content.unwrap_or_default();
+            header.set_size(content.len() as u64);
+            bytes
+                .append_data(&mut header, path, content.as_bytes())
+                .unwrap();
+        }
+        let bytes = bytes.into_inner().unwrap();
+        let rules = WriteRules::default();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        as_ordinary_user(|| {
+            for replaced in [false, true] {
+                let staging = stage(&place, &rules).unwrap();
+                let mut copy = Copy {
+                    staging: &staging,
+                    destination: &place,
+                    rules: &rules,
+                    copied: CopiedDirectory::default(),
+                    attributes: BTreeMap::new(),
+                };
+                copy.read(bytes.as_slice(), b"out").unwrap();
+                let Copy {
+                    mut copied,
+                    attributes,
+                    ..
+                } = copy;
+                publish(&staging, &place, &attributes, &mut copied).unwrap();
+                drop(staging);
+                assert_eq!(copied.replaced, replaced);
+                assert_eq!((mode(&place), mode(&place.join("d"))), (0o555, 0o555));
+                assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
+            }
+            LocalTree::open(&place).unwrap().open_up_all().unwrap();
+        });
+    }
 }

@@ -27,6 +27,8 @@ const STEP: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+/// The permissions that the owner of a directory needs to change what is in it.
+const OWNER: u32 = 0o700;
 /// The permissions of a directory that is made on the way to a file, before the umask.
 const NEW_DIRECTORY: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 
@@ -146,7 +148,6 @@ impl LocalTree {
     }
 
     /// Makes a hard link to a file of this tree.
-    #[cfg(feature = "mcp")]
     pub(super) fn create_hard_link(&self, from: &[u8], path: &[u8]) -> io::Result<()> {
         let (from_parent, from_name) = self.parent(from, false)?;
         let (parent, name) = self.parent(path, true)?;
@@ -194,11 +195,59 @@ impl LocalTree {
 
     /// Sets the permissions of a file or directory.
     pub(super) fn set_mode(&self, path: &[u8], mode: u32) -> io::Result<()> {
-        Ok(fchmod(self.handle(path)?, permissions(mode))?)
+        match self.handle(path) {
+            #[cfg(target_os = "linux")]
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                use std::os::fd::AsRawFd as _;
+                // This opens what cannot be read.
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let (parent, name) = self.place(path)?;
+                let opened = openat(&parent, name, flags, Mode::empty())?;
+                let opened_path = format!("/proc/self/fd/{}", opened.as_raw_fd());
+                Ok(rustix::fs::chmod(opened_path, permissions(mode))?)
+            }
+            opened => Ok(fchmod(opened?, permissions(mode))?),
+        }
+    }
+
+    /// Lets the owner of a directory change what is in it. Returns the permissions from before, if
+    /// they changed. Anything but a directory of this user stays as it is.
+    pub(super) fn open_up(&self, path: &[u8]) -> io::Result<Option<u32>> {
+        let found = self.place(path);
+        let found =
+            found.and_then(|(parent, name)| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW));
+        let mode = match found {
+            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
+                mode_bits(found.st_mode)
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if mode & OWNER == OWNER {
+            return Ok(None);
+        }
+        match self.set_mode(path, mode | OWNER) {
+            Ok(()) => Ok(Some(mode)),
+            // What needs the permissions reports that they are missing.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets their owner change what is in any of the directories.
+    pub(super) fn open_up_all(&self) -> io::Result<()> {
+        let mut next = vec![Vec::new()];
+        while let Some(directory) = next.pop() {
+            self.open_up(&directory)?;
+            let entries = self.entries(&directory)?.into_iter();
+            next.extend(entries.filter_map(|(path, is_directory)| is_directory.then_some(path)));
+        }
+        Ok(())
     }
 
     /// Sets the time of the last change, in seconds since 1970.
-    #[cfg(feature = "mcp")]
     pub(super) fn set_modified(&self, path: &[u8], seconds: u64) -> io::Result<()> {
         let time = rustix::fs::Timespec {
             tv_sec: i64::try_from(seconds).unwrap_or_default(),
@@ -208,10 +257,7 @@ impl LocalTree {
             last_access: time,
             last_modification: time,
         };
-        let (parent, name) = match path {
-            b"" => (self.root.try_clone()?, OsStr::new(".")),
-            path => self.parent(path, false)?,
-        };
+        let (parent, name) = self.place(path)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(&parent, name, &times, flags)?)
     }
@@ -246,33 +292,51 @@ impl LocalTree {
     pub(super) fn paths_below(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
         let (mut found, mut next) = (Vec::new(), vec![path.to_vec()]);
         while let Some(directory) = next.pop() {
-            let opened = self.handle(&directory)?;
-            for entry in Dir::read_from(&opened)? {
-                let entry = entry?;
-                let name = entry.file_name().to_bytes();
-                if matches!(name, b"." | b"..") {
-                    continue;
+            for (path, is_directory) in self.entries(&directory)? {
+                if is_directory {
+                    next.push(path.clone());
                 }
-                let below = match &directory[..] {
-                    b"" => name.to_vec(),
-                    directory => [directory, b"/", name].concat(),
-                };
-                let kind = statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
-                if FileType::from_raw_mode(kind) == FileType::Directory {
-                    next.push(below.clone());
-                }
-                found.push(below);
+                found.push(path);
             }
         }
         Ok(found)
     }
 
+    /// The paths in a directory, and whether each is a directory.
+    fn entries(&self, directory: &[u8]) -> io::Result<Vec<(Vec<u8>, bool)>> {
+        let opened = self.handle(directory)?;
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&opened)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let path = match directory {
+                b"" => name.to_vec(),
+                directory => [directory, b"/", name].concat(),
+            };
+            let kind = statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
+            found.push((path, FileType::from_raw_mode(kind) == FileType::Directory));
+        }
+        Ok(found)
+    }
+
+    /// The open directory that has the entry at a path, and the name there. The root itself has
+    /// the name `.`.
+    fn place<'a>(&self, path: &'a [u8]) -> Result<(OwnedFd, &'a OsStr), Errno> {
+        match path {
+            b"" => {
+                let root = rustix::io::fcntl_dupfd_cloexec(&self.root, 0)?;
+                Ok((root, OsStr::new(".")))
+            }
+            path => self.parent(path, false),
+        }
+    }
+
     /// Opens a file or directory that is no link.
     fn handle(&self, path: &[u8]) -> io::Result<OwnedFd> {
-        let (parent, name) = match path {
-            b"" => (self.root.try_clone()?, OsStr::new(".")),
-            path => self.parent(path, false)?,
-        };
+        let (parent, name) = self.place(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(openat(&parent, name, flags, Mode::empty())?)
     }

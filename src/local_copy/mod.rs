@@ -8,11 +8,12 @@
 mod apply;
 mod base;
 mod blocking;
-#[cfg(feature = "mcp")]
 mod download;
 mod link_target;
 mod local_tree;
 mod merge;
+#[cfg(test)]
+mod ordinary_user;
 mod outcome;
 mod perform;
 mod plan;
@@ -22,7 +23,6 @@ mod tree;
 
 pub(crate) use apply::{ApplyRequest, apply};
 pub(crate) use base::{Base, SentEntry, SentKind};
-#[cfg(feature = "mcp")]
 pub(crate) use download::{CopiedDirectory, download_directory};
 pub use outcome::{Applied, Conflicts, PathReason};
 pub(crate) use rules::WriteRules;

@@ -1,6 +1,6 @@
 //! Performs the decided changes. Each file appears by a rename.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -114,7 +114,8 @@ pub(super) async fn perform(
             staging,
             done: Done::default(),
             uses: HashMap::new(),
-            made: HashSet::new(),
+            opened: BTreeMap::new(),
+            modes: BTreeMap::new(),
         };
         performer.run(&actions, &rules)?;
         let Done {
@@ -142,8 +143,10 @@ struct Performer {
     done: Done,
     /// How often each content is still needed.
     uses: HashMap<Digest, usize>,
-    /// Directories that were made or kept, whose permissions are still to be set.
-    made: HashSet<Vec<u8>>,
+    /// The earlier permissions of the directories that were opened up.
+    opened: BTreeMap<Vec<u8>, u32>,
+    /// The permissions of directories that are still to be set.
+    modes: BTreeMap<Vec<u8>, u32>,
 }
 
 impl Performer {
@@ -153,6 +156,37 @@ impl Performer {
                 *self.uses.entry(*digest).or_default() += 1;
             }
         }
+        let performed = self
+            .open_up(actions)
+            .and_then(|()| self.perform_all(actions, rules));
+        // Also after a failure, since the opened directories have to be closed again.
+        let set = self.set_modes();
+        performed.and(set)
+    }
+
+    /// Lets the owner of the directories change what is in them, where that is to be done.
+    fn open_up(&mut self, actions: &[Action]) -> Result<(), Error> {
+        let changed = actions
+            .iter()
+            .filter(|action| !matches!(action.kind, ActionKind::SetMode(_)));
+        let parents: BTreeSet<&[u8]> = changed
+            .filter_map(|action| {
+                let end = action.path.iter().rposition(|byte| *byte == b'/')?;
+                Some(&action.path[..end])
+            })
+            .collect();
+        for parent in parents {
+            let opened = self.local.open_up(parent);
+            let before = opened.map_err(Error::io(&self.local.absolute(parent)))?;
+            if let Some(mode) = before {
+                self.opened.insert(parent.to_vec(), mode);
+                self.modes.insert(parent.to_vec(), mode);
+            }
+        }
+        Ok(())
+    }
+
+    fn perform_all(&mut self, actions: &[Action], rules: &WriteRules) -> Result<(), Error> {
         let count = actions.len();
         let removes = |action: &&Action| {
             matches!(
@@ -175,19 +209,23 @@ impl Performer {
                 rules.progress(&format!("applied {} of {count} changes", at + 1));
             }
         }
-        // Last and inside out, since a directory may become read-only.
-        for action in actions.iter().rev() {
-            let mode = match action.kind {
-                ActionKind::MakeDirectory { mode: Some(mode) } => mode,
-                _ => continue,
-            };
-            if self.made.contains(&action.path) {
-                let shown = self.local.absolute(&action.path);
-                let set = self.local.set_mode(&action.path, mode);
-                set.map_err(Error::io(&shown))?;
+        Ok(())
+    }
+
+    /// Sets the permissions of directories. This comes last and inside out, since a directory may
+    /// become read-only.
+    fn set_modes(&self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for (path, mode) in self.modes.iter().rev() {
+            match self.local.set_mode(path, *mode) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let failed = Error::io(&self.local.absolute(path))(error);
+                    result = result.and(Err(failed));
+                }
+                _ => {}
             }
         }
-        Ok(())
+        result
     }
 
     fn perform(&mut self, action: &Action) -> io::Result<()> {
@@ -202,16 +240,26 @@ impl Performer {
                 self.done.removed.push(path.clone());
             }
             ActionKind::RemoveDirectory => match self.local.remove_directory(path)? {
-                true => self.done.removed.push(path.clone()),
+                true => {
+                    self.modes.remove(path);
+                    self.done.removed.push(path.clone());
+                }
                 false => self.done.kept.push(path.clone()),
             },
-            ActionKind::MakeDirectory { .. } => {
+            ActionKind::MakeDirectory { mode } => {
                 self.local.make_directory(path)?;
-                self.made.insert(path.clone());
+                if let Some(mode) = mode {
+                    self.modes.insert(path.clone(), *mode);
+                }
                 self.done.written.push(path.clone());
             }
             ActionKind::SetMode(mode) => {
-                self.local.set_mode(path, *mode)?;
+                match &action.expected {
+                    Local::Entry(entry) if entry.is_directory() => {
+                        self.modes.insert(path.clone(), *mode);
+                    }
+                    _ => self.local.set_mode(path, *mode)?,
+                }
                 self.done.written.push(path.clone());
             }
             ActionKind::WriteFile { digest, mode } => {
@@ -236,7 +284,12 @@ impl Performer {
 
     /// Whether the path is still as it was when the change was decided.
     fn is_as_expected(&self, action: &Action) -> io::Result<bool> {
-        let now = self.local.look(&action.path, true)?;
+        let mut now = self.local.look(&action.path, true)?;
+        if let (Local::Entry(entry), Some(mode)) = (&mut now, self.opened.get(&action.path))
+            && entry.is_directory()
+        {
+            entry.mode = Some(*mode);
+        }
         Ok(match (&action.expected, &now) {
             // Other changes of this call made room.
             (Local::Blocked, _) => true,
@@ -268,5 +321,100 @@ impl Performer {
         self.local.move_from(self.staging.tree(), staged, path)?;
         self.done.written.push(path.to_vec());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::ordinary_user::as_ordinary_user;
+    use super::*;
+
+    /// Performs actions of these kinds below a directory `d` that has the file `old`.
+    fn perform_in_directory(mode: u32, kinds: &[(&str, ActionKind)]) -> (Done, Vec<String>, u32) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let directory = root.join("d");
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("old"), "").unwrap();
+        let set = |mode| fs::set_permissions(&directory, PermissionsExt::from_mode(mode)).unwrap();
+        set(mode);
+        let mut done = Done::default();
+        as_ordinary_user(|| {
+            let local = LocalTree::open(&root).unwrap();
+            let actions: Vec<Action> = kinds
+                .iter()
+                .map(|(path, kind)| Action {
+                    path: path.as_bytes().to_vec(),
+                    expected: local.look(path.as_bytes(), true).unwrap(),
+                    kind: kind.clone(),
+                })
+                .collect();
+            let mut performer = Performer {
+                local,
+                staging: Staging::create(&root).unwrap(),
+                done: Done::default(),
+                uses: HashMap::new(),
+                opened: BTreeMap::new(),
+                modes: BTreeMap::new(),
+            };
+            performer.run(&actions, &WriteRules::default()).unwrap();
+            done = performer.done;
+        });
+        let found = fs::metadata(&directory).map_or(0, |found| found.permissions().mode() & 0o777);
+        let names = fs::read_dir(&directory).into_iter().flatten();
+        let mut names: Vec<String> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        if directory.exists() {
+            set(0o755);
+        }
+        (done, names, found)
+    }
+
+    fn text() -> ActionKind {
+        ActionKind::WriteText {
+            text: b"new".to_vec(),
+            mode: Some(0o644),
+        }
+    }
+
+    #[test]
+    fn a_directory_becomes_read_only_after_its_files_are_written() {
+        let kinds = [("d", ActionKind::SetMode(0o555)), ("d/x", text())];
+        let (done, names, mode) = perform_in_directory(0o755, &kinds);
+        assert_eq!((names, mode), (vec!["old".into(), "x".into()], 0o555));
+        assert_eq!(done.written, [b"d".to_vec(), b"d/x".to_vec()]);
+    }
+
+    #[test]
+    fn a_directory_is_writable_before_its_files_are_removed() {
+        let kinds = [
+            ("d", ActionKind::SetMode(0o755)),
+            ("d/old", ActionKind::Remove),
+        ];
+        let (done, names, mode) = perform_in_directory(0o555, &kinds);
+        assert_eq!((names.len(), mode), (0, 0o755));
+        assert!(done.changed.is_empty(), "{done:?}");
+    }
+
+    #[test]
+    fn a_directory_that_stays_read_only_changes_and_one_that_goes_is_removed() {
+        let kinds = [("d/old", ActionKind::Remove), ("d/x", text())];
+        let (_, names, mode) = perform_in_directory(0o555, &kinds);
+        assert_eq!((names, mode), (vec!["x".into()], 0o555));
+        let kinds = [
+            ("d", ActionKind::RemoveDirectory),
+            ("d/old", ActionKind::Remove),
+        ];
+        let (done, names, mode) = perform_in_directory(0o500, &kinds);
+        assert_eq!(
+            (done.removed.len(), names.len(), mode),
+            (2, 0, 0),
+            "{done:?}"
+        );
     }
 }

@@ -20,6 +20,15 @@ pub(super) struct Staging {
     path: PathBuf,
     tree: LocalTree,
     _lock: File,
+    /// The directory around it. It is closed again after the staging directory is removed.
+    _around: Option<OpenedUp>,
+}
+
+/// A directory that its owner may change until this is dropped.
+struct OpenedUp {
+    tree: LocalTree,
+    /// The permissions from before, if they changed.
+    mode: Option<u32>,
 }
 
 impl Staging {
@@ -43,10 +52,22 @@ impl Staging {
                         tree: tree?,
                         path,
                         _lock: lock,
+                        _around: None,
                     });
                 }
             }
         }
+    }
+
+    /// Makes a directory in `destination`, which is a real path. Until the end, the owner of the
+    /// destination may change what is in it.
+    pub(super) fn create_in(destination: &Path) -> io::Result<Self> {
+        let tree = LocalTree::open(destination)?;
+        let mode = tree.open_up(b"")?;
+        let around = OpenedUp { tree, mode };
+        let mut staging = Self::create(destination)?;
+        staging._around = Some(around);
+        Ok(staging)
     }
 
     pub(super) fn tree(&self) -> &LocalTree {
@@ -60,7 +81,27 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        // The next use of the parent tries it again.
+        let _ = remove(&self.path);
+    }
+}
+
+impl Drop for OpenedUp {
+    fn drop(&mut self) {
+        if let Some(mode) = self.mode {
+            let _ = self.tree.set_mode(b"", mode);
+        }
+    }
+}
+
+/// Removes a staging directory. Copied directories in it may be closed to their owner.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            LocalTree::open(path)?.open_up_all()?;
+            fs::remove_dir_all(path)
+        }
+        removed => removed,
     }
 }
 
@@ -82,14 +123,43 @@ fn remove_abandoned(parent: &Path, user: u32) {
             .is_ok_and(|found| found.is_dir() && found.uid() == user);
         let is_free = || File::open(&path).is_ok_and(|opened| opened.try_lock().is_ok());
         if is_own && is_free() {
-            let _ = fs::remove_dir_all(&path);
+            let _ = remove(&path);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::ordinary_user::as_ordinary_user;
     use super::*;
+
+    #[test]
+    fn closed_directories_do_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let parent = folder.path().canonicalize().unwrap();
+        let abandoned = parent.join(format!("{PREFIX}{}", "a".repeat(32)));
+        let set = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode));
+        as_ordinary_user(|| {
+            let fill = |path: &Path| {
+                fs::create_dir_all(path.join("content/d/e")).unwrap();
+                fs::write(path.join("content/d/e/file"), "").unwrap();
+                set(&path.join("content/d/e"), 0o000).unwrap();
+                set(&path.join("content/d"), 0o555).unwrap();
+            };
+            fill(&abandoned);
+            set(&parent, 0o555).unwrap();
+            let staging = Staging::create_in(&parent).unwrap();
+            assert!(!abandoned.exists());
+            fill(staging.path());
+            drop(staging);
+            assert_eq!(fs::read_dir(&parent).unwrap().count(), 0);
+            let mode = fs::metadata(&parent).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o555);
+            set(&parent, 0o755).unwrap();
+        });
+    }
 
     #[test]
     fn only_the_directories_of_killed_processes_are_removed() {

@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("placements.sql"),
     include_str!("sessions.sql"),
     include_str!("build_steps.sql"),
+    include_str!("removals.sql"),
 ];
 /// How long to wait for another process that sets a corrupt file aside.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,22 +2,41 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use contree_sqlite::DbError;
 
-/// Remembers that an operation placed a directory state.
+/// Remembers that an operation placed a directory state, after it removed some paths.
 pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     operation: &str,
     state: i64,
+    removed: &[String],
 ) -> Result<(), DbError> {
+    let removed = serde_json::to_string(removed).unwrap_or_default();
     c.execute(
-        "INSERT OR REPLACE INTO placements (backend, operation, state) VALUES (?1, ?2, ?3)",
-        params![backend, operation, state],
+        "INSERT OR REPLACE INTO placements (backend, operation, state, removed) VALUES (?1, ?2, ?3, ?4)",
+        params![backend, operation, state, removed],
     )?;
     Ok(())
+}
+
+/// Returns the paths that an operation removed before it placed a directory state.
+pub(crate) fn removed(
+    c: &Connection,
+    backend: &str,
+    operation: &str,
+) -> Result<Vec<String>, DbError> {
+    let removed: Option<String> = c
+        .query_row(
+            "SELECT removed FROM placements WHERE backend = ?1 AND operation = ?2",
+            [backend, operation],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let paths = removed.and_then(|removed| serde_json::from_str(&removed).ok());
+    Ok(paths.unwrap_or_default())
 }
 
 /// Returns the directory states that operations placed, of one destination or of all.

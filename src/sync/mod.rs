@@ -121,14 +121,24 @@ pub(crate) async fn sync<H: SyncHost>(
 
 /// Counts what a backend without the extension cannot take.
 fn skip(others: &[FoundOther], skipped: &mut SkippedPaths) {
+    let mut modes = Vec::new();
     for other in others {
         let reason = match other.kind {
             OtherKind::Symlink { .. } => SkipReason::Link,
             OtherKind::Directory { is_empty: true, .. } => SkipReason::EmptyDirectory,
-            // Its content is sent, or named with the reason.
-            OtherKind::Directory { .. } => continue,
+            OtherKind::Directory { mode, .. } => {
+                // Its content is sent, or named with the reason.
+                if mode != walk::IMPLIED_MODE {
+                    modes.push(Path::new(&other.relative));
+                }
+                continue;
+            }
         };
         skipped.add(Path::new(&other.relative), reason);
+    }
+    // They come last, since not all paths are named.
+    for path in modes {
+        skipped.add(path, SkipReason::DirectoryMode);
     }
     skipped.sort();
 }

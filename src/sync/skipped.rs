@@ -35,6 +35,8 @@ pub(crate) enum SkipReason {
     Name,
     #[error("empty directory")]
     EmptyDirectory,
+    #[error("mode of a directory")]
+    DirectoryMode,
     #[error("symbolic link")]
     Link,
     #[error("socket")]

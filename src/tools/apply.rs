@@ -14,6 +14,7 @@ use crate::local_copy::{
 };
 use crate::store::states::{self, StateFile, StoredDirectoryState};
 use crate::store::{placements, uploads};
+use crate::types::ImageLogEntry;
 
 /// Maximum number of paths that an answer names in each list.
 const MAX_NAMED: usize = 1000;
@@ -82,7 +83,7 @@ pub(super) async fn apply(arguments: params::Apply, cx: &Context) -> Result<Appl
         kept: applied.kept,
         conflicts: reasons(applied.conflicts),
         refused: reasons(applied.refused),
-        stopped: stopped && !dry_run,
+        stopped,
         dry_run,
         counts: BTreeMap::new(),
     };
@@ -138,7 +139,7 @@ pub(crate) async fn apply_changes(
     let base = match base {
         Some(base) => Base::Image(base),
         None => match nearest_state(cx, client, image, |state| concerns(state, &path)).await? {
-            Some((state, placed_on)) => sent_base(cx, client, &path, state, placed_on).await?,
+            Some((state, made)) => sent_base(cx, client, &path, state, Some(made)).await?,
             None => match client.recorded_parent(image).await? {
                 Some(parent) => Base::Image(parent),
                 None => {
@@ -231,8 +232,7 @@ async fn given_base(
         true => None,
         false => lineage::nearest_operation(cx, client, image, &placed).await?,
     };
-    let placed_on = found.and_then(|(entry, _)| entry.parent_uuid);
-    sent_base(cx, client, path, state, placed_on).await
+    sent_base(cx, client, path, state, found.map(|(entry, _)| entry)).await
 }
 
 /// The state that was placed last on the way to the image as the base.
@@ -243,8 +243,8 @@ async fn found_base(
     path: &str,
 ) -> Result<Base, ToolError> {
     let found = nearest_state(cx, client, image, |state| concerns(state, path)).await?;
-    if let Some((state, placed_on)) = found {
-        return sent_base(cx, client, path, state, placed_on).await;
+    if let Some((state, made)) = found {
+        return sent_base(cx, client, path, state, Some(made)).await;
     }
     Err(ToolError::not_found(format!(
         "this server has no record of a directory that `rsync` sent to {path} on the way to image {image}"
@@ -254,14 +254,14 @@ async fn found_base(
     ))
 }
 
-/// Finds the wanted state that was placed last on the way to the image, and the image that it was
-/// placed on.
+/// Finds the wanted state that was placed last on the way to the image, and the image of the run that
+/// placed it.
 async fn nearest_state(
     cx: &Context,
     client: &Client,
     image: Uuid,
     is_wanted: impl Fn(&StoredDirectoryState) -> bool,
-) -> Result<Option<(StoredDirectoryState, Option<Uuid>)>, ToolError> {
+) -> Result<Option<(StoredDirectoryState, ImageLogEntry)>, ToolError> {
     let backend = client.backend().identity();
     let store = cx.session().store();
     let placed = store.read_durably(move |c| placements::of_destination(c, &backend, None));
@@ -271,7 +271,7 @@ async fn nearest_state(
         let Some((entry, id)) = found else { break };
         let state = store.read_durably(move |c| states::find(c, id)).await;
         match state.map_err(ToolError::from)? {
-            Some(state) if is_wanted(&state) => return Ok(Some((state, entry.parent_uuid))),
+            Some(state) if is_wanted(&state) => return Ok(Some((state, entry))),
             _ => placed.retain(|_, state| *state != id),
         }
     }
@@ -295,14 +295,24 @@ fn below<'a>(path: &'a str, directory: &str) -> Option<&'a str> {
     }
 }
 
+/// A sent state as the base. `made` is the image of the run that placed it, if there is one.
 async fn sent_base(
     cx: &Context,
     client: &Client,
     path: &str,
     state: StoredDirectoryState,
-    placed_on: Option<Uuid>,
+    made: Option<ImageLogEntry>,
 ) -> Result<Base, ToolError> {
     let backend = client.backend().identity();
+    let placed_on = made.as_ref().and_then(|made| made.parent_uuid);
+    let mut removed = Vec::new();
+    if let Some(operation) = made.and_then(|made| made.operation_uuid) {
+        let backend = backend.clone();
+        let operation = operation.to_string();
+        let store = cx.session().store();
+        let found = store.read_durably(move |c| placements::removed(c, &backend, &operation));
+        removed = found.await.map_err(ToolError::from)?;
+    }
     let hashes: Vec<String> = state.files.iter().map(|file| file.sha256.clone()).collect();
     let stored = cx.session().store().read(move |c| {
         let hashes = hashes.iter().filter(|hash| !hash.is_empty());
@@ -335,6 +345,12 @@ async fn sent_base(
     Ok(Base::Sent {
         entries: state.files.iter().filter_map(entry).collect(),
         placed_on,
+        removed: removed
+            .iter()
+            .filter_map(|removed| below(removed, path))
+            .filter(|below| !below.is_empty())
+            .map(str::to_owned)
+            .collect(),
         has_exact_modes,
     })
 }

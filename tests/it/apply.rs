@@ -210,8 +210,13 @@ fn work_comes_home() {
     project.write("src/shared.txt", "ours\n");
     let second = project.run(&second, "echo added > added", None);
     let before = git_tree(&root);
+    let planned = project.apply(&second, json!({"dry_run": true}));
     let stopped = project.apply(&second, json!({}));
     assert_eq!(stopped["stopped"], true, "{stopped}");
+    assert_eq!(stopped["written"], json!([]), "{stopped}");
+    for field in ["stopped", "written", "removed", "kept", "conflicts"] {
+        assert_eq!(planned[field], stopped[field], "{field}: {planned}");
+    }
     assert_eq!(paths(&stopped["conflicts"], "path"), ["src/shared.txt"]);
     let why = stopped["conflicts"][0]["why"].as_str().unwrap();
     assert_eq!(why.matches("sha256").count(), 2, "{why}");
@@ -410,6 +415,56 @@ fn a_sync_carries_links_modes_empty_directories_and_removals() {
     );
     let text = shown(&mut project, &other, &second);
     assert!(text.contains("./a/gone"), "{text}");
+}
+
+#[test]
+fn a_file_that_rsync_removed_and_that_is_back_stays() {
+    let mut project = Project::new();
+    project.write("a", "a\n");
+    project.write("b", "b\n");
+    let first = project.send();
+    let image = project.run(&json!("tag:host"), "touch made", Some(&first));
+    fs::remove_file(project.path.join("b")).unwrap();
+    let second = project.send();
+    assert_eq!(second["removed"], 1, "{second}");
+    let image = project.run(&image, "test ! -e b && echo more >> a", Some(&second));
+    project.write("b", "b\n");
+    let applied = project.apply(&image, json!({}));
+    assert_eq!(applied["conflicts"], json!([]), "{applied}");
+    assert_eq!(applied["removed"], json!([]), "{applied}");
+    assert_eq!(project.read("b"), "b\n");
+    assert_eq!(project.read("a"), "a\nmore\n");
+    let id = &second["directory_state_id"];
+    let again = project.apply(&image, json!({"directory_state_id": id}));
+    assert_eq!(again["removed"], json!([]), "{again}");
+}
+
+#[test]
+fn directories_become_read_only_and_writable_with_their_files() {
+    let mut project = Project::new();
+    for path in ["closes/old", "opens/old", "stays/old"] {
+        project.write(path, "old\n");
+    }
+    let set = |path: PathBuf, mode| {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    set(project.path.join("opens"), 0o555);
+    set(project.path.join("stays"), 0o555);
+    let state = project.send();
+    let edit = "chmod 555 closes; echo new > closes/new; chmod 755 opens; rm opens/old; echo new > stays/new";
+    let image = project.run(&json!("tag:host"), edit, Some(&state));
+    let applied = project.apply(&image, json!({}));
+    assert_eq!(applied["conflicts"], json!([]), "{applied}");
+    assert_eq!(
+        applied["written"],
+        json!(["closes", "closes/new", "opens", "stays/new"])
+    );
+    for (path, mode) in [("closes", 0o555), ("opens", 0o755), ("stays", 0o555)] {
+        let found = fs::metadata(project.path.join(path)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, mode, "{path}");
+        set(project.path.join(path), 0o755);
+    }
+    assert!(!project.path.join("opens/old").exists());
 }
 
 /// Number of files that change in the tests of killed processes.

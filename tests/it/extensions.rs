@@ -317,6 +317,10 @@ async fn a_service_without_extensions_applies_the_same_and_names_what_it_cannot_
     std::fs::create_dir_all(source.join("empty")).unwrap();
     std::fs::write(source.join("file"), "x").unwrap();
     std::os::unix::fs::symlink("file", source.join("link")).unwrap();
+    std::fs::create_dir(source.join("private")).unwrap();
+    std::fs::write(source.join("private/key"), "x").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(source.join("private"), mode).unwrap();
     let sent = backends.engine.upload_dir(&source).await.unwrap();
     assert_eq!(sent.skipped_count(), 0, "{:?}", sent.skipped());
     let sent = backends.service.upload_dir(&source).await.unwrap();
@@ -325,13 +329,17 @@ async fn a_service_without_extensions_applies_the_same_and_names_what_it_cannot_
         .iter()
         .map(|path| path.reason.as_str())
         .collect();
-    assert_eq!(skipped, ["empty directory", "symbolic link"]);
+    let expected = ["empty directory", "symbolic link", "mode of a directory"];
+    assert_eq!(skipped, expected);
     let listed = backends
         .service
         .image("tag:host")
         .shell("cd /src && find . | sort");
     let listed = listed.tree("/src", &sent).await.unwrap().ok().unwrap();
-    assert_eq!(listed.stdout.text().unwrap(), ".\n./file\n");
+    assert_eq!(
+        listed.stdout.text().unwrap(),
+        ".\n./file\n./private\n./private/key\n"
+    );
 
     let diff = backends.engine.image(image);
     let diff = diff.diff(&backends.engine.image(base)).await.unwrap();

@@ -133,6 +133,13 @@ async fn attempt(
             "This one runs on the image of `{tag}`, whose UUID `get_image(image=\"{tag}\")` returns."
         ),
     };
+    let is_removed =
+        |file: &types::InstanceFile| file.x_kind == Some(types::InstanceFileXKind::Absent);
+    let files = request.files.iter();
+    let removed: Vec<String> = files
+        .filter(|(_, file)| is_removed(file))
+        .map(|(path, _)| path.clone())
+        .collect();
     let start = OperationStart::now(OperationKind::Instance);
     let started =
         StartedOperation::start(client, cx, client.start_published(request), |(run, _)| {
@@ -153,7 +160,7 @@ async fn attempt(
     cx.session()
         .set_output_limit(started.operation, output_limit);
     if let Some(placed) = placed {
-        remember_placement(cx, client, started.operation, placed).await;
+        remember_placement(cx, client, started.operation, placed, removed).await;
     }
     let follow = follow(client, started.operation, recorded, cx);
     let remedy = |id| {
@@ -176,10 +183,18 @@ async fn attempt(
 }
 
 /// Remembers the directory state that an operation placed, for `apply` and for later runs.
-async fn remember_placement(cx: &Context, client: &Client, operation: Uuid, state: i64) {
+/// `removed` has the paths that it removed before.
+async fn remember_placement(
+    cx: &Context,
+    client: &Client,
+    operation: Uuid,
+    state: i64,
+    removed: Vec<String>,
+) {
     let (backend, operation) = (client.backend().identity(), operation.to_string());
     let store = cx.session().store();
-    let written = store.write(move |c| placements::insert(c, &backend, &operation, state));
+    let written =
+        store.write(move |c| placements::insert(c, &backend, &operation, state, &removed));
     if let Err(error) = written.await {
         tracing::warn!("cannot record which directory state a run placed: {error}");
     }

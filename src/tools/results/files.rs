@@ -183,7 +183,7 @@ pub struct Apply {
 impl ToolResult for Apply {
     fn text(&self) -> String {
         let mut text = String::new();
-        if self.dry_run {
+        if self.dry_run && !self.stopped {
             text.push_str("nothing is written: this is what would be done\n");
         } else if self.stopped {
             text.push_str(

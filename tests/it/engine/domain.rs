@@ -331,7 +331,8 @@ async fn a_directory_goes_in_and_another_one_comes_out() {
     fs::write(source.join("noise.log"), "x").unwrap();
     fs::write(
         source.join("run.sh"),
-        "#!/bin/sh\nmkdir -p /out/d; cat src/a.txt > /out/d/a; ln -s d/a /out/l\n",
+        "#!/bin/sh\nmkdir -p /out/d; cat src/a.txt > /out/d/a; ln -s d/a /out/l\n\
+         chmod 700 /out/d; touch -d '2001-02-03 04:05:06Z' /out/d\n",
     )
     .unwrap();
     use std::os::unix::fs::PermissionsExt as _;
@@ -356,6 +357,12 @@ async fn a_directory_goes_in_and_another_one_comes_out() {
         (1, 2, 0)
     );
     assert_eq!(fs::read_to_string(target.join("l")).unwrap(), "a\n");
+    let kept = fs::metadata(target.join("d")).unwrap();
+    let time = std::os::unix::fs::MetadataExt::mtime(&kept);
+    assert_eq!(
+        (kept.permissions().mode() & 0o7777, time),
+        (0o700, 981_173_106)
+    );
     let single = image.fs().unpack("/extra", &target).await.unwrap();
     assert_eq!(single.files, 1);
     assert_eq!(fs::read_to_string(target.join("extra")).unwrap(), "x");
@@ -376,6 +383,31 @@ async fn a_directory_goes_in_and_another_one_comes_out() {
     assert_eq!(read.discard().await.unwrap().stdout.text(), Ok("a\na\n"));
     assert!(client.upload_dir(source.join("none")).await.is_err());
     assert!(client.upload_dir(&source).exclude(["[z-a]"]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_sent_directory_lies_over_the_files_of_its_base() {
+    let data = data_dir();
+    let client = Client::local(data.path()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "a\n").unwrap();
+    let base = client
+        .image("tag:host")
+        .shell("mkdir /src; echo pre > /src/pre");
+    let base = base.await.unwrap().ok().unwrap().image;
+    let tree = client.upload_dir(folder.path()).await.unwrap();
+    let run = base.shell("echo new > /src/new; echo more >> /src/a");
+    let image = run.tree("/src", &tree).await.unwrap().ok().unwrap().image;
+    let fs = image.fs();
+    let apply = || fs.apply("/src", folder.path()).dry_run(true);
+    for apply in [
+        apply().tree(&tree).base(&base),
+        apply().base(&base).tree(&tree),
+    ] {
+        assert_eq!(apply.await.unwrap().written, ["a", "new"]);
+    }
+    let alone = apply().tree(&tree).await.unwrap();
+    assert_eq!(alone.written, ["a", "new", "pre"]);
 }
 
 #[tokio::test]

@@ -288,7 +288,7 @@ async fn every_kind_of_change_survives_a_push_and_an_import() {
         let url = registry.url(&format!("made:{tag}"));
         let pushed = here.push_with(&image, &url, fields.clone()).await;
         assert_eq!(
-            here.push_with(&image, &url, fields).await.digest,
+            here.push_with(&image, &url, fields.clone()).await.digest,
             pushed.digest
         );
         let copy = there.import_image(&url).await;
@@ -312,6 +312,19 @@ async fn every_kind_of_change_survives_a_push_and_an_import() {
         let config: Value = serde_json::from_slice(&config).unwrap();
         assert_eq!(config["config"]["WorkingDir"], "/srv");
         assert_eq!(config["history"].as_array().unwrap().len(), layers);
+        // A tag is a part of the manifest, and of nothing else.
+        let body = json!({"tag": format!("after-{tag}")});
+        here.patch(&format!("/images/{image}/tag"), &body).await;
+        let tagged = here.push_with(&image, &url, fields).await;
+        assert_ne!(tagged.digest, pushed.digest);
+        assert_eq!((tagged.sent, tagged.bytes), (0, 0), "{tagged:?}");
+        let (retagged, _) = registry.manifest("made", tag);
+        assert_eq!(retagged["layers"], manifest["layers"]);
+        assert_eq!(retagged["config"], manifest["config"]);
+        assert_eq!(
+            retagged["annotations"]["dev.contree.tag"],
+            format!("after-{tag}")
+        );
         let by = config["history"][layers - 1]["created_by"]
             .as_str()
             .unwrap();

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Interception;
-use super::flow_table::FlowKey;
+use super::flow_table::{FlowId, FlowKey};
 use super::frame::{self, Packet, Unreachable};
 use crate::egress::dial::{DialError, OutgoingConnection};
 use crate::egress::target::{Host, Target};
@@ -45,12 +45,7 @@ pub(super) async fn accept(shared: Arc<Interception>, listener: TcpListener) {
 
 /// Serves a new flow until its connection ends or the sandbox does. `gone` is cancelled if the
 /// command no longer waits for the connection.
-pub(super) fn spawn(
-    shared: &Arc<Interception>,
-    number: u16,
-    key: FlowKey,
-    gone: CancellationToken,
-) {
+pub(super) fn spawn(shared: &Arc<Interception>, id: FlowId, key: FlowKey, gone: CancellationToken) {
     let flow = Arc::clone(shared);
     shared.tasks.spawn_on(
         async move {
@@ -59,15 +54,15 @@ pub(super) fn spawn(
                 () = flow.stop.cancelled() => {}
                 // The flow is not in the table any more.
                 () = gone.cancelled() => return,
-                () = serve(&flow, number, key) => {}
+                () = serve(&flow, id, key) => {}
             }
-            flow.flows().end(number);
+            flow.flows().end(id);
         },
         &shared.runtime,
     );
 }
 
-async fn serve(shared: &Interception, number: u16, key: FlowKey) {
+async fn serve(shared: &Interception, id: FlowId, key: FlowKey) {
     let context = &shared.context;
     let Ok(_permit) = context.permits.acquire().await else {
         return;
@@ -81,16 +76,16 @@ async fn serve(shared: &Interception, number: u16, key: FlowKey) {
         Ok(connection) => connection,
         Err(failure) => {
             context.log.record_failure(METHOD, &target, &failure);
-            refuse(shared, number, &failure);
+            refuse(shared, id, &failure);
             return;
         }
     };
     context.log.record_open(METHOD, &target, &route);
     let (sender, accepted) = oneshot::channel();
-    let Some(mut first) = shared.flows().pass(number, sender) else {
+    let Some(mut first) = shared.flows().pass(id, sender) else {
         return;
     };
-    if frame::redirect(&mut first, peer(number), LISTENER).is_none() {
+    if frame::redirect(&mut first, peer(id.number), LISTENER).is_none() {
         return;
     }
     shared.send(&first);
@@ -126,8 +121,8 @@ fn target(shared: &Interception, outside: SocketAddrV4) -> Target {
 }
 
 /// Answers the first packet of a flow that has no connection to the outside.
-fn refuse(shared: &Interception, number: u16, failure: &DialError) {
-    let Some(first) = shared.flows().refuse(number) else {
+fn refuse(shared: &Interception, id: FlowId, failure: &DialError) {
+    let Some(first) = shared.flows().refuse(id) else {
         return;
     };
     let answer = match failure {

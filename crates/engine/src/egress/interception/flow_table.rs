@@ -23,6 +23,14 @@ pub(super) struct FlowKey {
     pub(super) outside: SocketAddrV4,
 }
 
+/// A flow of the table, also after its number is that of another flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FlowId {
+    pub(super) number: u16,
+    /// The number of flows before it.
+    turn: u64,
+}
+
 /// The stage of a connection.
 enum Stage {
     /// The engine connects to the outside. The first packet waits. Without the flow, the guard
@@ -39,6 +47,7 @@ enum Stage {
 
 struct Flow {
     key: FlowKey,
+    turn: u64,
     /// The sequence number of the first packet. Another one means a new connection.
     sequence: u32,
     stage: Stage,
@@ -64,6 +73,8 @@ pub(super) struct FlowTable {
     /// The flows that have ended, oldest first. Some may have been removed.
     ended: VecDeque<u16>,
     last: u16,
+    /// The number of flows that have begun.
+    begun: u64,
 }
 
 impl FlowTable {
@@ -95,7 +106,7 @@ impl FlowTable {
         key: FlowKey,
         sequence: u32,
         first: &[u8],
-    ) -> Option<(u16, CancellationToken)> {
+    ) -> Option<(FlowId, CancellationToken)> {
         if self.waiting >= MAX_WAITING || first.len() > MAX_FIRST_BYTES {
             return None;
         }
@@ -118,15 +129,21 @@ impl FlowTable {
             first: first.to_vec(),
             guard: gone.clone().drop_guard(),
         };
+        let id = FlowId {
+            number: self.last,
+            turn: self.begun,
+        };
+        self.begun += 1;
         let flow = Flow {
             key,
+            turn: id.turn,
             sequence,
             stage,
         };
         self.waiting += 1;
         self.numbers.insert(key, self.last);
         self.flows.insert(self.last, flow);
-        Some((self.last, gone))
+        Some((id, gone))
     }
 
     /// The two ends of a flow that is not waiting.
@@ -139,10 +156,10 @@ impl FlowTable {
     /// that the listener accepts.
     pub(super) fn pass(
         &mut self,
-        number: u16,
+        id: FlowId,
         accepted: oneshot::Sender<TcpStream>,
     ) -> Option<Vec<u8>> {
-        let flow = self.flows.get_mut(&number)?;
+        let flow = self.flow(id)?;
         let passed = Stage::Passed {
             accepted: Some(accepted),
         };
@@ -161,8 +178,9 @@ impl FlowTable {
     }
 
     /// Removes a waiting flow and returns its first packet, to be refused.
-    pub(super) fn refuse(&mut self, number: u16) -> Option<Vec<u8>> {
-        match self.remove(number)?.stage {
+    pub(super) fn refuse(&mut self, id: FlowId) -> Option<Vec<u8>> {
+        self.flow(id)?;
+        match self.remove(id.number)?.stage {
             Stage::Waiting { first, .. } => Some(first),
             Stage::Passed { .. } | Stage::Ended => None,
         }
@@ -178,8 +196,9 @@ impl FlowTable {
     }
 
     /// Marks a flow as ended. Its last packets are still passed on.
-    pub(super) fn end(&mut self, number: u16) {
-        let Some(flow) = self.flows.get_mut(&number) else {
+    pub(super) fn end(&mut self, id: FlowId) {
+        let number = id.number;
+        let Some(flow) = self.flow(id) else {
             return;
         };
         match std::mem::replace(&mut flow.stage, Stage::Ended) {
@@ -197,6 +216,12 @@ impl FlowTable {
             }
             Stage::Ended => {}
         }
+    }
+
+    /// The flow, unless its number is that of another one by now.
+    fn flow(&mut self, id: FlowId) -> Option<&mut Flow> {
+        let flow = self.flows.get_mut(&id.number)?;
+        (flow.turn == id.turn).then_some(flow)
     }
 
     fn has_ended(&self, number: u16) -> bool {
@@ -231,21 +256,21 @@ mod tests {
     fn a_flow_waits_then_passes_packets_also_after_its_end() {
         let mut table = FlowTable::default();
         assert_eq!(table.decide(&key(1), Some(5)), Decision::Unknown);
-        let (number, gone) = table.begin(key(1), 5, b"first").expect("a flow");
+        let (id, gone) = table.begin(key(1), 5, b"first").expect("a flow");
         assert_eq!(table.decide(&key(1), Some(5)), Decision::Wait);
-        assert_eq!(table.passed_key(number), None);
+        assert_eq!(table.passed_key(id.number), None);
         let (sender, _receiver) = oneshot::channel();
-        assert_eq!(table.pass(number, sender), Some(b"first".to_vec()));
+        assert_eq!(table.pass(id, sender), Some(b"first".to_vec()));
         assert_eq!(table.waiting, 0);
-        assert_eq!(table.decide(&key(1), Some(5)), Decision::Pass(number));
-        assert_eq!(table.passed_key(number), Some(key(1)));
-        assert!(table.take_accepted(number).is_some());
-        assert!(table.take_accepted(number).is_none());
-        table.end(number);
-        assert_eq!(table.decide(&key(1), None), Decision::Pass(number));
+        assert_eq!(table.decide(&key(1), Some(5)), Decision::Pass(id.number));
+        assert_eq!(table.passed_key(id.number), Some(key(1)));
+        assert!(table.take_accepted(id.number).is_some());
+        assert!(table.take_accepted(id.number).is_none());
+        table.end(id);
+        assert_eq!(table.decide(&key(1), None), Decision::Pass(id.number));
         // The command uses the port for another connection.
         assert_eq!(table.decide(&key(1), Some(6)), Decision::Unknown);
-        assert_eq!(table.passed_key(number), None);
+        assert_eq!(table.passed_key(id.number), None);
         assert!(!gone.is_cancelled());
     }
 
@@ -272,10 +297,11 @@ mod tests {
     #[test]
     fn a_number_that_is_used_again_does_not_end_with_its_first_flow() {
         let mut table = FlowTable::default();
-        let (number, _) = table.begin(key(1), 0, b"").expect("a flow");
+        let (first, _) = table.begin(key(1), 0, b"").expect("a flow");
         let (sender, _receiver) = oneshot::channel();
-        table.pass(number, sender).expect("a packet");
-        table.end(number);
+        table.pass(first, sender).expect("a packet");
+        table.end(first);
+        let number = first.number;
         // The command uses the port again, and the numbers come round.
         assert_eq!(table.decide(&key(1), Some(1)), Decision::Unknown);
         table.last = number - 1;
@@ -288,19 +314,24 @@ mod tests {
         }
         assert_eq!(table.flows.len(), MAX_FLOWS);
         assert_eq!(table.passed_key(number), Some(key(1)));
+        // The task of the first flow ends late.
+        table.end(first);
+        assert_eq!(table.refuse(first), None);
+        assert!(!table.has_ended(number));
+        assert_eq!(table.passed_key(number), Some(key(1)));
     }
 
     #[test]
     fn a_refused_flow_is_gone() {
         let mut table = FlowTable::default();
-        let (number, _) = table.begin(key(1), 5, b"first").expect("a flow");
-        assert_eq!(table.refuse(number), Some(b"first".to_vec()));
-        assert_eq!(table.refuse(number), None);
-        table.end(number);
+        let (id, _) = table.begin(key(1), 5, b"first").expect("a flow");
+        assert_eq!(table.refuse(id), Some(b"first".to_vec()));
+        assert_eq!(table.refuse(id), None);
+        table.end(id);
         assert_eq!((table.flows.len(), table.waiting), (0, 0));
         assert_eq!(table.decide(&key(1), None), Decision::Unknown);
-        let (number, _) = table.begin(key(1), 5, b"first").expect("a flow");
-        table.end(number);
+        let (id, _) = table.begin(key(1), 5, b"first").expect("a flow");
+        table.end(id);
         assert_eq!((table.flows.len(), table.waiting), (0, 0));
     }
 
@@ -327,8 +358,13 @@ mod tests {
         assert_eq!(open.len(), MAX_FLOWS);
         table.end(open[17]);
         let (number, _) = table.begin(key(u16::MAX), 0, b"").expect("room");
-        assert_eq!(table.passed_key(open[17]), None);
-        assert!(!open.contains(&number), "a port is not used again at once");
+        assert_eq!(table.passed_key(open[17].number), None);
+        assert!(
+            !open
+                .iter()
+                .any(|flow: &FlowId| flow.number == number.number),
+            "a port is not used again at once"
+        );
         assert!(table.begin(key(u16::MAX - 1), 0, b"").is_none());
     }
 }

@@ -122,8 +122,8 @@ fn pass_outside(shared: &Arc<Interception>, segment: &Segment, frame: &mut [u8])
         Decision::Unknown if first.is_some() => {
             // If there are too many, the kernel repeats the packet later.
             let begun = shared.flows().begin(key, segment.sequence, frame);
-            if let Some((number, gone)) = begun {
-                connections::spawn(shared, number, key, gone);
+            if let Some((id, gone)) = begun {
+                connections::spawn(shared, id, key, gone);
             }
             false
         }
