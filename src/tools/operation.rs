@@ -140,8 +140,8 @@ impl OperationStart {
     }
 }
 
-/// Returns whether a request that must not be repeated blindly may have taken effect, although there
-/// is no usable answer. An unusable answer is one of success.
+/// Returns whether a request that must not be repeated blindly may have taken effect, although
+/// there is no usable answer. An unusable answer is one of success.
 pub(super) fn may_have_taken_effect(error: &Error) -> bool {
     error.is_unconfirmed() || matches!(error, Error::Protocol(_))
 }

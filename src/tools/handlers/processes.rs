@@ -317,7 +317,7 @@ impl TargetProcess<'_> {
         }
     }
 
-    /// What to do if the answer of a start is lost.
+    /// The remedy of a start whose answer is lost.
     fn start_remedy(&self) -> String {
         format!(
             "The process may run, so look before you repeat the call: `list_operations(status=\"EXECUTING\")` \
@@ -326,8 +326,7 @@ impl TargetProcess<'_> {
         )
     }
 
-    /// What to do if the answer of a request to the process is lost. `effect` says what may have
-    /// happened.
+    /// The remedy of a request to the process whose answer is lost. `effect` is the possible effect.
     fn remedy(&self, effect: &str) -> String {
         format!(
             "{effect}: read with `{}` before you repeat the call.",

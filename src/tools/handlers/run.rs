@@ -108,7 +108,7 @@ enum RunAttempt {
     Done(
         (crate::Run, Vec<types::PublishedPort>),
         Option<Box<Operation>>,
-        /// What the result must say besides.
+        /// A note for the result.
         Option<String>,
     ),
     /// The command could not run, perhaps because the backend has lost a file of the directory
