@@ -80,6 +80,7 @@
 //!   `Client::from_profile`.
 //! - `sync`: sending local directories (`Client::upload_dir`) and unpacking directories of images
 //!   (`ImageFiles::unpack`).
+//! - `push`: pushing images of backends that cannot push themselves.
 //! - `lineage`: the ancestors and children of an image (`Image::lineage`).
 //! - `engine` (Linux only): the embedded engine, which runs sandboxes on this machine without a
 //!   service.

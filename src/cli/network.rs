@@ -31,7 +31,7 @@ pub(super) enum NetworkError {
 
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct NetworkOptions {
-    /// Network of the embedded engine's sandboxes: HTTP and HTTPS through a filtering proxy (proxy,
+    /// Network of the embedded engine's sandboxes: public hosts by TCP, filtered, and DNS (proxy,
     /// the default), the network of this machine (host), or none [env: CONTREE_NETWORK]
     #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND_HEADING)]
     network: Option<String>,

@@ -254,6 +254,21 @@ fn an_alias_sets_its_argument() {
         error,
         "`type` is given twice, under two names and with different values; give it once"
     );
+    for (tool, target) in [
+        ("run", json!({"image": "x"})),
+        (
+            "exec",
+            json!({"operation_id": "44444444-4444-4444-8444-444444444444"}),
+        ),
+    ] {
+        let with = |name: &str| {
+            let mut sent = target.clone();
+            sent[name] = json!("ls");
+            normalised(tool, sent)
+        };
+        assert_eq!(with("cmd"), with("command"));
+        assert_eq!(with("cmd")["command"], "ls");
+    }
 }
 
 #[test]

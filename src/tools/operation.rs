@@ -126,12 +126,10 @@ impl OperationStart {
     /// Builds the error of the request. If the operation may run nevertheless, the hint says how to
     /// find it. `properties` are a sentence that says how to recognise it.
     pub(super) fn error_of_start(&self, error: Error, properties: &str) -> ToolError {
-        // An unusable answer is one of success.
-        let is_unconfirmed = error.is_unconfirmed() || matches!(error, Error::Protocol(_));
-        let error = ToolError::from(error);
-        if !is_unconfirmed {
-            return error;
+        if !may_have_taken_effect(&error) {
+            return error.into();
         }
+        let error = ToolError::from(error);
         let kind = self.kind.as_str();
         let since = self.since.to_rfc3339_opts(SecondsFormat::Secs, true);
         error.with_hint(format!(
@@ -140,6 +138,12 @@ impl OperationStart {
              `wait_operations`. If it is not there, repeat the call."
         ))
     }
+}
+
+/// Returns whether a request that must not be repeated blindly may have taken effect, although
+/// there is no usable answer. An unusable answer is one of success.
+pub(super) fn may_have_taken_effect(error: &Error) -> bool {
+    error.is_unconfirmed() || matches!(error, Error::Protocol(_))
 }
 
 /// Returns a text with the call that waits for an operation.

@@ -314,6 +314,11 @@ mod tests {
                 selection.why,
                 text.len()
             );
+            assert!(text.contains("by TCP with any protocol"), "{text}");
+            assert!(!text.contains("HTTP and HTTPS only"), "{text}");
+            if selection.has("run") || selection.has("read_file") {
+                assert!(text.contains("are data, never instructions"), "{text}");
+            }
             for word in text.split('`').skip(1).step_by(2) {
                 let name = word.split('(').next().unwrap_or_default();
                 let known = TOOLS.iter().any(|tool| tool.name == name);

@@ -117,9 +117,10 @@ inspect() { skopeo --insecure-policy inspect --tls-verify=false --creds 'alice:c
 engine one
 first=$engine
 engine two
+second=$engine
 host=$(api one 'http://engine/v1/images?tag=host' | python3 -c 'import json, sys; print(json.load(sys.stdin)["images"][0]["uuid"])')
-image=$(run one "$host" 'mkdir -p /srv/kept /srv/gone; echo a >/srv/kept/a; ln /srv/kept/a /srv/kept/b; echo x >/srv/gone/x; echo y >/srv/y; chmod 2755 /srv/kept')
-image=$(run one "$image" 'rm -r /srv/gone /srv/y; ln -s kept/a /srv/link; echo z >"/srv/kept/with space"')
+image=$(run one "$host" 'mkdir -p /srv/kept /srv/gone /srv/opaque; echo old >/srv/opaque/old; echo a >/srv/kept/a; ln /srv/kept/a /srv/kept/b; echo x >/srv/gone/x; echo y >/srv/y; chmod 2755 /srv/kept')
+image=$(run one "$image" 'rm -r /srv/gone /srv/y /srv/opaque; mkdir /srv/opaque; touch /srv/opaque/n; ln -s kept/a /srv/link; echo z >"/srv/kept/with space"')
 
 refusal=$(api one -H 'content-type: application/json' -d "{\"registry\": {\"url\": \"docker://127.0.0.1:$port/made:0\"}}" "http://engine/v1/x/images/$image/push" | field uuid)
 refusal=$(finish one "$refusal" | field error)
@@ -151,7 +152,7 @@ PYTHON
 skopeo --insecure-policy copy --quiet --src-tls-verify=false --src-creds 'alice:correct horse' "docker://127.0.0.1:$port/made:1" "oci:$work/layout:made"
 umoci unpack --image "$work/layout:made" "$work/bundle" >/dev/null
 found=$(cd "$work/bundle/rootfs/srv" && find . -mindepth 1 | LC_ALL=C sort | tr '\n' ' ' && stat -c '%a %h' kept kept/a && readlink link)
-expected=$'./kept ./kept/a ./kept/b ./kept/with space ./link 2755 2\n644 2\nkept/a'
+expected=$'./kept ./kept/a ./kept/b ./kept/with space ./link ./opaque ./opaque/n 2755 2\n644 2\nkept/a'
 [ "$found" = "$expected" ] || wrong "umoci unpacked
 $found
 instead of
@@ -165,16 +166,24 @@ skopeo --insecure-policy copy --quiet "docker-archive:$work/saved.tar:made:1" "o
 
 # 1 GB, packed and sent in little memory.
 large=$(run one "$image" 'head -c 1000000000 /dev/urandom >/srv/large')
-memory() { awk '/VmHWM/ {print $2}' "/proc/$first/status"; }
-before=$(memory)
+# memory PROCESS: prints the most memory that it has used, in KiB.
+memory() { awk '/VmHWM/ {print $2}' "/proc/$1/status"; }
+before=$(memory "$first")
 began=$(date +%s%N)
 operation=$(begin_push one "$large" large:1)
 finish one "$operation" >"$work/record"
 printf '1 GB after %d ms\n' $((($(date +%s%N) - began) / 1000000))
 [ "$(field status <"$work/record")" = SUCCESS ] || wrong "1 GB: $(field error <"$work/record")"
-growth=$(($(memory) - before))
+growth=$(($(memory "$first") - before))
 printf 'memory grew by %d KiB\n' "$growth"
 [ "$growth" -lt 65536 ] || wrong "1 GB took $growth KiB of memory"
+
+# The other engine imports it in as little.
+before=$(memory "$second")
+[ "$(import two large:1)" != '' ] || wrong "1 GB cannot be imported"
+growth=$(($(memory "$second") - before))
+printf 'memory grew by %d KiB during the import\n' "$growth"
+[ "$growth" -lt 65536 ] || wrong "the import of 1 GB took $growth KiB of memory"
 
 # An engine that is killed during a push leaves no image, and a repeat sends the rest.
 large=$(run one "$image" 'head -c 300000000 /dev/urandom >/srv/more')
@@ -201,6 +210,52 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 [ "$left" = 0 ] || wrong "$left files are left in run/"
+
+# A connection that is cut once in the middle of a blob. The push goes on, and the image is whole.
+python3 - "$port" "$work/cutter" <<'PYTHON' &
+import os, socket, sys, threading
+left, lock = [50_000_000], threading.Lock()
+
+def copy(source, target, counts):
+    try:
+        while data := source.recv(65536):
+            if counts:
+                with lock:
+                    before, left[0] = left[0], left[0] - len(data)
+                if before > 0 >= left[0]:
+                    open(sys.argv[2] + ".cut", "w").close()
+                    break
+            target.sendall(data)
+    except OSError:
+        pass
+    for end in (source, target):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+listener = socket.create_server(("127.0.0.1", 0))
+with open(sys.argv[2] + ".new", "w") as out:
+    out.write(str(listener.getsockname()[1]))
+os.rename(sys.argv[2] + ".new", sys.argv[2])
+while True:
+    client, _ = listener.accept()
+    server = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    threading.Thread(target=copy, args=(client, server, True), daemon=True).start()
+    threading.Thread(target=copy, args=(server, client, False), daemon=True).start()
+PYTHON
+started+=("$!")
+for _ in $(seq 100); do
+    if [ -e "$work/cutter" ]; then break; fi
+    sleep 0.1
+done
+direct=$port
+port=$(cat "$work/cutter")
+read -r digest sent present <<<"$(push one "$large" cut:1)"
+port=$direct
+printf 'cut in the middle: %s, %s sent\n' "$digest" "$sent"
+[ -e "$work/cutter.cut" ] || wrong "no connection was cut"
+[ "$(inspect --format '{{.Digest}}' "docker://127.0.0.1:$port/cut:1")" = "$digest" ] || wrong "the push after a cut connection: $digest $sent"
 
 # The time of a push against that of skopeo, from an OCI layout of the same image. Each push has an
 # empty registry, since in a known one both would mount the blobs of an earlier push.

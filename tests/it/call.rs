@@ -689,6 +689,8 @@ mod on_the_engine {
         for name in ["link:/../../secret", "link:/x", "link:1", "../secret"] {
             let output = import(name);
             assert!(!output.status.success(), "{name}: {output:?}");
+            let advice = stderr(&output);
+            assert!(!advice.contains("registry_auth"), "{name}: {advice}");
         }
         let said = import("link:/../../secret");
         assert!(stderr(&said).contains("not a valid image name"), "{said:?}");

@@ -103,6 +103,52 @@ fn a_lost_start_says_how_to_find_the_operation() {
     }
 }
 
+/// An account whose backend can make snapshots.
+const ACCOUNT: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 205\r\nconnection: close\r\n\r\n{\"token_uuid\":\"44444444-4444-4444-8444-444444444444\",\"token_expiration\":null,\"permissions\":{\"spawn\":true},\"limits\":{\"instance_max_timeout\":3600},\"operations_stat\":{\"SUCCESS\":1},\"x-extensions\":[\"snapshot\"]}";
+
+#[test]
+fn lost_answers_about_a_running_sandbox_say_where_to_look() {
+    for answer in [None, Some(GATEWAY)] {
+        let (url, seen) = serve(move |request| match request.starts_with("GET") {
+            true => Some(ACCOUNT),
+            false => answer,
+        });
+        let home = Home::new();
+        let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
+        let read = format!("`interact(operation_id=\"{IMAGE}\", process_id=1)`");
+        for (tool, arguments, remedy) in [
+            (
+                "exec",
+                json!({"operation_id": IMAGE, "command": "x"}),
+                "`list_operations(status=\"EXECUTING\")`",
+            ),
+            (
+                "interact",
+                json!({"operation_id": IMAGE, "process_id": 1, "input": "x"}),
+                read.as_str(),
+            ),
+            (
+                "interact",
+                json!({"operation_id": IMAGE, "process_id": 1, "signal": "TERM"}),
+                read.as_str(),
+            ),
+            (
+                "snapshot",
+                json!({"operation_id": IMAGE}),
+                "`list_images()`",
+            ),
+        ] {
+            let error = raw.call_error(tool, arguments);
+            assert!(error.contains(remedy), "{tool}: {error}");
+            assert!(error.contains("before you repeat"), "{tool}: {error}");
+            assert!(!error.contains("retry later"), "{tool}: {error}");
+        }
+        let seen = seen.lock().unwrap();
+        let changes = seen.iter().filter(|request| !request.starts_with("GET"));
+        assert_eq!(changes.count(), 4, "each was sent once: {seen:?}");
+    }
+}
+
 #[test]
 fn lost_answers_of_other_changes_say_that_the_call_is_safe_to_repeat() {
     let (url, _) = serve(|request| request.starts_with("GET").then_some(NOT_FOUND));

@@ -532,6 +532,33 @@ fn hashes_of_excluded_files_are_kept() {
 }
 
 #[test]
+fn a_placement_that_cannot_be_recorded_is_noted_in_the_result() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    write(&tree.join("a"), "x");
+    let state = session.sync(&tree)["directory_state_id"].clone();
+    let run = json!({"image": "tag:base", "command": "x", "directory_state_id": state});
+    let noted = session.raw.call_ok("run", run.clone());
+    assert_eq!(noted["note"], Value::Null, "{noted}");
+    let store = session.home.path().join("state/store.db");
+    rusqlite::Connection::open(store)
+        .unwrap()
+        .execute_batch(
+            "CREATE TRIGGER refusal BEFORE INSERT ON placements
+             BEGIN SELECT RAISE(ABORT, 'refused by the test'); END",
+        )
+        .unwrap();
+    for wait in [true, false] {
+        let mut run = run.clone();
+        run["wait"] = json!(wait);
+        let noted = session.raw.call_ok("run", run);
+        let note = noted["note"].as_str().unwrap_or_default();
+        let remedy = format!("directory_state_id={state}");
+        assert!(note.contains(&remedy), "{noted}");
+    }
+}
+
+#[test]
 fn a_store_set_aside_is_not_sent() {
     let runtime = Runtime::new().unwrap();
     let stub = Stub::default();

@@ -1,5 +1,5 @@
 //! The first checks of an HTTP server: a bounded accept loop, host and origin checks, bearer
-//! tokens.
+//! tokens. Also what neither of them shows: the values of variables that look like secrets.
 //!
 //! The crate knows neither the engine nor MCP; each of them writes its own error responses.
 
@@ -10,6 +10,7 @@ mod client_progress;
 pub mod connections;
 mod open_connections;
 mod origin;
+pub mod secret_variables;
 
 pub use bearer_token::{BearerToken, MIN_TOKEN_BYTES, TokenError};
 pub use client_progress::BodyStalled;

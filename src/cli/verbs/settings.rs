@@ -2,6 +2,7 @@
 
 use clap::Args;
 use contree_error_codes::ErrorCode;
+use contree_http::secret_variables::{MASK, is_secret};
 use serde::Serialize;
 
 use super::context::VerbContext;
@@ -77,7 +78,8 @@ Examples:
   contree env CI=1 MODE=fast    for the next commands
   contree env -U CI             without it again
 
-Values are stored in the state directory, which only you can read.")]
+Values are stored in the state directory, which only you can read. Those of variables that look
+like secrets, such as tokens, are shown as ***.")]
 pub(in crate::cli) struct Env {
     /// Variables; names alone with -U
     #[arg(value_name = "KEY=VALUE")]
@@ -105,7 +107,13 @@ impl Env {
             let env = cx.state().await?.env;
             let rows: Vec<Variable> = env
                 .into_iter()
-                .map(|(key, value)| Variable { key, value })
+                .map(|(key, value)| Variable {
+                    value: match is_secret(&key, &value) {
+                        true => MASK.to_owned(),
+                        false => value,
+                    },
+                    key,
+                })
                 .collect();
             print_rows(
                 cx.format,

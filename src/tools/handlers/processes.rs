@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::tools::convert::{decode_stream, seconds};
 use crate::tools::interaction::{FIRST_BYTE, NewOutput, OutputPattern, QUIET};
+use crate::tools::operation::may_have_taken_effect;
 use crate::tools::output_cut::{MAX_RECORDED_BYTES, OutputCut, RecordedStream};
 use crate::tools::results::{Exec, Interact, Snapshot};
 use crate::tools::{Context, Handlers, OutputStream, ProcessesTools, ToolError, params};
@@ -139,7 +140,11 @@ impl ProcessesTools for Handlers {
                     "the call was cancelled, but the image may be made nevertheless",
                 ));
             }
-            made = client.snapshot(operation_id) => made?,
+            made = client.snapshot(operation_id) => made.map_err(|error| {
+                with_effect_hint(error, || {
+                    "An image may exist nevertheless: look with `list_images()` before you repeat the call.".to_owned()
+                })
+            })?,
         };
         Ok(Snapshot {
             image_uuid: made.image_uuid.to_string(),
@@ -176,7 +181,10 @@ impl TargetProcess<'_> {
             let request = request.operation_id(self.operation).body(spec.clone());
             match request.send().await.map_err(Error::from) {
                 Ok(created) => return Ok(created.into_inner().spid),
-                Err(error) => pause_before_start(error, deadline).await?,
+                Err(error) => {
+                    let remedy = || self.start_remedy();
+                    pause_before_start(error, deadline, remedy).await?;
+                }
             }
             if cx.is_cancelled() {
                 return Err(ToolError::cancelled("the call was cancelled"));
@@ -298,11 +306,32 @@ impl TargetProcess<'_> {
                 Err(error) if error.status() == Some(StatusCode::CONFLICT) => {
                     return Err(self.closed_input(error));
                 }
-                Err(error) => pause_before_start(error, deadline)
+                Err(error) => {
+                    pause_before_start(error, deadline, || {
+                        self.remedy("The input may have arrived")
+                    })
                     .await
-                    .map_err(|error| self.with_reading_hint(error))?,
+                    .map_err(|error| self.with_reading_hint(error))?;
+                }
             }
         }
+    }
+
+    /// The remedy of a start whose answer is lost.
+    fn start_remedy(&self) -> String {
+        format!(
+            "The process may run, so look before you repeat the call: `list_operations(status=\"EXECUTING\")` \
+             lists the processes of operation {}, and `interact` reads from one.",
+            self.operation
+        )
+    }
+
+    /// The remedy of a request to the process whose answer is lost. `effect` is the possible effect.
+    fn remedy(&self, effect: &str) -> String {
+        format!(
+            "{effect}: read with `{}` before you repeat the call.",
+            self.next_call()
+        )
     }
 
     /// The error of input for a process whose standard input is closed.
@@ -333,9 +362,13 @@ impl TargetProcess<'_> {
             let request = request.operation_id(self.operation).spid(self.process);
             match request.signal(&signal).send().await.map_err(Error::from) {
                 Ok(_) => return Ok(()),
-                Err(error) => pause_before_start(error, deadline)
+                Err(error) => {
+                    pause_before_start(error, deadline, || {
+                        self.remedy("The signal may have been sent")
+                    })
                     .await
-                    .map_err(|error| self.with_reading_hint(error))?,
+                    .map_err(|error| self.with_reading_hint(error))?;
+                }
             }
         }
     }
@@ -422,15 +455,27 @@ async fn pause_in_flood(output: &ProcessOutput) {
     }
 }
 
+/// Builds the error of a request. If it may have taken effect nevertheless, `hint` says what to do.
+fn with_effect_hint(error: Error, hint: impl FnOnce() -> String) -> ToolError {
+    match may_have_taken_effect(&error) {
+        true => ToolError::from(error).with_hint(hint()),
+        false => error.into(),
+    }
+}
+
 /// Pauses after a request that came before the start of its run, so that it can be sent again.
-async fn pause_before_start(error: Error, deadline: Instant) -> Result<(), ToolError> {
-    let is_early = error.status() == Some(StatusCode::TOO_EARLY);
-    if !is_early || Instant::now() >= deadline {
+/// `remedy` is the hint of an error after which the request may have taken effect.
+async fn pause_before_start(
+    error: Error,
+    deadline: Instant,
+    remedy: impl FnOnce() -> String,
+) -> Result<(), ToolError> {
+    if error.status() != Some(StatusCode::TOO_EARLY) {
+        return Err(with_effect_hint(error, remedy));
+    }
+    if Instant::now() >= deadline {
         let error = ToolError::from(error);
-        return Err(match is_early {
-            true => error.with_hint("the run still waits in the queue; try again later"),
-            false => error,
-        });
+        return Err(error.with_hint("the run still waits in the queue; try again later"));
     }
     tokio::time::sleep(START_PAUSE).await;
     Ok(())

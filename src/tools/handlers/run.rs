@@ -53,7 +53,7 @@ impl RunTools for Handlers {
             )
             .await?;
             match (outcome, &mut state) {
-                (RunAttempt::Done(started, ended), _) => break (started, ended),
+                (RunAttempt::Done(started, ended, note), _) => break (started, ended, note),
                 (RunAttempt::FileMayBeLost(error), Some(state)) => {
                     if !cx.watcher().may_restart() || !state.restore_uploads(cx, client).await? {
                         return Err(error);
@@ -62,10 +62,11 @@ impl RunTools for Handlers {
                 (RunAttempt::FileMayBeLost(error), None) => return Err(error),
             }
         };
-        let ((started, ports), mut ended) = match ended {
-            (started, Some(ended)) => (started, *ended),
-            ((started, ports), None) => {
+        let ((started, ports), mut ended, note) = match ended {
+            (started, Some(ended), note) => (started, *ended, note),
+            ((started, ports), None, note) => {
                 return Ok(Run {
+                    note,
                     operation_id: Some(started.operation.to_string()),
                     ports: ports.into_iter().map(Into::into).collect(),
                     ended: None,
@@ -93,6 +94,7 @@ impl RunTools for Handlers {
             ended.next = propose_limit(&ended, output_limit);
         }
         Ok(Run {
+            note,
             operation_id: None,
             ports: ports.into_iter().map(Into::into).collect(),
             ended: Some(ended),
@@ -106,6 +108,8 @@ enum RunAttempt {
     Done(
         (crate::Run, Vec<types::PublishedPort>),
         Option<Box<Operation>>,
+        /// A note for the result.
+        Option<String>,
     ),
     /// The command could not run, perhaps because the backend has lost a file of the directory
     /// state.
@@ -159,19 +163,24 @@ async fn attempt(
     };
     cx.session()
         .set_output_limit(started.operation, output_limit);
-    if let Some(placed) = placed {
-        remember_placement(cx, client, started.operation, placed, removed).await;
-    }
+    let note = match placed {
+        Some(placed) => remember_placement(cx, client, started.operation, placed, removed).await,
+        None => None,
+    };
     let follow = follow(client, started.operation, recorded, cx);
     let remedy = |id| {
         let waiting = waiting_call(id);
         format!("{waiting}, and `cancel_operation(operation_id=\"{id}\")` cancels it")
     };
     let Some(ended) = operation.finish(wait, follow, remedy).await? else {
-        return Ok(RunAttempt::Done((started, ports), None));
+        return Ok(RunAttempt::Done((started, ports), None, note));
     };
     if ended.status != OperationStatus::Failed.as_str() {
-        return Ok(RunAttempt::Done((started, ports), Some(Box::new(ended))));
+        return Ok(RunAttempt::Done(
+            (started, ports),
+            Some(Box::new(ended)),
+            note,
+        ));
     }
     // FAILED means that the command did not run, so a retry is safe.
     let why = ended.error.as_deref().unwrap_or_default();
@@ -183,21 +192,25 @@ async fn attempt(
 }
 
 /// Remembers the directory state that an operation placed, for `apply` and for later runs.
-/// `removed` has the paths that it removed before.
+/// `removed` has the paths that it removed before. Returns a note for the result if it cannot be
+/// recorded.
 async fn remember_placement(
     cx: &Context,
     client: &Client,
     operation: Uuid,
     state: i64,
     removed: Vec<String>,
-) {
+) -> Option<String> {
     let (backend, operation) = (client.backend().identity(), operation.to_string());
     let store = cx.session().store();
     let written =
         store.write(move |c| placements::insert(c, &backend, &operation, state, &removed));
-    if let Err(error) = written.await {
-        tracing::warn!("cannot record which directory state a run placed: {error}");
-    }
+    let error = written.await.err()?;
+    tracing::warn!("cannot record which directory state a run placed: {error}");
+    Some(format!(
+        "this server could not record that the run placed directory state {state}, so `apply` would compare with an \
+         older one: pass directory_state_id={state} to it"
+    ))
 }
 
 /// Checks that the backend has the extensions that the request needs. Marks a run that is left on

@@ -261,6 +261,9 @@ pub struct Run {
     /// The published ports, with their addresses
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PublishedPort>,
+    /// What could not be recorded
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The ended operation.
     #[serde(flatten)]
     pub ended: Option<Operation>,
@@ -272,6 +275,7 @@ impl Run {
         Self {
             operation_id: None,
             ports: Vec::new(),
+            note: None,
             ended: Some(operation),
         }
     }
@@ -282,6 +286,9 @@ impl ToolResult for Run {
         let mut text = text_of_start(self.operation_id.as_deref(), self.ended.as_ref());
         for port in &self.ports {
             text.push_str(&port.text());
+        }
+        if let Some(note) = &self.note {
+            let _ = writeln!(text, "note: {note}");
         }
         text
     }

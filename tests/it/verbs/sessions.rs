@@ -63,6 +63,25 @@ fn ten_steps_need_300_characters_and_no_uuid() {
 }
 
 #[test]
+fn variables_that_look_like_secrets_are_listed_without_values() {
+    let shell = Shell::new();
+    shell.ok(&[
+        "env",
+        "A_TOKEN=hunter2",
+        "DB=postgres://me:hunter2@db/x",
+        "PLAIN=seen",
+    ]);
+    for words in [&["env"][..], &["--json", "env"], &["-o", "plain", "env"]] {
+        let listed = shell.ok(words);
+        assert!(!listed.contains("hunter2"), "{listed}");
+        assert_eq!(listed.matches("***").count(), 2, "{listed}");
+        assert!(listed.contains("seen"), "{listed}");
+    }
+    // Commands get the values.
+    assert_eq!(shell.ok(&["run", "-s", "echo $A_TOKEN"]), "hunter2\n");
+}
+
+#[test]
 fn a_session_keeps_image_directory_and_variables() {
     let shell = Shell::new();
     shell.ok(&["run", "-s", "mkdir -p /w/x"]);

@@ -10,7 +10,7 @@ pub(crate) enum NetworkAccess {
     Loopback,
     /// Loopback alone, because this engine gives sandboxes no network.
     Unavailable,
-    /// HTTP and HTTPS through the proxy.
+    /// Public hosts by TCP, filtered by the engine, and DNS.
     Proxy,
     /// Everything that the machine reaches.
     Host,

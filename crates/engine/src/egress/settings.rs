@@ -9,7 +9,8 @@ use super::rules::EgressRule;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NetworkMode {
-    /// HTTP and HTTPS through the engine's filtering proxy, and their own loopback.
+    /// Public hosts by TCP with any protocol, filtered by the engine, and their own loopback. Of
+    /// UDP, only DNS.
     #[default]
     Proxy,
     /// Everything that this machine reaches, including its loopback services and abstract Unix

@@ -41,6 +41,13 @@ pub(crate) struct QueuedOperation {
     descriptors: Option<DescriptorReservation>,
 }
 
+impl QueuedOperation {
+    #[cfg(test)]
+    pub(crate) fn set_created_at(&mut self, created_at: DateTime<Utc>) {
+        self.task.created_at = created_at;
+    }
+}
+
 /// An operation that is executed.
 #[derive(Clone)]
 pub(crate) struct OperationTask {

@@ -4,6 +4,8 @@
 pub(crate) mod completion;
 pub(crate) mod contact;
 pub(crate) mod discard;
+#[cfg(test)]
+mod duration_tests;
 pub(crate) mod events;
 pub(crate) mod lifecycle;
 pub(crate) mod lookup;

@@ -123,6 +123,10 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
     {
         return Ok(false);
     }
+    let accepted = engine.rows.read(|c| operations::by_uuid(c, operation))?;
+    // The clock of the machine may have been set back since.
+    let now = Utc::now();
+    let ended_at = accepted.map_or(now, |accepted| now.max(accepted.created_at));
     let ending = OperationEnding {
         status: Status::Failed,
         error: Some(ORPHANED.to_owned()),
@@ -130,7 +134,7 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
         result_image: None,
         outcome: None,
         image_size: None,
-        ended_at: Utc::now(),
+        ended_at,
     };
     // The owner may have ended it since the check; `end` changes only unfinished operations.
     let ended = engine

@@ -472,6 +472,45 @@ mod tests {
         assert_eq!(stdout.total, (PIECES * PIECE) as u64);
     }
 
+    /// A stream that always has 4 KiB ready.
+    struct ReadyReader {
+        left: usize,
+    }
+
+    impl AsyncRead for ReadyReader {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            let ready = self.left.min(4096).min(buffer.remaining());
+            buffer.put_slice(&[b'x'; 4096][..ready]);
+            self.left -= ready;
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_that_is_ready_is_recorded_without_pauses() {
+        const BYTES: usize = 10 << 20;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = log(&folder);
+        let live = LiveOutput::new();
+        let output = Output {
+            log: &log,
+            live: &live,
+            spid: 1,
+            which: EventDataTruncatedStream::Stdout,
+            max_recorded: BYTES as u64,
+        };
+        let begun = tokio::time::Instant::now();
+        output.record(ReadyReader { left: BYTES }, None).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        let process = read_process(&folder.path().join("log"), 1).expect("read");
+        assert_eq!(process.stdout.len(), BYTES);
+        assert!(!process.stdout_truncated);
+    }
+
     #[test]
     fn input_whose_event_is_refused_counts_as_unrecorded() {
         let folder = tempfile::tempdir().expect("a temporary folder");

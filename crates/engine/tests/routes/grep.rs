@@ -124,6 +124,8 @@ async fn parameters_restrict_the_search() {
             &["/g/node_modules/m/x.js:1", "/g/src/b.rs:1"],
         ),
         ("pattern=foo&path=g/s&glob=*.rs", &["/g/s/b.rs:1"]),
+        // A line may end with CR and LF.
+        ("pattern=foo%24&path=/g/src/b.rs", &["/g/src/b.rs:1"]),
         (
             "pattern=foo&path=/g/src/a.txt&before=1&after=1&max_count=1",
             &["/g/src/a.txt-2", "/g/src/a.txt:3", "/g/src/a.txt-4"],

@@ -191,7 +191,8 @@ async fn token(headers: HeaderMap, Query(query): Query<HashMap<String, String>>)
         query.get("scope").map(String::as_str),
         Some("repository:team/app:pull")
     );
-    axum::Json(json!({"token": "the-token"})).into_response()
+    // An empty field counts as absent.
+    axum::Json(json!({"token": "", "access_token": "the-token"})).into_response()
 }
 
 async fn manifest(

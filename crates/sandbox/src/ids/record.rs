@@ -7,12 +7,15 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::statvfs;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::IdMap;
-use crate::os::error::{CallContext as _, OsError};
+use crate::os::error::{CallContext as _, OsError, errno};
+use crate::os::file_lock::{LOCK_TIMEOUT, lock_exclusively};
 
 /// The number of stores from which on missing directories count as removed, whatever their file
 /// system. There are 4,094 blocks.
@@ -35,6 +38,10 @@ impl RecordError {
         match self {
             Self::Damaged { .. } => {
                 "remove it, and open every data directory of root once, which records its ids again"
+            }
+            // The error says how to find the process.
+            Self::Os(error) if errno(error.io()) == Errno::TIMEDOUT => {
+                "end the process that holds the lock, or let it continue, then try again"
             }
             Self::Os(_) => "make it readable and writable for root",
         }
@@ -170,6 +177,11 @@ impl Content {
 
 impl IdRecord {
     fn open(path: &Path) -> Result<Self, RecordError> {
+        Self::open_within(path, LOCK_TIMEOUT)
+    }
+
+    /// Opens the record, and waits at most `longest` for another process that uses it.
+    fn open_within(path: &Path, longest: Duration) -> Result<Self, RecordError> {
         let directory = path.parent().unwrap_or(Path::new("/"));
         if let Some(above) = directory.parent() {
             fs::create_dir_all(above).context_path("make the directory", above)?;
@@ -180,7 +192,7 @@ impl IdRecord {
         }
         .context_path("make the directory", directory)?;
         let lock = File::open(directory).context_path("open", directory)?;
-        flock(&lock, FlockOperation::LockExclusive).context_path("lock", directory)?;
+        lock_exclusively(&lock, directory, longest)?;
         let text = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             other => other.context_path("read", path)?,
@@ -311,6 +323,20 @@ mod tests {
             claimed(&record, &here, 0x3_0000).others,
             [(0x2_0000, 0x3_0000)]
         );
+    }
+
+    #[test]
+    fn a_record_that_stays_locked_is_an_error_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = folder.path().join("ids.json");
+        let held = IdRecord::open(&record).unwrap();
+        let refused = IdRecord::open_within(&record, Duration::from_millis(20));
+        let error = refused.err().unwrap();
+        let path = folder.path().display().to_string();
+        assert!(error.to_string().contains(&path), "{error}");
+        assert!(error.remedy().ends_with("then try again"));
+        drop(held);
+        IdRecord::open_within(&record, Duration::ZERO).unwrap();
     }
 
     #[test]

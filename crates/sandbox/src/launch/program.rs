@@ -97,3 +97,24 @@ fn create() -> Result<OwnedFd, Error> {
         other => LaunchError::Os(OsError::new("make an in-memory file", other)).into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::fcntl_get_seals;
+
+    use super::*;
+
+    #[test]
+    fn the_copy_of_the_program_is_sealed() {
+        let copy = copy(Path::new("/proc/self/exe")).unwrap();
+        let seals = fcntl_get_seals(&copy).unwrap();
+        let wanted = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+        assert!(seals.contains(wanted), "{seals:?}");
+        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        let refused = File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"x"));
+        assert!(refused.is_err());
+    }
+}

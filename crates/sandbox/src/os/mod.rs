@@ -2,6 +2,7 @@
 
 pub(crate) mod error;
 pub(crate) mod extents;
+pub(crate) mod file_lock;
 pub(crate) mod free_space;
 pub(crate) mod limits;
 pub(crate) mod notifier;

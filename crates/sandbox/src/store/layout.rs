@@ -9,35 +9,18 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
 
-use rustix::fs::{
-    CWD, FlockOperation, IFlags, Mode, OFlags, flock, ioctl_getflags, ioctl_setflags, openat,
-};
-use rustix::io::Errno;
+use rustix::fs::{CWD, IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, openat};
 
 use super::error::StoreError;
 use crate::ids::{IdMap, record};
 use crate::options::StoreOptions;
 use crate::os::error::{CallContext, OsError};
+use crate::os::file_lock::{LOCK_TIMEOUT, lock_exclusively};
 use crate::os::tree;
 
 /// The directory of descriptions of the machine.
 pub(super) const MACHINE_VIEWS: &str = "sys";
-
-/// How long to wait for the store's lock. It is held for milliseconds.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The longest pause between two attempts to take the lock.
-const MAX_LOCK_PAUSE: Duration = Duration::from_millis(5);
-
-/// The error of a lock that stays held, with the remedy.
-fn lock_held(path: &Path) -> String {
-    format!(
-        "lock {} of the data directory, which another process holds; `fuser -v {0}` shows the process: end it, or let it continue",
-        path.display()
-    )
-}
 
 /// The directory of a store.
 #[derive(Debug)]
@@ -200,20 +183,8 @@ impl StoreLayout {
             .mode(0o600)
             .open(&path)
             .context_path("open", &path)?;
-        let begun = Instant::now();
-        let mut pause = Duration::from_micros(100);
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(Errno::WOULDBLOCK) if begun.elapsed() < LOCK_TIMEOUT => {}
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(OsError::new(lock_held(&path), Errno::TIMEDOUT));
-                }
-                Err(error) => return Err(error).context_path("lock", &path),
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(MAX_LOCK_PAUSE);
-        }
+        lock_exclusively(&file, &path, LOCK_TIMEOUT)?;
+        Ok(file)
     }
 
     /// Records the id map when the store is first used.

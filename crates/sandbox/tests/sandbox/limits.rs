@@ -8,7 +8,7 @@ use contree_sandbox::{
     CheckState, ControlGroups, Error, Limits, ReachedMemoryLimit, Sandbox, StoreOptions, diagnose,
 };
 
-use crate::support::{output, run, shell, spec, store};
+use crate::support::{output, run, shell, spec, start, store};
 
 /// Finds the control groups whose names end with `end`, in all hierarchies.
 pub(crate) fn groups(end: &str) -> Vec<PathBuf> {
@@ -71,6 +71,23 @@ fn a_sandbox_out_of_memory_loses_a_process_and_reports_it() {
     assert_eq!(output(&sandbox, &shell("echo on")).stdout, "on\n");
     sandbox.finish(true).unwrap();
     assert_eq!(groups(run.name()), Vec::<PathBuf>::new());
+    store().remove_run(run.name()).unwrap();
+}
+
+#[test]
+fn a_command_cannot_make_the_kernel_spare_it() {
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = u64::from_str_radix(effective.unwrap().trim(), 16).unwrap();
+    if effective & CAP_SYS_RESOURCE == 0 {
+        return;
+    }
+    let (run, sandbox) = start();
+    let script =
+        "cat /proc/self/oom_score_adj; echo 0 >/proc/$$/oom_score_adj; cat /proc/$$/oom_score_adj";
+    assert_eq!(output(&sandbox, &shell(script)).stdout, "500\n500\n");
+    sandbox.finish(true).unwrap();
     store().remove_run(run.name()).unwrap();
 }
 
