@@ -124,9 +124,12 @@ impl ImportImages {
 ///
 /// # Errors
 /// If the import fails, or the reference is on this machine and the backend is not.
-pub(super) async fn import_reference(cx: &VerbContext, text: &str) -> Result<Uuid, VerbError> {
-    let source = source(text)?;
-    import(cx, &source, source.tag.as_deref(), None, None).await
+pub(super) async fn import_reference(
+    cx: &VerbContext,
+    text: &str,
+    tag: Option<&str>,
+) -> Result<Uuid, VerbError> {
+    import(cx, &source(text)?, tag, None, None).await
 }
 
 /// The tag that `contree images import` gives to an image of a registry.

@@ -51,9 +51,7 @@ pub(super) async fn named(
     // The name of a digest has the tag of another image.
     let has_digest = name.contains('@');
     if !is_pulled && !has_digest {
-        let imported = imported_tag(name);
-        let names = [name.to_owned(), format!("{name}:latest"), imported];
-        for tag in names {
+        for tag in [name, &format!("{name}:latest"), &tag_of(name)] {
             let Ok(reference) = format!("tag:{tag}").parse::<ImageRef>() else {
                 continue;
             };
@@ -77,7 +75,9 @@ pub(super) async fn named(
         Some(_) => name.to_owned(),
         None => format!("docker://{name}"),
     };
-    let image = import_reference(cx, &url).await?;
+    let tag = tag_of(name);
+    let tag = Some(tag.as_str()).filter(|_| !has_digest);
+    let image = import_reference(cx, &url, tag).await?;
     if has_digest {
         step_cache::record(cx, &key, image, None).await?;
     }
@@ -85,6 +85,18 @@ pub(super) async fn named(
         image,
         is_cached: false,
     })
+}
+
+/// The tag of an imported image: that of `contree images import` for a name of Docker Hub, else the
+/// whole name. So a name of another registry never means or moves a tag without a registry.
+fn tag_of(name: &str) -> String {
+    let name = name.strip_prefix("docker://").unwrap_or(name);
+    let host = name.split_once('/').map(|(host, _)| host);
+    let host = host.filter(|host| host.contains(['.', ':']) || *host == "localhost");
+    match host {
+        None | Some("docker.io" | "index.docker.io") => imported_tag(name),
+        Some(_) => name.to_owned(),
+    }
 }
 
 /// The image without files.
@@ -133,7 +145,7 @@ pub(super) fn empty_config() -> ImageConfig {
 /// # Errors
 /// If the archive cannot be imported.
 pub(super) async fn of_archive(cx: &VerbContext, path: &Path) -> Result<Uuid, StepError> {
-    Ok(import_reference(cx, &format!("rootfs:{}", path.display())).await?)
+    Ok(import_reference(cx, &format!("rootfs:{}", path.display()), None).await?)
 }
 
 /// The variables and the directory of an image. The API has no route for them, so its shell prints
@@ -189,6 +201,20 @@ fn parse(output: &[u8]) -> ImageConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_another_registry_has_a_tag_of_its_own() {
+        for (name, tag) in [
+            ("debian:12", "debian:12"),
+            ("docker.io/library/debian:12", "debian:12"),
+            ("owner/tool", "owner/tool"),
+            ("ghcr.io/owner/tool:1", "ghcr.io/owner/tool:1"),
+            ("localhost/tool", "localhost/tool"),
+            ("127.0.0.1:5000/debian:12", "127.0.0.1:5000/debian:12"),
+        ] {
+            assert_eq!(tag_of(name), tag);
+        }
+    }
 
     #[test]
     fn the_settings_of_an_image_are_read() {
