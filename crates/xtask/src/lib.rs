@@ -1,8 +1,8 @@
 //! Tasks of the repository.
 //!
 //! [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/`, the API
-//! document and the codes of errors. The tests of the manifest compiler call the same code. [`sbom`]
-//! lists the components of the program.
+//! document and the codes of errors. The tests of the manifest compiler call the same code.
+//! [`sbom`] lists the components of the program.
 
 #![forbid(unsafe_code)]
 
