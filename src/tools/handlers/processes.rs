@@ -326,7 +326,7 @@ impl TargetProcess<'_> {
         )
     }
 
-    /// The remedy of a request to the process whose answer is lost. `effect` is the possible effect.
+    /// The remedy of a request to the process whose answer is lost, with its possible `effect`.
     fn remedy(&self, effect: &str) -> String {
         format!(
             "{effect}: read with `{}` before you repeat the call.",
