@@ -130,7 +130,10 @@ fn staging_parent<'a>(place: &'a Path, rules: &WriteRules) -> io::Result<&'a Pat
     let parent = place.parent().unwrap_or(Path::new("/"));
     let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev());
     let is_there = place.exists();
+    // It stays the current directory.
+    let is_current = std::env::current_dir().is_ok_and(|current| current.starts_with(place));
     let can_appear_at_once = is_vacant(place)?
+        && !is_current
         && rules.refusal(parent).is_none()
         && (!is_there || device(place)? == device(parent)?);
     Ok(match can_appear_at_once || !is_there {

@@ -18,6 +18,7 @@ use std::{
 use bytes::Bytes;
 use contree::{
     Client, Command, Content, Error, ExitStatus, Image, ImageRef, Input, Output, Running, Signal,
+    types::{PushRequest, Registry},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -201,6 +202,56 @@ async fn reading(image: &Image, path: &Path) -> Result {
     let read = fs.open("/a").await?.read_to_string(&mut text).await;
     read.map_err(Error::other)?;
     fs.archive("/").await?.next().await;
+    Ok(())
+}
+
+/// The examples of `docs/sdk.md` for extensions.
+async fn extensions(
+    client: &Client,
+    base: &Image,
+    out: Output,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let server = base
+        .shell("python3 -m http.server 8000")
+        .discard()
+        .spawn()
+        .await?;
+    let published = server.publish(8000).await?;
+    println!("{}", published.url);
+    server.publish_at(8000, 9000).await?;
+    let saved = server.snapshot().await?;
+    saved.tag("server-with-data").await?;
+    let shell = base
+        .command("bash")
+        .terminal(80, 24)
+        .stdin_open()
+        .discard()
+        .spawn()
+        .await?;
+    let mut output = shell.terminal().output().await?;
+    shell.stdin().write_all(b"stty size; exit\n").await?;
+    while let Some(piece) = output.next().await {
+        print!("{}", String::from_utf8_lossy(&piece?));
+    }
+    shell.terminal().resize(100, 40).await?;
+    let diff = out.image.diff(base).await?;
+    println!("{} changes", diff.count);
+    if let Some(patch) = diff.patch {
+        println!("{patch}");
+    }
+    let registry = Registry::builder().url("docker://ghcr.io/org/app:1");
+    let request = PushRequest::builder().registry(registry);
+    let request = PushRequest::try_from(request).map_err(Error::other)?;
+    let pushed = client.push(out.image.uuid().await?, request).await?;
+    println!("{}, {} blobs sent", pushed.digest, pushed.blobs_sent);
+    Ok(())
+}
+
+#[cfg(all(feature = "sync", unix))]
+async fn applying(base: &Image, out: Output, tree: &contree::Tree) -> Result {
+    let apply = out.image.fs().apply("/src", "./project");
+    let applied = apply.base(base).tree(tree).dry_run(true).await?;
+    println!("{:?}, conflicts {:?}", applied.written, applied.conflicts);
     Ok(())
 }
 
