@@ -428,7 +428,7 @@ mod tests {
         let image = session.image().uuid().await.unwrap();
 
         let writable = session.file.take().unwrap();
-        session.file = Some(writable.unwritable());
+        session.file = Some(writable.unwritable().unwrap());
         assert!(session.shell("true").await.is_err());
         assert_eq!(session.log().len(), 1);
         assert_eq!(session.image().uuid().await.unwrap(), image);

@@ -138,12 +138,12 @@ impl SessionFile {
 
     /// The same file, without the right to write.
     #[cfg(all(test, unix, feature = "testing"))]
-    pub(super) fn unwritable(&self) -> Self {
-        Self {
+    pub(super) fn unwritable(&self) -> std::io::Result<Self> {
+        Ok(Self {
             path: self.path.clone(),
-            file: Arc::new(File::open(&self.path).unwrap()),
+            file: Arc::new(File::open(&self.path)?),
             length: Arc::clone(&self.length),
-        }
+        })
     }
 
     fn new(path: PathBuf, file: File) -> Self {

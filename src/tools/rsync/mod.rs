@@ -194,7 +194,7 @@ pub(crate) async fn remember_placed(
         let root = destination.as_deref();
         let digest = state_digest(&source, root, &encoded);
         let id = states::insert(c, &backend, &digest, &source, root, &encoded)?;
-        placements::insert(c, &backend, &operation.to_string(), id)
+        placements::insert(c, &backend, &operation.to_string(), id, &[])
     });
     Ok(written.await?)
 }
