@@ -35,6 +35,8 @@ mod tree;
 mod unpack;
 #[cfg(all(feature = "sync", any(not(unix), test)))]
 mod unpack_archive;
+#[cfg(feature = "sync")]
+mod unpacked;
 
 #[cfg(all(feature = "sync", unix))]
 pub use apply::Apply;
@@ -61,4 +63,4 @@ pub use time::Time;
 #[cfg(feature = "sync")]
 pub use tree::{SkippedPath, Tree, UploadDir};
 #[cfg(feature = "sync")]
-pub use unpack::Unpacked;
+pub use unpacked::Unpacked;

@@ -1,30 +1,13 @@
 //! Unpacking a directory of an image into a local directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 
-use super::{content::blocking, image_files::ImageFiles, text::ToText};
+use super::{content::blocking, image_files::ImageFiles, text::ToText, unpacked::Unpacked};
 use crate::Error;
 #[cfg(unix)]
 use crate::local_copy::{CopiedDirectory, WriteRules, download_directory};
-
-/// Maximum number of skipped paths that are named.
-#[cfg(any(not(unix), test))]
-const MAX_NAMED: usize = 20;
-
-/// The result of unpacking a directory of an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Unpacked {
-    /// Number of regular files, including hard links.
-    pub files: u64,
-    /// The size of the regular files in bytes.
-    pub bytes: u64,
-    /// The first 20 paths that were not unpacked: links that lead out of the directory, and special
-    /// files.
-    pub skipped: Vec<PathBuf>,
-    /// Number of paths that were not unpacked.
-    pub skipped_count: u64,
-}
 
 impl ImageFiles {
     /// Copies a directory, or a file, with all that is below it into a local directory, which is
@@ -112,16 +95,6 @@ fn real_place(directory: &Path) -> std::io::Result<PathBuf> {
             Ok(around.canonicalize()?.join(name))
         }
         (real, _) => real,
-    }
-}
-
-#[cfg(any(not(unix), test))]
-impl Unpacked {
-    pub(super) fn skip(&mut self, path: PathBuf) {
-        self.skipped_count += 1;
-        if self.skipped.len() < MAX_NAMED {
-            self.skipped.push(path);
-        }
     }
 }
 

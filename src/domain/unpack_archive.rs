@@ -8,7 +8,7 @@ use std::{
 
 use tar::EntryType;
 
-use super::unpack::Unpacked;
+use super::unpacked::Unpacked;
 use crate::Error;
 
 /// Unpacks an archive whose entries are below one name. May block.

@@ -230,7 +230,7 @@ impl LocalTree {
         }
         match self.set_mode(path, mode | OWNER) {
             Ok(()) => Ok(Some(mode)),
-            // What needs the permissions reports that they are missing.
+            // The next step reports that they are missing.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
             Err(error) => Err(error),
         }
