@@ -36,6 +36,7 @@ impl Reason {
     }
 
     /// Sets the code of the error that led to it.
+    #[cfg(any(all(feature = "engine", target_os = "linux"), feature = "push"))]
     pub(crate) fn with_code(self, code: ErrorCode) -> Self {
         Self {
             code: Some(code),

@@ -318,7 +318,9 @@ fn publish(
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices
+                    io::ErrorKind::ResourceBusy
+                        | io::ErrorKind::CrossesDevices
+                        | io::ErrorKind::DirectoryNotEmpty
                 ) =>
             {
                 tree.open_up_all()?;

@@ -81,7 +81,7 @@ impl LocalTree {
 
     /// Returns the entry at a path. The digest of a file is computed if `with_content`.
     pub(super) fn look(&self, path: &[u8], with_content: bool) -> io::Result<Local> {
-        let (parent, name) = match self.parent(path, false) {
+        let (parent, name) = match self.place(path) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(Local::Missing),
             Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Local::Blocked),

@@ -25,7 +25,9 @@ fn a_directory_is_copied_whole_into_a_new_or_empty_place() {
     let home = Home::new();
     let mut raw = RawClient::initialized(home.command(), "2025-11-25");
     let image = commit(&mut raw, MAKE);
-    fs::create_dir(home.path().join("empty-place")).unwrap();
+    let empty = home.path().join("empty-place");
+    fs::create_dir(&empty).unwrap();
+    fs::set_permissions(&empty, PermissionsExt::from_mode(0o700)).unwrap();
     for place in ["new/deep/place", "empty-place"] {
         let place = home.path().join(place);
         let arguments = json!({"image": image, "path": "/out", "destination": place});
@@ -57,6 +59,10 @@ fn a_directory_is_copied_whole_into_a_new_or_empty_place() {
         assert_eq!(mode("d/b").0, 0o711, "set-id bits are not kept");
         let inode = |path: &str| place.join(path).metadata().unwrap().ino();
         assert_eq!(inode("a"), inode("hard"));
+        // A place that existed keeps its permissions.
+        let private = place == empty;
+        let bits = place.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(bits == 0o700, private, "{bits:o}");
         // Now something is there.
         let refused = raw.call_error("download", arguments);
         assert!(refused.contains("overwrite"), "{refused}");

@@ -154,6 +154,19 @@ fn actions_need_the_token_if_one_is_set() {
 }
 
 #[test]
+fn a_server_that_only_reads_refuses_every_action() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.arg("--read-only");
+    let web = Web::start(command);
+    for (path, body) in actions() {
+        let reply = act(&web, &path, &body, &[]);
+        assert_eq!(reply.status, 403, "{path}");
+        assert!(error(&reply).contains("without the tool"), "{path}");
+    }
+}
+
+#[test]
 fn invalid_requests_and_unknown_ids_are_explained() {
     let local = Local::new();
     let image = local.image("tag:host", "echo one > /one");

@@ -15,7 +15,7 @@ use super::login::{self, CloudLogin};
 use super::profile_file::ProfileFile;
 use super::rows::{VerbOptions, print_record, print_rows};
 use crate::cli::error::CommandError;
-use crate::cli::output::print;
+use crate::cli::output::{print, print_message};
 use crate::cli::process::runtime;
 use crate::cli::setup::Setup;
 use crate::config::{AuthType, CloudBackend, DEFAULT_IAM_URL, Profile};
@@ -170,7 +170,7 @@ impl List {
             })
             .collect();
         if rows.is_empty() {
-            crate::cli::output::print_message("there is no profile; `contree login` writes one");
+            print_message("there is no profile; `contree login` writes one");
         }
         let mark = |row: &ListedProfile| if row.active { "*" } else { "" }.to_owned();
         print_rows(
@@ -314,12 +314,22 @@ fn remove_profile(setup: &Setup, name: &str) -> Result<u8, VerbError> {
             ),
         ));
     }
-    if setup.files.active.as_deref() == Some(name) {
-        let mut others = setup.files.profiles.keys().filter(|other| *other != name);
-        file.set_active(others.next().map(String::as_str));
-    }
+    let mut others = setup.files.profiles.keys().filter(|other| *other != name);
+    let next = match setup.files.active.as_deref() == Some(name) {
+        true => {
+            let next = others.next();
+            file.set_active(next.map(String::as_str));
+            next
+        }
+        false => None,
+    };
     file.write()?;
     print(&format!("removed the profile {name}\n"))?;
+    if let Some(next) = next {
+        print_message(format_args!(
+            "the profile {next} is the default now; `contree auth switch NAME` chooses another one"
+        ));
+    }
     Ok(0)
 }
 

@@ -180,7 +180,8 @@ pub(super) fn cloud(
             name.escape_debug()
         )));
     }
-    let mut file = ProfileFile::open(&setup.files)?;
+    // A file that cannot be read or changed is reported before any question.
+    ProfileFile::open(&setup.files)?;
     let exists = setup.files.profiles.contains_key(&name);
     if exists && !login.force && !confirmed(&format!("Replace the profile `{name}`?"))? {
         return Err(VerbError::Missing(
@@ -231,6 +232,8 @@ pub(super) fn cloud(
         project: project.clone(),
         auth_type: Some(kind.to_string()),
     };
+    // Read again, since others may have changed it during the questions.
+    let mut file = ProfileFile::open(&setup.files)?;
     file.set_profile(&name, &profile);
     let active = setup.files.active.as_deref();
     let is_active = match active {

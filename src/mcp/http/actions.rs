@@ -71,10 +71,25 @@ fn tag_of(body: &[u8]) -> Result<String, Response> {
     Ok(tag.to_owned())
 }
 
+/// Refuses an action whose tool this server does not offer, such as with `--read-only`.
+#[expect(clippy::result_large_err, reason = "the error is the answer")]
+fn offered(activity: &ActivityMonitor, tool: &str) -> Result<(), Response> {
+    match activity.offers(tool) {
+        true => Ok(()),
+        false => Err(refused(
+            StatusCode::FORBIDDEN,
+            format!("this server was started without the tool `{tool}`"),
+        )),
+    }
+}
+
 async fn cancel(
     State(activity): State<ActivityMonitor>,
     Path(operation): Path<String>,
 ) -> Response {
+    if let Err(refused) = offered(&activity, "cancel_operation") {
+        return refused;
+    }
     let operation = match identifier(&operation, "operation") {
         Ok(operation) => operation,
         Err(refused) => return refused,
@@ -93,6 +108,9 @@ async fn tag(
     Path(image): Path<String>,
     body: Bytes,
 ) -> Response {
+    if let Err(refused) = offered(&activity, "set_tag") {
+        return refused;
+    }
     let (image, tag) = match (identifier(&image, "image"), tag_of(&body)) {
         (Ok(image), Ok(tag)) => (image, tag),
         (Err(refused), _) | (_, Err(refused)) => return refused,
@@ -114,6 +132,9 @@ async fn untag(
     Path(image): Path<String>,
     body: Bytes,
 ) -> Response {
+    if let Err(refused) = offered(&activity, "set_tag") {
+        return refused;
+    }
     let (image, tag) = match (identifier(&image, "image"), tag_of(&body)) {
         (Ok(image), Ok(tag)) => (image, tag),
         (Err(refused), _) | (_, Err(refused)) => return refused,

@@ -222,6 +222,11 @@ impl ActivityMonitor {
         Some(measured.unwrap_or_else(|_| Err(ToolError::cancelled("the measurement broke off"))))
     }
 
+    /// Whether this server offers a tool.
+    pub(super) fn offers(&self, tool: &str) -> bool {
+        self.0.session.selection().has(tool)
+    }
+
     /// Makes open pages read their lists again.
     pub(super) fn note_change(&self) {
         self.0.changes.send_modify(|count| *count += 1);

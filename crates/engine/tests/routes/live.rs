@@ -27,9 +27,16 @@ async fn read_until(local: &TestEngine, operation: &str, wanted: &str) -> Answer
     }
 }
 
+/// Takes a snapshot. On a busy machine, processes may not stand still in time; then it tries again,
+/// as the answer says.
 async fn snapshot(local: &TestEngine, operation: &str) -> Answer {
     let path = format!("/x/operations/{operation}/snapshot");
-    local.post(&path, &json!({})).await
+    loop {
+        let answer = local.post(&path, &json!({})).await;
+        if answer.json["x-code"] != "snapshot-not-possible" || !answer.text.contains("in time") {
+            return answer;
+        }
+    }
 }
 
 async fn cancel(local: &TestEngine, operation: &str) {

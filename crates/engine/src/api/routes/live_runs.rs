@@ -20,7 +20,7 @@ use crate::rows::operations::{self, INSTANCE, Operation, Status};
 
 /// How long another process may take to answer. Without its answer, the list lacks the state of its
 /// runs.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most processes that are asked at once.
 const MAX_REQUESTS: usize = 8;
 
@@ -74,22 +74,14 @@ impl RemoteRuns {
         Ok(found)
     }
 
-    /// Asks their processes for the state of the runs. A process that does not answer is left out.
+    /// Asks their processes for the state of the runs, without a contact to any of them. A process
+    /// that does not answer is left out.
     pub(super) async fn ask(self) -> HashMap<Uuid, LiveRun> {
-        let asked = stream::iter(self.0)
-            .map(|(socket, runs)| async move {
-                match runs.as_slice() {
-                    [only] => {
-                        let path = format!("/v1/operations/{only}");
-                        answer(&socket, &path).await.into_iter().collect()
-                    }
-                    _ => {
-                        let path = "/v1/operations?kind=instance&status=EXECUTING&limit=1000";
-                        answer::<Vec<RunState>>(&socket, path)
-                            .await
-                            .unwrap_or_default()
-                    }
-                }
+        let asked = stream::iter(self.0.into_keys())
+            .map(|socket| async move {
+                let path = "/v1/operations?kind=instance&status=EXECUTING&limit=1000";
+                let answer = answer::<Vec<RunState>>(&socket, path).await;
+                answer.unwrap_or_default()
             })
             .buffer_unordered(MAX_REQUESTS);
         let states = asked.collect::<Vec<Vec<RunState>>>().await;
@@ -113,6 +105,13 @@ async fn answer<T: DeserializeOwned>(socket: &str, path: &str) -> Option<T> {
     serde_json::from_slice(&body)
         .inspect_err(|error| tracing::debug!(socket, %error, "cannot read the state of runs"))
         .ok()
+}
+
+/// Asks the process that executes a run for its state. That is a contact of a client to the run.
+async fn ask_about(remote: RemoteRuns, run: Uuid) -> Option<LiveRun> {
+    let (socket, _) = remote.0.into_iter().next()?;
+    let path = format!("/v1/operations/{run}");
+    answer::<RunState>(&socket, &path).await?.x_live
 }
 
 /// Adds the states to a list of operations.
@@ -145,6 +144,6 @@ pub(super) async fn of(
     .await?;
     match state {
         Some(state) => Ok(Some(state)),
-        None => Ok(remote.ask().await.remove(&uuid)),
+        None => Ok(ask_about(remote, uuid).await),
     }
 }
