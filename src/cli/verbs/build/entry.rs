@@ -46,7 +46,7 @@ pub(super) enum EntryKind {
     Bytes(Bytes),
 }
 
-/// The hash of the paths, modes and contents of sources.
+/// The hash of the paths, modes, owners and contents of sources.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -62,6 +62,13 @@ pub(super) fn digest(sources: &[FoundSource]) -> Result<String, StepError> {
         for entry in &source.entries {
             field(&mut hash, entry.path.as_bytes());
             hash.update(&entry.mode.to_le_bytes());
+            match entry.owner {
+                Some((uid, gid)) => {
+                    field(&mut hash, &uid.to_le_bytes());
+                    field(&mut hash, &gid.to_le_bytes());
+                }
+                None => field(&mut hash, b""),
+            }
             match &entry.kind {
                 EntryKind::Directory => field(&mut hash, b"directory"),
                 EntryKind::Symlink(target) => {
@@ -138,4 +145,31 @@ where
     }
     found.sort_unstable();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_owner_is_another_hash() {
+        let hash = |owner| {
+            let entry = Entry {
+                path: "file".to_owned(),
+                kind: EntryKind::Bytes(Bytes::from_static(b"x")),
+                mode: 0o644,
+                owner,
+            };
+            let source = FoundSource {
+                name: "a.tar".to_owned(),
+                is_directory: true,
+                entries: vec![entry],
+            };
+            digest(&[source]).unwrap()
+        };
+        assert_eq!(hash(Some((7, 8))), hash(Some((7, 8))));
+        assert_ne!(hash(Some((7, 8))), hash(Some((8, 8))));
+        assert_ne!(hash(Some((7, 8))), hash(Some((7, 9))));
+        assert_ne!(hash(Some((0, 0))), hash(None));
+    }
 }
