@@ -137,7 +137,7 @@ impl Builder<'_> {
             }
             Base::Image(name) => {
                 let base = base::named(self.cx, name, self.is_pulled).await?;
-                let config = base::config(self.cx, base.image).await?;
+                let config = base::config(self.cx, base.image, self.uses_cache).await?;
                 (base, StageState::new(config.env, config.cwd))
             }
         };
