@@ -15,7 +15,7 @@ use crate::sync::hex;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A source of `COPY` that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FoundSource {
     /// The name that it has in a directory.
     pub(super) name: String,
@@ -26,7 +26,7 @@ pub(super) struct FoundSource {
 }
 
 /// A file, a directory or a link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// The path below the source; empty for the source itself.
     pub(super) path: String,
@@ -171,5 +171,26 @@ mod tests {
         assert_ne!(hash(Some((7, 8))), hash(Some((8, 8))));
         assert_ne!(hash(Some((7, 8))), hash(Some((7, 9))));
         assert_ne!(hash(Some((0, 0))), hash(None));
+    }
+
+    #[test]
+    fn an_edited_file_is_another_hash_of_the_same_source() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "one").unwrap();
+        let source = FoundSource {
+            name: "file".to_owned(),
+            is_directory: false,
+            entries: vec![Entry {
+                path: String::new(),
+                kind: EntryKind::File(file.path().to_owned()),
+                mode: 0o644,
+                owner: None,
+            }],
+        };
+        let sources = [source];
+        let before = digest(&sources).unwrap();
+        assert_eq!(digest(&sources).unwrap(), before);
+        std::fs::write(file.path(), "two").unwrap();
+        assert_ne!(digest(&sources).unwrap(), before);
     }
 }
