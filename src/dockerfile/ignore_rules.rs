@@ -35,6 +35,7 @@ impl IgnoreRules {
             if pattern.is_empty() {
                 continue;
             }
+            let pattern = whole_components(&pattern);
             let matcher = path_pattern(&pattern).ok_or_else(|| line.to_owned())?;
             rules.push(IgnoreRule {
                 matcher,
@@ -101,6 +102,27 @@ pub(crate) fn path_pattern(pattern: &str) -> Option<GlobMatcher> {
     Some(glob.ok()?.compile_matcher())
 }
 
+/// A pattern in which each `**` that begins a component is one by itself.
+///
+/// As for Docker, `**` stands for any directories. Only at the beginning of a pattern without other
+/// wildcards may the rest also be the end of a name: `**.env` matches `deploy/prod.env`.
+fn whole_components(pattern: &str) -> String {
+    if let Some(rest) = pattern.strip_prefix("**")
+        && !rest.is_empty()
+        && !rest.starts_with('/')
+        && !is_pattern(rest)
+    {
+        return format!("**/*{rest}");
+    }
+    let parts = pattern
+        .split('/')
+        .map(|part| match part.strip_prefix("**") {
+            Some(rest) if !rest.is_empty() => format!("**/{rest}"),
+            _ => part.to_owned(),
+        });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 /// A pattern without slashes around it, and without `.` and `..`.
 fn clean(pattern: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -151,6 +173,26 @@ mod tests {
             assert_eq!(rules.exclude(path), expected, "{path}");
         }
         assert!(rules.has_exceptions());
+    }
+
+    #[test]
+    fn two_stars_before_a_name_stand_for_directories() {
+        let rules = IgnoreRules::parse("**.env\n**cache*\nkeys/**.pem\n").unwrap();
+        for (path, expected) in [
+            (".env", true),
+            ("prod.env", true),
+            ("deploy/.env", true),
+            ("deploy/eu/prod.env", true),
+            ("deploy/prod.env.example", false),
+            ("cache1", true),
+            ("deep/er/cache1/file", true),
+            ("deep/mycache", false),
+            ("keys/.pem", true),
+            ("keys/deep/er/.pem", true),
+            ("keys/a.pem", false),
+        ] {
+            assert_eq!(rules.exclude(path), expected, "{path}");
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::error::{Mistake, StepError};
+use super::output::command_failure;
 use super::step_cache::{self, ImageConfig, StepKey};
 use crate::cli::verbs::context::VerbContext;
 use crate::cli::verbs::import::{import_reference, imported_tag};
@@ -152,10 +154,14 @@ pub(super) async fn of_archive(cx: &VerbContext, path: &Path) -> Result<Uuid, St
 /// them once. An image without a shell gets the settings of an image without any.
 ///
 /// # Errors
-/// If the backend fails.
-pub(super) async fn config(cx: &VerbContext, image: Uuid) -> Result<ImageConfig, StepError> {
+/// If the backend fails, or the shell did not end by itself.
+pub(super) async fn config(
+    cx: &VerbContext,
+    image: Uuid,
+    uses_cache: bool,
+) -> Result<ImageConfig, StepError> {
     let key = StepKey::Config(image);
-    if let Some((_, Some(config))) = step_cache::find(cx, &key).await? {
+    if uses_cache && let Some((_, Some(config))) = step_cache::find(cx, &key).await? {
         return Ok(config);
     }
     let command = cx
@@ -174,12 +180,32 @@ pub(super) async fn config(cx: &VerbContext, image: Uuid) -> Result<ImageConfig,
         })
         .await?;
     let is_shown = outcome.status == OperationStatus::Success && outcome.exit_code == Some(0);
-    let config = match is_shown {
-        true => parse(&outcome.stdout.bytes),
-        false => empty_config(),
+    let config = if is_shown {
+        parse(&outcome.stdout.bytes)
+    } else if has_no_shell(outcome.error_code, outcome.exit_code) {
+        empty_config()
+    } else {
+        let reason = match outcome.timed_out {
+            true => "the image did not show them in time; build again".to_owned(),
+            false => {
+                let output = String::from_utf8_lossy(&outcome.stderr.bytes);
+                command_failure(&outcome, &output, CONFIG_TIMEOUT)
+            }
+        };
+        let message = format!("the variables and the directory of the image are unknown: {reason}");
+        return Err(Mistake::Command(message).into());
     };
     step_cache::record(cx, &key, image, Some(&config)).await?;
     Ok(config)
+}
+
+/// Whether a run of [`SHOW_CONFIG`] failed because the image has no shell or no `cat`. Any other
+/// failure may be gone next time, so it says nothing about the image.
+fn has_no_shell(code: Option<ErrorCode>, exit_code: Option<i64>) -> bool {
+    match code {
+        Some(code) => code == ErrorCode::CommandNotStarted,
+        None => matches!(exit_code, Some(126 | 127)),
+    }
 }
 
 /// Reads the output of [`SHOW_CONFIG`].
@@ -214,6 +240,20 @@ mod tests {
         ] {
             assert_eq!(tag_of(name), tag);
         }
+    }
+
+    #[test]
+    fn only_a_missing_shell_means_no_settings() {
+        assert!(has_no_shell(Some(ErrorCode::CommandNotStarted), None));
+        assert!(has_no_shell(None, Some(127)) && has_no_shell(None, Some(126)));
+        for code in [
+            ErrorCode::Cancelled,
+            ErrorCode::OperationFailed,
+            ErrorCode::CommandTimedOut,
+        ] {
+            assert!(!has_no_shell(Some(code), None), "{code:?}");
+        }
+        assert!(!has_no_shell(None, None) && !has_no_shell(None, Some(1)));
     }
 
     #[test]

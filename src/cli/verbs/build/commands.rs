@@ -24,11 +24,13 @@ pub(super) struct CommandRunner<'a> {
 }
 
 impl CommandRunner<'_> {
-    /// A command on an image that does nothing and needs nothing of it. Its argument is the
-    /// instruction, for the history of the image.
+    /// A command on an image that does nothing. Its argument is the instruction, for the history of
+    /// the image. On this machine it needs nothing of the image. A service may have another
+    /// architecture, so there it is the shell of the image.
     pub(super) fn placing(&self, image: Uuid, text: &str) -> Command {
         let image = self.cx.client.image(image);
-        let command = match no_command::program(std::env::consts::ARCH) {
+        let program = no_command::program(std::env::consts::ARCH);
+        let command = match program.filter(|_| self.cx.is_local()) {
             Some(program) => image
                 .exec(no_command::PATH, [text])
                 .file(no_command::PATH, Content::from(program).mode(0o755)),

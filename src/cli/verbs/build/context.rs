@@ -90,7 +90,12 @@ impl BuildContext {
             if self.rules.exclude(&path) && !may_have_exceptions {
                 continue;
             }
-            found.push(self.found(&path, unpacks)?);
+            match self.found(&path, unpacks) {
+                Ok(source) => found.push(source),
+                // No exception brings back a file of the directory.
+                Err(StepError::Mistake(Mistake::Excluded(_))) => {}
+                Err(error) => return Err(error),
+            }
         }
         match found.is_empty() {
             true => Err(Mistake::NoFile(source.to_owned()).into()),
@@ -324,6 +329,11 @@ mod tests {
         );
         assert_eq!(paths(&context, "s*/deep/*.rs").await.unwrap(), ["x.rs:"]);
         assert_eq!(paths(&context, "out").await.unwrap(), ["out:", "out:keep"]);
+        // `secret` matches, and is excluded with all that is in it.
+        assert_eq!(
+            paths(&context, "s*").await.unwrap(),
+            ["src:", "src:deep", "src:deep/x.rs"]
+        );
         let all = paths(&context, ".").await.unwrap();
         assert!(
             !all.iter()

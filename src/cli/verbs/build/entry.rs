@@ -15,7 +15,7 @@ use crate::sync::hex;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A source of `COPY` that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FoundSource {
     /// The name that it has in a directory.
     pub(super) name: String,
@@ -26,7 +26,7 @@ pub(super) struct FoundSource {
 }
 
 /// A file, a directory or a link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// The path below the source; empty for the source itself.
     pub(super) path: String,
@@ -46,7 +46,7 @@ pub(super) enum EntryKind {
     Bytes(Bytes),
 }
 
-/// The hash of the paths, modes and contents of sources.
+/// The hash of the paths, modes, owners and contents of sources.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -62,6 +62,13 @@ pub(super) fn digest(sources: &[FoundSource]) -> Result<String, StepError> {
         for entry in &source.entries {
             field(&mut hash, entry.path.as_bytes());
             hash.update(&entry.mode.to_le_bytes());
+            match entry.owner {
+                Some((uid, gid)) => {
+                    field(&mut hash, &uid.to_le_bytes());
+                    field(&mut hash, &gid.to_le_bytes());
+                }
+                None => field(&mut hash, b""),
+            }
             match &entry.kind {
                 EntryKind::Directory => field(&mut hash, b"directory"),
                 EntryKind::Symlink(target) => {
@@ -138,4 +145,52 @@ where
     }
     found.sort_unstable();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_owner_is_another_hash() {
+        let hash = |owner| {
+            let entry = Entry {
+                path: "file".to_owned(),
+                kind: EntryKind::Bytes(Bytes::from_static(b"x")),
+                mode: 0o644,
+                owner,
+            };
+            let source = FoundSource {
+                name: "a.tar".to_owned(),
+                is_directory: true,
+                entries: vec![entry],
+            };
+            digest(&[source]).unwrap()
+        };
+        assert_eq!(hash(Some((7, 8))), hash(Some((7, 8))));
+        assert_ne!(hash(Some((7, 8))), hash(Some((8, 8))));
+        assert_ne!(hash(Some((7, 8))), hash(Some((7, 9))));
+        assert_ne!(hash(Some((0, 0))), hash(None));
+    }
+
+    #[test]
+    fn an_edited_file_is_another_hash_of_the_same_source() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "one").unwrap();
+        let source = FoundSource {
+            name: "file".to_owned(),
+            is_directory: false,
+            entries: vec![Entry {
+                path: String::new(),
+                kind: EntryKind::File(file.path().to_owned()),
+                mode: 0o644,
+                owner: None,
+            }],
+        };
+        let sources = [source];
+        let before = digest(&sources).unwrap();
+        assert_eq!(digest(&sources).unwrap(), before);
+        std::fs::write(file.path(), "two").unwrap();
+        assert_ne!(digest(&sources).unwrap(), before);
+    }
 }

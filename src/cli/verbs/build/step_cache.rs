@@ -14,7 +14,7 @@ use crate::sync::hex;
 use crate::{Error, ImageRef};
 
 /// Changes when the same key would stand for another result.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The settings of an image that the next steps need.
 #[derive(Debug, Clone, Serialize, Deserialize)]

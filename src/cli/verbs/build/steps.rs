@@ -137,7 +137,7 @@ impl Builder<'_> {
             }
             Base::Image(name) => {
                 let base = base::named(self.cx, name, self.is_pulled).await?;
-                let config = base::config(self.cx, base.image).await?;
+                let config = base::config(self.cx, base.image, self.uses_cache).await?;
                 (base, StageState::new(config.env, config.cwd))
             }
         };
@@ -190,12 +190,13 @@ impl Builder<'_> {
             return Ok((known, true));
         }
         output.show(text, false);
+        let local = found.clone();
         let result = match action {
             Action::Run(run) => self.runner.run(image, run, output).await?,
             Action::Copy(copy) => {
                 if let Some(archive) = root_archive {
                     let image = base::of_archive(self.cx, &archive).await?;
-                    step_cache::record(self.cx, &key, image, None).await?;
+                    self.record(&key, image, &local).await?;
                     return Ok((image, false));
                 }
                 if let Some(source) = source {
@@ -212,8 +213,27 @@ impl Builder<'_> {
             }
             Action::None | Action::Ignored(_) => image,
         };
-        step_cache::record(self.cx, &key, result, None).await?;
+        self.record(&key, result, &local).await?;
         Ok((result, false))
+    }
+
+    /// Records the image of a step. If a local file was changed while it was copied, the image may
+    /// have another content than the key says, and is not recorded.
+    async fn record(
+        &self,
+        key: &StepKey<'_>,
+        image: Uuid,
+        local: &[FoundSource],
+    ) -> Result<(), StepError> {
+        if let StepKey::Step {
+            files: Some(files), ..
+        } = key
+            && !local.is_empty()
+            && entry::digest(local).ok().as_ref() != Some(files)
+        {
+            return Ok(());
+        }
+        Ok(step_cache::record(self.cx, key, image, None).await?)
     }
 
     /// The image that `COPY --from` names.
