@@ -27,7 +27,7 @@ fn a_directory_is_copied_whole_into_a_new_or_empty_place() {
     let image = commit(&mut raw, MAKE);
     let empty = home.path().join("empty-place");
     fs::create_dir(&empty).unwrap();
-    fs::set_permissions(&empty, PermissionsExt::from_mode(0o700)).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o700)).unwrap();
     for place in ["new/deep/place", "empty-place"] {
         let place = home.path().join(place);
         let arguments = json!({"image": image, "path": "/out", "destination": place});
