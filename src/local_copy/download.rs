@@ -30,7 +30,7 @@ const OWNER_ONLY: u32 = 0o700;
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(
     not(feature = "mcp"),
-    expect(dead_code, reason = "the tool tells more than the SDK")
+    allow(dead_code, reason = "the tool tells more than the SDK")
 )]
 pub(crate) struct CopiedDirectory {
     /// Number of regular files, including hard links.
