@@ -1,7 +1,6 @@
 //! Converts answers and errors of tools to results of the protocol.
 
-use rmcp::model::{CallToolResult, ContentBlock, ProtocolVersion, Resource};
-use serde_json::json;
+use rmcp::model::{CallToolResult, ContentBlock, MetaObject, ProtocolVersion, Resource};
 
 use crate::tools::{ToolAnswer, ToolError};
 
@@ -23,13 +22,18 @@ pub(super) fn answer(answer: ToolAnswer, version: Option<&ProtocolVersion>) -> C
     result
 }
 
+/// The key of `_meta` with the code of an error.
+const CODE_KEY: &str = "dev.contree/code";
+
 /// Builds an error that the model sees and can act upon. Many clients hide protocol errors.
 ///
-/// The structured content has the code, and the whole text for clients that show no other content.
+/// The code is metadata. Structured content would have to match the output schema of the tool:
+/// clients check it even in errors, and then hide the message.
 pub(super) fn error(error: &ToolError) -> CallToolResult {
-    let text = error.to_string();
-    let structured = json!({"code": error.code().name(), "error": text});
-    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
-    result.structured_content = Some(structured);
+    let mut result = CallToolResult::error(vec![ContentBlock::text(error.to_string())]);
+    let mut meta = MetaObject::new();
+    let code = error.code().name().into();
+    meta.0.insert(CODE_KEY.to_owned(), code);
+    result.meta = Some(meta);
     result
 }

@@ -841,6 +841,17 @@ fn a_small_answer_is_short() {
 }
 
 #[test]
+fn an_error_has_its_code_and_no_content_that_the_schema_forbids() {
+    let home = Home::new();
+    let mut raw = local(&home);
+    let result = raw.call("run", json!({"image": "tag:none", "command": "true"}));
+    assert_eq!(result["isError"], true, "{result}");
+    assert_eq!(result["_meta"]["dev.contree/code"], "image-not-found");
+    // Clients compare it with the output schema, also in errors.
+    assert_eq!(result.get("structuredContent"), None, "{result}");
+}
+
+#[test]
 fn output_is_cut_once_and_both_renderings_report_it() {
     let home = Home::new();
     let mut raw = local(&home);

@@ -21,7 +21,7 @@ gives it another meaning. [Troubleshooting](troubleshooting.md) has longer advic
 | Where | The code |
 |---|---|
 | `contree` and `contree-mcp` | at the end of the first line of the message, in brackets: `[image-not-found]`. `contree explain image-not-found` prints the cause and the remedy |
-| a tool of the MCP server | `code` in the structured content of the error |
+| a tool of the MCP server | `dev.contree/code` in the `_meta` of the result |
 | the HTTP API of the engine | `x-code` in the body of the error, and beside `error` of a failed operation |
 | the SDK | `Error::code()`, and `Outcome::error_code` of a run that did not succeed |
 

@@ -33,8 +33,7 @@ pub(in crate::cli) struct Apply {
     /// Directory in the image; default: the one to which -F sent DIR, else that of the session
     path: Option<String>,
     /// Directory of this machine; default: the current one
-    #[arg(default_value = ".", hide_default_value = true)]
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     /// Only show what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -69,6 +68,16 @@ struct AppliedPath {
     why: Option<String>,
 }
 
+/// The path in the image and the directory of this machine. A single argument such as `.` or
+/// `./app` is a directory of this machine.
+fn places(path: Option<String>, dir: Option<PathBuf>) -> (Option<String>, PathBuf) {
+    match (path, dir) {
+        (path, Some(dir)) => (path, dir),
+        (Some(dir), None) if dir.starts_with('.') => (None, dir.into()),
+        (path, None) => (path, ".".into()),
+    }
+}
+
 impl Apply {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let image = cx.image(&self.image).await?;
@@ -77,19 +86,17 @@ impl Apply {
             None => None,
         };
         let cwd = cx.state().await?.cwd;
-        let destination = self
-            .dir
-            .canonicalize()
-            .map_err(VerbError::file(&self.dir))?;
+        let (path, dir) = places(self.path, self.dir);
+        let destination = dir.canonicalize().map_err(VerbError::file(&dir))?;
         if !destination.is_dir() {
             return Err(VerbError::Usage(format!(
                 "{} is no directory; give the directory that the files belong to",
-                self.dir.display()
+                dir.display()
             )));
         }
         let changes = ChangesToApply {
             image,
-            path: self.path.map(|path| join(cwd.as_deref(), &path)),
+            path: path.map(|path| join(cwd.as_deref(), &path)),
             fallback: cwd.unwrap_or_else(|| "/".to_owned()),
             destination,
             base,
@@ -179,4 +186,26 @@ fn rows(applied: Applied) -> Vec<AppliedPath> {
         }));
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_relative_place_is_on_this_machine() {
+        let placed = |path: &str, dir: Option<&str>| {
+            let (path, dir) = places(Some(path.to_owned()), dir.map(PathBuf::from));
+            (path, dir.display().to_string())
+        };
+        assert_eq!(placed(".", None), (None, ".".to_owned()));
+        assert_eq!(placed("./app", None), (None, "./app".to_owned()));
+        assert_eq!(
+            placed("/app", None),
+            (Some("/app".to_owned()), ".".to_owned())
+        );
+        let both = (Some("app".to_owned()), "x".to_owned());
+        assert_eq!(placed("app", Some("x")), both);
+        assert_eq!(places(None, None), (None, ".".into()));
+    }
 }
