@@ -99,6 +99,12 @@ fn every_dependency_is_declared_once() {
     }
 }
 
+/// Types with functions of their own, which belong to no crate.
+const PRIMITIVES: [&str; 18] = [
+    "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16",
+    "u32", "u64", "u128", "usize", "slice",
+];
+
 /// The crates whose paths occur in the recorded public API. The first name of a path is a crate, or
 /// begins with a capital letter.
 fn crates_in_public_api(record: &str) -> BTreeSet<String> {
@@ -110,7 +116,8 @@ fn crates_in_public_api(record: &str) -> BTreeSet<String> {
             let before = &rest[..at];
             let name = before.rsplit(|c| !is_name(c)).next().unwrap_or_default();
             let is_first = !before[..before.len() - name.len()].ends_with("::");
-            if is_first && name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            let is_crate = name.starts_with(|c: char| c.is_ascii_lowercase());
+            if is_first && is_crate && !PRIMITIVES.contains(&name) {
                 found.insert(name.to_owned());
             }
             rest = &rest[at + 2..];
