@@ -1,4 +1,4 @@
-//! Sandboxes that live, over MCP with the embedded engine: further processes, talking to them, live
+//! Running sandboxes, over MCP with the embedded engine: further processes, talking to them, live
 //! output, snapshots, limits and the network of one run.
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Sandboxes that live: further commands, ports, snapshots, terminals and limits.
+//! Running sandboxes: further commands, ports, snapshots, terminals and limits.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
