@@ -17,6 +17,9 @@ use crate::tools::Session;
 
 /// Time limit for cancelling the session's operations.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
+/// Time limit for local copies that were cut off.
+#[cfg(unix)]
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
     let http = match setup.options.http.read(&setup.environment) {
@@ -83,7 +86,10 @@ async fn over_http(
     Ok(())
 }
 
-/// Drops the session and with it the embedded engine, which ends running operations.
+/// Drops the session and with it the embedded engine, which ends running operations. Waits for
+/// local copies that were cut off, since they remove their temporary files.
 pub(super) fn close<T>(session: Arc<T>) {
     drop(session);
+    #[cfg(unix)]
+    crate::local_copy::wait_for_unfinished(CLEAN_UP_TIMEOUT);
 }

@@ -20,9 +20,12 @@ mod plan;
 mod rules;
 mod staging;
 mod tree;
+mod unfinished;
 
 pub(crate) use apply::{ApplyRequest, apply};
 pub(crate) use base::{Base, SentEntry, SentKind};
 pub(crate) use download::{CopiedDirectory, download_directory};
 pub use outcome::{Applied, Conflicts, PathReason};
 pub(crate) use rules::WriteRules;
+#[cfg(feature = "mcp")]
+pub(crate) use unfinished::wait_for_unfinished;

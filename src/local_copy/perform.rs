@@ -15,6 +15,7 @@ use super::plan::{Action, ActionKind};
 use super::rules::WriteRules;
 use super::staging::Staging;
 use super::tree::Tree;
+use super::unfinished::StopFlag;
 use crate::client::relative;
 use crate::{Client, Error};
 
@@ -102,14 +103,20 @@ fn name_of(digest: &Digest) -> Vec<u8> {
 }
 
 /// Performs the actions: removals, then directories, then files and links.
+///
+/// If the future is dropped, no further action is begun, and the opened directories are closed
+/// again.
 pub(super) async fn perform(
     local: LocalTree,
     staging: Staging,
     actions: Vec<Action>,
     rules: WriteRules,
 ) -> Result<Done, Error> {
+    let stop = StopFlag::default();
+    let _stop_on_drop = stop.set_on_drop();
     blocking(move || {
         let mut performer = Performer {
+            stop,
             local,
             staging,
             done: Done::default(),
@@ -137,7 +144,13 @@ pub(super) async fn perform(
     .await
 }
 
+/// The caller has gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the changes were stopped before their end")]
+struct Stopped;
+
 struct Performer {
+    stop: StopFlag,
     local: LocalTree,
     staging: Staging,
     done: Done,
@@ -203,6 +216,9 @@ impl Performer {
             .chain(actions.iter().filter(makes))
             .chain(actions.iter().filter(others));
         for (at, action) in ordered.enumerate() {
+            if self.stop.is_set() {
+                return Err(Error::other(Stopped));
+            }
             let shown = self.local.absolute(&action.path);
             self.perform(action).map_err(Error::io(&shown))?;
             if (at + 1).is_multiple_of(PROGRESS_STEP) {
@@ -353,6 +369,7 @@ mod tests {
                 })
                 .collect();
             let mut performer = Performer {
+                stop: StopFlag::default(),
                 local,
                 staging: Staging::create(&root).unwrap(),
                 done: Done::default(),

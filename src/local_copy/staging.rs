@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::local_tree::LocalTree;
+use super::unfinished::Unfinished;
 
 /// The beginning of the names of such directories. Those of killed processes are found by it.
 const PREFIX: &str = ".contree-part-";
@@ -22,6 +23,8 @@ pub(super) struct Staging {
     _lock: File,
     /// The directory around it. It is closed again after the staging directory is removed.
     _around: Option<OpenedUp>,
+    /// The last field, since the others are dropped before it.
+    _unfinished: Unfinished,
 }
 
 /// A directory that its owner may change until this is dropped.
@@ -34,6 +37,7 @@ struct OpenedUp {
 impl Staging {
     /// Makes a directory in `parent`, which is a real path.
     pub(super) fn create(parent: &Path) -> io::Result<Self> {
+        let unfinished = Unfinished::new();
         loop {
             let path = parent.join(format!("{PREFIX}{}", Uuid::new_v4().simple()));
             fs::DirBuilder::new().mode(0o700).create(&path)?;
@@ -53,6 +57,7 @@ impl Staging {
                         path,
                         _lock: lock,
                         _around: None,
+                        _unfinished: unfinished,
                     });
                 }
             }

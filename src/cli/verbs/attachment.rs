@@ -1,11 +1,13 @@
 //! Local files and directories that a run gets: `SRC[:DST][:uUID][:gGID][:mMODE]`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::context::VerbContext;
 use super::error::VerbError;
+use super::progress::Progress;
 use crate::store::states::StateFile;
 use crate::tools::{PlacedFiles, remember_placed};
 use crate::{Changes, Command, Content, Tree};
@@ -103,12 +105,17 @@ impl Attachment {
         if metadata.is_dir() {
             let fixed = EXCLUDED.iter().map(|name| (*name).to_owned());
             let excludes: Vec<String> = fixed.chain(excludes.iter().cloned()).collect();
+            let title = format!("sending {}", self.source.display());
+            let progress = Arc::new(Progress::spinner(&title));
+            let shown = progress.clone();
             let tree = cx
                 .client
                 .upload_dir(&source)
                 .exclude(excludes)
-                .gitignore(false);
-            let tree = tree.await?;
+                .gitignore(false)
+                .on_progress(move |line| shown.say(line));
+            let tree = cx.unless_interrupted(tree.into_future()).await?;
+            drop(progress);
             if tree.skipped_count() > 0 {
                 crate::cli::output::print_message(format_args!(
                     "{} files below {} could not be sent",

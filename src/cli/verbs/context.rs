@@ -1,12 +1,14 @@
 //! The context of every verb: the backend, the session, and the format of the output.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
+use contree_error_codes::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::error::VerbError;
 use super::rows::{OutputFormat, VerbOptions};
+use super::run::{CLOSED, FAILED};
 use crate::cli::error::CommandError;
 use crate::cli::output::print_error;
 use crate::cli::process::runtime;
@@ -32,9 +34,21 @@ pub(in crate::cli) struct VerbContext {
     pub(super) cancelled: CancellationToken,
     /// The exit status of the received signal; 0 if there was none.
     signal_status: Arc<AtomicU8>,
+    /// The number of [`Ending`]s.
+    endings: Arc<AtomicUsize>,
 }
 
-/// Runs a verb. The first signal drops its future, which cancels what it started.
+/// A part of a verb that a signal does not cut off, such as cancelling a run.
+pub(super) struct Ending(Arc<AtomicUsize>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Runs a verb. The first signal drops its future, which cancels what it started. Then the exit
+/// status is that of the signal.
 pub(super) fn run_verb<F>(setup: &Setup, options: &VerbOptions, verb: F) -> Result<u8, CommandError>
 where
     F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
@@ -56,10 +70,14 @@ where
         let done = tokio::select! {
             biased;
             done = verb(&cx) => done,
-            status = cx.interrupted_for_long() => Ok(status),
+            status = cx.interrupted_outside_of_endings() => Ok(status),
         };
         let status = match done {
             Ok(status) => status,
+            // The user knows of the signal.
+            Err(error) if cx.signal_status() != 0 && error.code() == ErrorCode::Cancelled => {
+                cx.signal_status()
+            }
             Err(error) => {
                 let (status, code) = (status_of(&error), error.code());
                 print_error(cx.message(error).await, code);
@@ -128,6 +146,7 @@ impl VerbContext {
         };
         let cancelled = CancellationToken::new();
         let signal_status = Arc::new(AtomicU8::new(0));
+        let endings = Arc::new(AtomicUsize::new(0));
         let (cancel, received) = (cancelled.clone(), signal_status.clone());
         signals::on_end(move |status| {
             received.store(status, Ordering::Release);
@@ -142,6 +161,7 @@ impl VerbContext {
             is_named,
             cancelled,
             signal_status,
+            endings,
         })
     }
 
@@ -173,6 +193,7 @@ impl VerbContext {
             is_named: true,
             cancelled: self.cancelled.clone(),
             signal_status: self.signal_status.clone(),
+            endings: self.endings.clone(),
         }
     }
 
@@ -190,16 +211,43 @@ impl VerbContext {
     /// output.
     pub(super) async fn interrupted(&self) -> u8 {
         self.cancelled.cancelled().await;
+        self.signal_status()
+    }
+
+    /// The exit status of the received signal; 0 if there was none.
+    fn signal_status(&self) -> u8 {
         self.signal_status.load(Ordering::Acquire)
     }
 
-    /// Resolves some time after the first signal, for verbs that do not end by themselves.
-    async fn interrupted_for_long(&self) -> u8 {
-        /// A verb that ends its operation has this time.
+    /// Begins a part of the verb that a signal does not cut off.
+    pub(super) fn ending(&self) -> Ending {
+        self.endings.fetch_add(1, Ordering::AcqRel);
+        Ending(self.endings.clone())
+    }
+
+    /// Resolves after the first signal, at once unless the verb is in an [`Ending`].
+    async fn interrupted_outside_of_endings(&self) -> u8 {
+        /// An ending has this time.
         const GRACE: std::time::Duration = std::time::Duration::from_secs(12);
         let status = self.interrupted().await;
-        tokio::time::sleep(GRACE).await;
-        status
+        if self.endings.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(GRACE).await;
+        }
+        // The reader of standard output has gone.
+        if status == 0 { CLOSED } else { status }
+    }
+
+    /// The status of a command that could not run. A signal and a wrong command line have others.
+    ///
+    /// # Errors
+    /// The errors that have others.
+    pub(super) async fn could_not_run(&self, error: VerbError) -> Result<u8, VerbError> {
+        if matches!(error, VerbError::Usage(_)) || self.signal_status() != 0 {
+            return Err(error);
+        }
+        let code = error.code();
+        print_error(self.message(error).await, code);
+        Ok(FAILED)
     }
 
     /// Runs work until the first signal. Dropping the work must cancel what it started.

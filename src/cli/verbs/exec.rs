@@ -19,7 +19,7 @@ use super::run::{
     terminal_size, terminal_variables, variables,
 };
 use super::session_state::join;
-use crate::cli::output::{RawOutput, WriteState, print_error, print_message};
+use crate::cli::output::{RawOutput, WriteState, print_message};
 use crate::events::Payload;
 use crate::tools::{OutputStream, Watcher as _};
 use crate::types::OperationMetadata;
@@ -93,12 +93,7 @@ impl Exec {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         match self.start(cx).await {
             Ok(status) => Ok(status),
-            Err(error @ VerbError::Usage(_)) => Err(error),
-            Err(error) => {
-                let code = error.code();
-                print_error(cx.message(error).await, code);
-                Ok(FAILED)
-            }
+            Err(error) => cx.could_not_run(error).await,
         }
     }
 
@@ -175,6 +170,8 @@ async fn start_directory(cx: &VerbContext, operation: Uuid) -> Result<Option<Str
 
 /// Connects a process with the terminal of this program until it ends.
 async fn on_terminal(cx: &VerbContext, process: Process) -> Result<u8, VerbError> {
+    // The connection restores the terminal and says which signal ended it.
+    let ending = cx.ending();
     let connected = connect(|| process.terminal(), process.stdin(), terminal_size()).await;
     match connected {
         Ok(ConnectionEnd::Shown) => {}
@@ -185,6 +182,7 @@ async fn on_terminal(cx: &VerbContext, process: Process) -> Result<u8, VerbError
         Ok(ConnectionEnd::Signal(status)) => return Ok(status),
         Err(error) => return Err(VerbError::Unknown(error.to_string())),
     }
+    drop(ending);
     let mut position = OutputPosition::default();
     loop {
         let output = process.read_output(position, READ_TIME);

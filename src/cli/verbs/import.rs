@@ -236,7 +236,11 @@ fn tag_of(url: &str) -> String {
         .to_owned()
 }
 
-fn absolute(path: &Path) -> Result<String, VerbError> {
+/// The absolute form of a path, as text.
+///
+/// # Errors
+/// If it is not UTF-8.
+pub(super) fn absolute(path: &Path) -> Result<String, VerbError> {
     let path = std::path::absolute(path).map_err(VerbError::file(path))?;
     path.to_str()
         .map(str::to_owned)

@@ -1,5 +1,7 @@
 //! `contree push`: sends an image to a registry.
 
+use std::path::Path;
+
 use clap::Args;
 use contree_error_codes::ErrorCode;
 use serde::Serialize;
@@ -29,7 +31,8 @@ Examples:
   contree push @ localhost:5000/work:1 --squash    all layers as one
 
 Blobs that the registry has are not sent again. `contree login REGISTRY` stores the login, and logins
-of `docker login` count too. `contree save` writes a file or a directory.")]
+of `docker login` count too. `oci-layout:DIR` and `docker-archive:FILE` are also targets, as for
+`contree save`.")]
 pub(in crate::cli) struct Push {
     /// A tag, a UUID or the beginning of one, or @N
     #[arg(add = complete::values(Known::Images))]
@@ -40,6 +43,9 @@ pub(in crate::cli) struct Push {
     #[arg(long)]
     squash: bool,
 }
+
+/// Schemes of the targets on this machine.
+const WRITTEN_SCHEMES: [&str; 3] = ["oci-layout", "oci", "docker-archive"];
 
 /// A push as JSON.
 #[derive(Serialize)]
@@ -55,17 +61,17 @@ struct PushRecord<'a> {
 impl Push {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let reference = self.reference.trim();
-        if super::import::is_local_scheme(reference) {
-            return Err(VerbError::Usage(format!(
-                "`{reference}` is no registry; `contree save IMAGE FILE|DIR` writes a file or a directory"
-            )));
-        }
-        let url = match reference.contains("://") {
-            true => reference.to_owned(),
-            false => format!("docker://{reference}"),
+        let is_local = super::import::is_local_scheme(reference);
+        let url = match (is_local, reference.contains("://")) {
+            (true, _) => local_url(cx, reference)?,
+            (false, true) => reference.to_owned(),
+            (false, false) => format!("docker://{reference}"),
         };
         let image = cx.image(&self.image).await?;
-        let login = stored_login(cx, &url).await;
+        let login = match is_local {
+            true => None,
+            false => stored_login(cx, &url).await,
+        };
         let credentials = login.map(|(username, password)| RegistryCredentials {
             username: Some(username),
             password: Some(password),
@@ -73,6 +79,26 @@ impl Push {
         let pushed = push(cx, image, url, credentials, self.squash).await?;
         show(cx, image, reference, &pushed)
     }
+}
+
+/// The absolute form of a target on this machine.
+///
+/// # Errors
+/// If the backend is elsewhere, or nothing can be written in such a form.
+fn local_url(cx: &VerbContext, reference: &str) -> Result<String, VerbError> {
+    if !cx.is_local() {
+        return Err(VerbError::Usage(format!(
+            "`{reference}` is on this machine, and only the embedded engine writes images to files; push it to a registry, or use `contree export` for the files alone"
+        )));
+    }
+    let (scheme, path) = reference.split_once(':').unwrap_or_default();
+    if !WRITTEN_SCHEMES.contains(&scheme) {
+        return Err(VerbError::Usage(format!(
+            "no image is written as `{scheme}:`; `oci-layout:DIR`, `docker-archive:FILE` and `contree save IMAGE FILE|DIR` write one, and `contree export` writes the files alone"
+        )));
+    }
+    let path = super::import::absolute(Path::new(path.strip_prefix("//").unwrap_or(path)))?;
+    Ok(format!("{scheme}:{path}"))
 }
 
 /// Shows the result of a push.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cli::output::print_error_line;
 use crate::cli::verbs::context::VerbContext;
+use crate::cli::verbs::progress::shortened;
 use crate::events::{Event, Payload};
 use crate::tools::{take_complete_characters, visible};
 use crate::{OperationStatus, Outcome};
@@ -129,15 +130,6 @@ fn width() -> Option<usize> {
     Some(size.map_or(80, |(width, _)| usize::from(width.0)))
 }
 
-/// A text of at most `width` characters.
-fn shortened(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{kept}…")
-}
-
 /// The reason why a command failed, with the end of its output.
 pub(super) fn command_failure(outcome: &Outcome, output: &str, timeout: Duration) -> String {
     let mut reason = if outcome.status != OperationStatus::Success {
@@ -165,15 +157,4 @@ pub(super) fn command_failure(outcome: &Outcome, output: &str, timeout: Duration
         reason.push_str(line);
     }
     reason
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_texts_are_shortened() {
-        assert_eq!(shortened("abc", 3), "abc");
-        assert_eq!(shortened("abcd", 3), "ab…");
-    }
 }

@@ -74,15 +74,17 @@ impl StartedRun<'_> {
             RunStreams::Output => {}
             RunStreams::Both => drop(tokio::spawn(input::forward(run.stdin()))),
             RunStreams::Terminal(columns, rows) => {
+                // The connection restores the terminal and says which signal ended it.
+                let _ending = cx.ending();
                 let end = connect(|| run.terminal(), run.stdin(), (columns, rows)).await;
                 match end {
                     Ok(ConnectionEnd::Shown) => shown = false,
                     Ok(ConnectionEnd::Missed) => shown = true,
                     Ok(ConnectionEnd::Signal(status)) => {
-                        return Ok(cancel(run, &raw, status).await);
+                        return Ok(cancel(cx, run, &raw, status).await);
                     }
                     Err(error) => {
-                        cancel(run, &raw, FAILED).await;
+                        cancel(cx, run, &raw, FAILED).await;
                         return Err(VerbError::Unknown(error.to_string()));
                     }
                 }
@@ -101,7 +103,7 @@ impl StartedRun<'_> {
         let outcome = tokio::select! {
             biased;
             outcome = followed => outcome?,
-            status = cx.interrupted() => return Ok(cancel(run, &raw, status).await),
+            status = cx.interrupted() => return Ok(cancel(cx, run, &raw, status).await),
         };
         run.detach();
         raw.finish();
@@ -122,6 +124,8 @@ impl StartedRun<'_> {
     /// Records the result in the session, names the kept image, and returns the exit status.
     async fn end(mut self, outcome: &Outcome) -> Result<u8, VerbError> {
         let cx = self.cx;
+        // A kept image that no entry names would be lost.
+        let _ending = cx.ending();
         let before = self.state.image;
         let status = exit_status(outcome);
         let mut entry = None;
@@ -176,7 +180,13 @@ impl StartedRun<'_> {
 }
 
 /// Cancels a run after a signal.
-async fn cancel<C: Changes>(run: Running<C>, raw: &RawOutput, signal: u8) -> u8 {
+async fn cancel<C: Changes>(
+    cx: &VerbContext,
+    run: Running<C>,
+    raw: &RawOutput,
+    signal: u8,
+) -> u8 {
+    let _ending = cx.ending();
     raw.finish();
     match tokio::time::timeout(CANCEL_TIMEOUT, run.cancel()).await {
         Ok(Ok(_)) => {}

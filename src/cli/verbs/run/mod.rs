@@ -113,12 +113,7 @@ fn run(setup: &Setup, options: &VerbOptions, request: Request) -> Result<u8, Com
     run_verb(setup, options, async |cx: &VerbContext| {
         match start(cx, request).await {
             Ok(status) => Ok(status),
-            Err(error @ VerbError::Usage(_)) => Err(error),
-            Err(error) => {
-                let code = error.code();
-                print_error(cx.message(error).await, code);
-                Ok(FAILED)
-            }
+            Err(error) => cx.could_not_run(error).await,
         }
     })
 }
