@@ -12,9 +12,7 @@ use crate::tools::nearest;
 #[command(after_help = "\
 Examples:
   contree explain image-not-found
-  contree explain                    all codes
-
-docs/errors.md has the same list.")]
+  contree explain                    all codes")]
 pub(super) struct Explain {
     /// The code, with or without brackets; all codes if left out
     #[arg(value_name = "CODE")]

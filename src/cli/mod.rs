@@ -131,7 +131,7 @@ pub fn verb_main(version: &'static str) -> ExitCode {
     let matches = verb_command(version).get_matches();
     let line = VerbLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let for_a_person = match &line.command {
-        VerbCommand::Verb(_) => true,
+        VerbCommand::Verb(verb) => verb.is_for_a_person(),
         VerbCommand::Shared(command) => command.is_for_a_person(),
     };
     exit(prepare(line.options, for_a_person, |setup| {

@@ -38,7 +38,7 @@ pub(super) struct SandboxOptions {
     #[arg(long, global = true, value_name = "SIZE", help_heading = BACKEND_HEADING)]
     shm_size: Option<String>,
     /// Whether ports of the embedded engine's sandboxes may be published at 127.0.0.1 of this
-    /// machine; default: allow for verbs, `call` and `shell` and on a terminal, else deny
+    /// machine; default: allow on a terminal and for `call`, `shell` and verbs, except the servers
     /// [env: CONTREE_PUBLISH]
     #[arg(long, global = true, value_name = "allow|deny", value_parser = ["allow", "deny"], help_heading = BACKEND_HEADING)]
     publish: Option<String>,

@@ -126,6 +126,16 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// Whether a person waits for the command. A server is for whoever connects.
+    pub(super) fn is_for_a_person(&self) -> bool {
+        match self {
+            #[cfg(all(feature = "engine", target_os = "linux"))]
+            Self::Serve(_) => false,
+            Self::Http(_) => false,
+            _ => true,
+        }
+    }
+
     /// Runs the verb. `command` describes the command line of the program.
     pub(super) fn run(
         self,

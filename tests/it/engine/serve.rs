@@ -402,3 +402,35 @@ async fn clients_that_stop_in_the_middle_do_not_keep_others_out() {
     }
     served.stop();
 }
+
+/// A server publishes ports of sandboxes only if its user says so, whichever program starts it.
+#[tokio::test]
+async fn a_server_without_a_terminal_publishes_no_ports() {
+    for (option, published) in [(None, false), (Some("--publish=allow"), true)] {
+        let data = data_dir();
+        let socket = data.path().join("socket");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_contree"));
+        program
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", data.path())
+            .env("CONTREE_DATA_DIR", data.path().join("data"))
+            .args(["serve", "--listen", &format!("unix:{}", socket.display())])
+            .args(option)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let served = serve_with(program);
+        let client = Client::connect(Backend::new(&served.address).unwrap()).unwrap();
+        let run = client
+            .image("tag:host")
+            .command("cat")
+            .stdin_open()
+            .discard();
+        let run = run.spawn().await.unwrap();
+        let answer = run.publish(8000).await;
+        assert_eq!(answer.is_ok(), published, "{answer:?}");
+        run.cancel().await.unwrap();
+        served.stop();
+    }
+}
