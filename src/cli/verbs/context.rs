@@ -117,7 +117,7 @@ impl VerbContext {
         let key = match named {
             Some(name) if name.is_empty() => {
                 return Err(VerbError::Usage(
-                    "a session has a name; -S \"\" has none".into(),
+                    "the name of the session is empty; give -S NAME".into(),
                 ));
             }
             Some(name) => name,
@@ -193,7 +193,7 @@ impl VerbContext {
         self.signal_status.load(Ordering::Acquire)
     }
 
-    /// Resolves some time after the first signal, for verbs that do not end by themselves.
+    /// Resolves 12 seconds after the first signal, for verbs that do not end by themselves.
     async fn interrupted_for_long(&self) -> u8 {
         /// A verb that ends its operation has this time.
         const GRACE: std::time::Duration = std::time::Duration::from_secs(12);

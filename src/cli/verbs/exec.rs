@@ -1,4 +1,4 @@
-//! `contree exec`: runs a further command in a running sandbox.
+//! `contree exec`: runs another command in a running sandbox.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use super::image_name::short;
 use super::input::{self, InputKind};
 use super::rows::print_record;
 use super::run::{
-    CLOSED, ConnectionEnd, FAILED, RECORDED_BYTES, connect, is_on_terminal, shell_words, status_of,
-    terminal_size, terminal_variables, variables,
+    CLOSED, ConnectionEnd, RECORDED_BYTES, connect, failed_unless_usage, is_on_terminal,
+    shell_words, status_of, terminal_size, terminal_variables, variables, written_status,
 };
 use super::session_state::join;
-use crate::cli::output::{RawOutput, WriteState, print_error, print_message};
+use crate::cli::output::{RawOutput, print_message};
 use crate::events::Payload;
 use crate::tools::{OutputStream, Watcher as _};
 use crate::types::OperationMetadata;
@@ -28,7 +28,7 @@ use crate::{OutputPosition, Process};
 /// How long one request waits for the end of a process.
 const READ_TIME: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Run a further command in a running sandbox
+/// Run another command in a running sandbox
 #[derive(Args, Debug)]
 #[command(
     override_usage = "contree exec [OPTIONS] OPERATION -- CMD…\n       contree exec [OPTIONS] OPERATION -s 'TEXT'",
@@ -50,13 +50,13 @@ pub(in crate::cli) struct Exec {
     /// Run TEXT with the image's shell
     #[arg(short, long)]
     shell: bool,
-    /// Set a variable; without `=V`, it has the value that it has here
+    /// Set a variable; K alone passes on its value from here
     #[arg(short, long, value_name = "K=V")]
     env: Vec<String>,
     /// Directory to start in; default: that of the run
     #[arg(short = 'C', long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Connect the command with this terminal
+    /// Connect the command to this terminal
     #[arg(short, long)]
     interactive: bool,
 }
@@ -91,15 +91,7 @@ struct RecordedOutput {
 
 impl Exec {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
-        match self.start(cx).await {
-            Ok(status) => Ok(status),
-            Err(error @ VerbError::Usage(_)) => Err(error),
-            Err(error) => {
-                let code = error.code();
-                print_error(cx.message(error).await, code);
-                Ok(FAILED)
-            }
-        }
+        failed_unless_usage(cx, self.start(cx).await).await
     }
 
     async fn start(self, cx: &VerbContext) -> Result<u8, VerbError> {
@@ -151,14 +143,14 @@ impl Exec {
     }
 }
 
-/// The directory in which the command of a run started; none for that of its image.
+/// The directory in which the command of a run started; none for the directory of its image.
 ///
 /// # Errors
 /// If the operation has ended, or there is none.
 async fn start_directory(cx: &VerbContext, operation: Uuid) -> Result<Option<String>, VerbError> {
     let record = super::operations::record(cx, operation).await?;
     if let Some(status) = record.status.filter(|status| status.is_terminal()) {
-        return Err(VerbError::Missing(
+        return Err(VerbError::WithCode(
             ErrorCode::OperationOver,
             format!(
                 "operation {} has ended ({status}); `contree ps` lists what runs",
@@ -173,7 +165,7 @@ async fn start_directory(cx: &VerbContext, operation: Uuid) -> Result<Option<Str
     Ok(directory.filter(|directory| !directory.is_empty()))
 }
 
-/// Connects a process with the terminal of this program until it ends.
+/// Connects a process to the terminal of this program until the process ends.
 async fn on_terminal(cx: &VerbContext, process: Process) -> Result<u8, VerbError> {
     let connected = connect(|| process.terminal(), process.stdin(), terminal_size()).await;
     match connected {
@@ -183,7 +175,7 @@ async fn on_terminal(cx: &VerbContext, process: Process) -> Result<u8, VerbError
         }
         // The drop kills the process.
         Ok(ConnectionEnd::Signal(status)) => return Ok(status),
-        Err(error) => return Err(VerbError::Unknown(error.to_string())),
+        Err(error) => return Err(VerbError::WithCode(error.code(), error.to_string())),
     }
     let mut position = OutputPosition::default();
     loop {
@@ -261,15 +253,11 @@ async fn follow(cx: &VerbContext, operation: Uuid, process: Process) -> Result<u
     } else if recorded.truncated {
         print_message("the output is incomplete: its end was not recorded");
     }
-    Ok(match raw.write_state() {
-        WriteState::Closed => CLOSED,
-        WriteState::Failed => FAILED,
-        WriteState::Complete => status,
-    })
+    Ok(written_status(&raw, status))
 }
 
 fn run_ended() -> VerbError {
-    VerbError::Missing(
+    VerbError::WithCode(
         ErrorCode::SandboxGone,
         "the run ended, and this command of its sandbox with it".to_owned(),
     )

@@ -57,7 +57,7 @@ impl Push {
         let reference = self.reference.trim();
         if super::import::is_local_scheme(reference) {
             return Err(VerbError::Usage(format!(
-                "`{reference}` is no registry; `contree save IMAGE FILE|DIR` writes a file or a directory"
+                "`{reference}` is not in a registry; `contree save IMAGE FILE|DIR` writes a file or a directory"
             )));
         }
         let url = match reference.contains("://") {
@@ -152,7 +152,7 @@ pub(super) async fn push(
             };
             let code = ended.x_code.and_then(|code| code.parse().ok());
             let code = code.unwrap_or(ErrorCode::OperationFailed);
-            Err(VerbError::Missing(code, format!("{reason}; {hint}")))
+            Err(VerbError::WithCode(code, format!("{reason}; {hint}")))
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{print_error, print_message};
 use crate::cli::setup::Setup;
 pub(super) use command::{RECORDED_BYTES, shell_words};
-pub(super) use follow::status_of;
 use follow::{RunStreams, StartedRun};
+pub(super) use follow::{status_of, written_status};
 use options::RunOptions;
 pub(super) use options::variables;
 use request::Request;
@@ -111,16 +111,24 @@ fn run(setup: &Setup, options: &VerbOptions, request: Request) -> Result<u8, Com
         }));
     }
     run_verb(setup, options, async |cx: &VerbContext| {
-        match start(cx, request).await {
-            Ok(status) => Ok(status),
-            Err(error @ VerbError::Usage(_)) => Err(error),
-            Err(error) => {
-                let code = error.code();
-                print_error(cx.message(error).await, code);
-                Ok(FAILED)
-            }
-        }
+        failed_unless_usage(cx, start(cx, request).await).await
     })
+}
+
+/// Prints the error of a command that could not run, and returns the exit status [`FAILED`]. A
+/// mistake in the arguments stays an error.
+pub(super) async fn failed_unless_usage(
+    cx: &VerbContext,
+    done: Result<u8, VerbError>,
+) -> Result<u8, VerbError> {
+    match done {
+        Err(error) if !matches!(error, VerbError::Usage(_)) => {
+            let code = error.code();
+            print_error(cx.message(error).await, code);
+            Ok(FAILED)
+        }
+        done => done,
+    }
 }
 
 async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
@@ -196,7 +204,7 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
     Ok(status)
 }
 
-/// The connection of the command with the streams of this process.
+/// The connection of the command to the streams of this process.
 async fn streams(cx: &VerbContext, options: &RunOptions) -> Result<RunStreams, VerbError> {
     if options.detach || options.interpreter {
         return Ok(RunStreams::Output);
@@ -212,7 +220,7 @@ async fn streams(cx: &VerbContext, options: &RunOptions) -> Result<RunStreams, V
     })
 }
 
-/// Says how an image is named, if the first word of a command that could not run is one.
+/// Suggests `IMAGE --` if the first word of a command that could not run is an image.
 async fn hint_at_image(cx: &VerbContext, words: &[String]) {
     if let [first, rest @ ..] = words
         && !rest.is_empty()
