@@ -74,7 +74,7 @@ impl SandboxOptions {
                     .map_err(|error| SandboxOptionError::SharedMemory(name, error))
             })
             .transpose()?;
-        // `contree run --publish` also takes ports, which are no setting of the engine.
+        // `contree run --publish` also takes ports, which are not settings of the engine.
         let is_setting = |value: &&str| matches!(*value, "allow" | "deny");
         let publish = self.publish.as_deref().filter(is_setting);
         config.publish = publish

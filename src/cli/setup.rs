@@ -64,7 +64,7 @@ impl Setup {
         } else {
             own_level.min(LevelFilter::ERROR)
         };
-        // It reports each answer whose client has gone, which is no error of this server.
+        // It reports each answer whose client has gone, which is not an error of this server.
         let rmcp_answers = if own_level >= LevelFilter::DEBUG {
             LevelFilter::INFO
         } else {

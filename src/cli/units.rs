@@ -50,7 +50,7 @@ pub(in crate::cli) fn parse_size(text: &str) -> Result<u64, SizeError> {
 
 /// A size that cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("`{0}` is no size: give a number with a unit, such as 512m or 2g")]
+#[error("`{0}` is not a size: give a number with a unit, such as 512m or 2g")]
 pub(in crate::cli) struct SizeError(String);
 
 /// A length of time in its largest unit.
@@ -104,7 +104,7 @@ pub(in crate::cli) fn parse_time(text: &str) -> Result<SystemTime, TimeError> {
 /// A filter's time that cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "`{0}` is no time: give an age such as 90s, 15m, 2h or 7d, a date such as 2026-01-31, or RFC 3339"
+    "`{0}` is not a time: give an age such as 90s, 15m, 2h or 7d, a date such as 2026-01-31, or RFC 3339"
 )]
 pub(in crate::cli) struct TimeError(String);
 

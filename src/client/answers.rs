@@ -148,7 +148,7 @@ fn url_extension(url: Url) -> Option<http::Extensions> {
 
 /// A body of which at least a number of bytes must arrive in each period of waiting.
 ///
-/// Only the time counts in which the reader waits for bytes, so a slow reader is no fault.
+/// Only the time counts in which the reader waits for bytes, so a slow reader causes no time-out.
 struct PacedBody {
     body: Body,
     /// Number of bytes that must arrive in each period.

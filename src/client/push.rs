@@ -13,7 +13,7 @@ impl Client {
     /// # Errors
     /// [`Error::Operation`] if the push fails on the backend, and [`Error::Registry`] if the client
     /// pushes and the registry refuses the image. [`Error::Unsupported`] without the extension if
-    /// the target is no registry, or the feature is off.
+    /// the target is not a registry, or the feature is off.
     pub async fn push(
         &self,
         image: Uuid,

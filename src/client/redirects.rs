@@ -8,7 +8,7 @@ use url::Url;
 /// The most redirects of one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// The request that follows the redirect in `answer`; none if it is no redirect, or is not
+/// The request that follows the redirect in `answer`; none if it is not a redirect, or is not
 /// followed. `request` is a copy of the redirected request, which has no second effect.
 ///
 /// Other origins would receive the credentials. With 301, 302 and 303, only a read keeps its

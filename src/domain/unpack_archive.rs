@@ -138,7 +138,7 @@ fn is_within(root: &Path, path: &Path) -> io::Result<bool> {
     Ok(parent.is_dir())
 }
 
-/// Creates a directory, in place of anything that is no directory.
+/// Creates a directory, in place of anything that is not a directory.
 fn make_directory(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
         return Ok(());

@@ -52,7 +52,7 @@ pub(crate) async fn apply(client: &Client, request: ApplyRequest) -> Result<Appl
     let is_file = |tree: &Tree| tree.get(&b""[..]).is_some_and(|root| !root.is_directory());
     let Some(theirs) = theirs.filter(|tree| !is_file(tree)) else {
         return Err(Error::InvalidArgument(format!(
-            "{} is no directory of the image {}; give the directory whose changes to apply",
+            "{} is not a directory of the image {}; give the directory whose changes to apply",
             path.display(),
             request.image
         )));

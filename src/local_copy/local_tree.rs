@@ -334,7 +334,7 @@ impl LocalTree {
         }
     }
 
-    /// Opens a file or directory that is no link.
+    /// Opens a file or directory, but not a link.
     fn handle(&self, path: &[u8]) -> io::Result<OwnedFd> {
         let (parent, name) = self.place(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

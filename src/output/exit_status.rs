@@ -65,7 +65,7 @@ pub struct Signal(i32);
 
 /// An unknown name of a signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no signal; give a name such as TERM or SIGTERM, or a number from 1 to 64")]
+#[error("`{0}` is not a signal; give a name such as TERM or SIGTERM, or a number from 1 to 64")]
 pub struct UnknownSignal(String);
 
 /// The largest number of a signal of Linux.

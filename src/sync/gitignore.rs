@@ -18,7 +18,7 @@ pub(super) struct IgnoreFiles(Vec<Arc<Gitignore>>);
 impl IgnoreFiles {
     /// Returns the files that apply in a directory, given those of its parent.
     ///
-    /// As in git, a line that is no pattern excludes nothing, and a link is not followed.
+    /// As in git, a line that is not a pattern excludes nothing, and a link is not followed.
     ///
     /// # Errors
     /// If there is a file that cannot be read. Without it, secrets could be sent.

@@ -207,7 +207,7 @@ async fn serve_connection(stream: TcpStream, service: Arc<StubService>) {
             service.answer(request).await
         }
     });
-    // A client that goes away is no fault of the service.
+    // A client that goes away is not a fault of the service.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), answer)
         .await;

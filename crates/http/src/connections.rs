@@ -483,7 +483,7 @@ mod tests {
         let head = "POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 200000\r\n\r\n";
         let stopped = response(send(address, head).await).await;
         assert!(stopped.contains("of the request's body"), "{stopped}");
-        // Single bytes are no progress.
+        // Single bytes do not count as progress.
         let mut dripping = send(address, head).await;
         let (mut reader, mut writer) = dripping.split();
         let drip = async {

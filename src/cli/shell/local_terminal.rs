@@ -23,7 +23,7 @@ pub(super) struct RawMode(());
 
 impl RawMode {
     /// # Errors
-    /// If standard input is no terminal.
+    /// If standard input is not a terminal.
     pub(super) fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {

@@ -1,4 +1,4 @@
-//! `contree apply`: takes the changes of an image home.
+//! `contree apply`: copies the changes of an image to a directory of this machine.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(in crate::cli) struct Apply {
     /// Only show what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Files that changed on both sides: keep yours, or take those of the image
+    /// Files that changed on both sides: `skip` keeps yours, `theirs` takes the image's
     #[arg(
         long,
         value_enum,
@@ -70,7 +70,7 @@ struct AppliedPath {
 
 /// The path in the image and the directory of this machine. A single argument such as `.` or
 /// `./app` is a directory of this machine.
-fn places(path: Option<String>, dir: Option<PathBuf>) -> (Option<String>, PathBuf) {
+fn source_and_destination(path: Option<String>, dir: Option<PathBuf>) -> (Option<String>, PathBuf) {
     match (path, dir) {
         (path, Some(dir)) => (path, dir),
         (Some(dir), None) if dir.starts_with('.') => (None, dir.into()),
@@ -86,11 +86,11 @@ impl Apply {
             None => None,
         };
         let cwd = cx.state().await?.cwd;
-        let (path, dir) = places(self.path, self.dir);
+        let (path, dir) = source_and_destination(self.path, self.dir);
         let destination = dir.canonicalize().map_err(VerbError::file(&dir))?;
         if !destination.is_dir() {
             return Err(VerbError::Usage(format!(
-                "{} is no directory; give the directory that the files belong to",
+                "{} is not a directory; give the directory that the files belong to",
                 dir.display()
             )));
         }
@@ -193,19 +193,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_single_relative_place_is_on_this_machine() {
-        let placed = |path: &str, dir: Option<&str>| {
-            let (path, dir) = places(Some(path.to_owned()), dir.map(PathBuf::from));
+    fn a_single_relative_path_is_on_this_machine() {
+        let parts = |path: &str, dir: Option<&str>| {
+            let dir = dir.map(PathBuf::from);
+            let (path, dir) = source_and_destination(Some(path.to_owned()), dir);
             (path, dir.display().to_string())
         };
-        assert_eq!(placed(".", None), (None, ".".to_owned()));
-        assert_eq!(placed("./app", None), (None, "./app".to_owned()));
+        assert_eq!(parts(".", None), (None, ".".to_owned()));
+        assert_eq!(parts("./app", None), (None, "./app".to_owned()));
         assert_eq!(
-            placed("/app", None),
+            parts("/app", None),
             (Some("/app".to_owned()), ".".to_owned())
         );
         let both = (Some("app".to_owned()), "x".to_owned());
-        assert_eq!(placed("app", Some("x")), both);
-        assert_eq!(places(None, None), (None, ".".into()));
+        assert_eq!(parts("app", Some("x")), both);
+        assert_eq!(source_and_destination(None, None), (None, ".".into()));
     }
 }

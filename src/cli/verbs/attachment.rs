@@ -29,7 +29,7 @@ const EXCLUDED: [&str; 9] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attachment {
     source: PathBuf,
-    /// The absolute path in the sandbox; none for the path on this machine.
+    /// The absolute path in the sandbox; none if it is the same as on this machine.
     destination: Option<String>,
     uid: Option<u32>,
     gid: Option<u32>,
@@ -141,7 +141,7 @@ impl Attachment {
 /// The files of the directories that a run places.
 #[derive(Debug, Default)]
 pub(super) struct SentFiles {
-    /// Each directory of this machine, and its place in the sandbox.
+    /// Each directory of this machine, and its path in the sandbox.
     directories: Vec<(PathBuf, String)>,
     placed: PlacedFiles,
 }
@@ -203,7 +203,7 @@ fn is_number(digits: &[u8]) -> bool {
 fn number(argument: &str, digits: &str, radix: u32) -> Result<u32, VerbError> {
     u32::from_str_radix(digits, radix).map_err(|_| {
         VerbError::Usage(format!(
-            "`{argument}`: `{digits}` is no number; give :uUID and :gGID in decimal, and :mMODE in octal"
+            "`{argument}`: `{digits}` is not a number, or too large; give :uUID and :gGID in decimal, and :mMODE in octal"
         ))
     })
 }

@@ -81,7 +81,7 @@ struct Logout {
     /// A profile or a registry; default: the active profile
     #[arg(add = complete::values(Known::Profiles))]
     name: Option<String>,
-    /// Without effect, since nothing is asked; for the command line of contree-cli
+    /// Accepted for the command line of contree-cli; nothing is asked
     #[arg(short, long, hide = true)]
     force: bool,
 }
@@ -254,7 +254,7 @@ fn unknown(setup: &Setup, name: &str) -> VerbError {
         [] => "`contree auth list` lists them".to_owned(),
         near => format!("did you mean {}?", near.join(" or ")),
     };
-    VerbError::Missing(
+    VerbError::WithCode(
         ErrorCode::ProfileUnknown,
         format!("there is no profile `{name}`; {hint}"),
     )
@@ -290,7 +290,7 @@ impl Logout {
             let deleted =
                 store.write_durably(move |c| credentials::delete(c, &backend, key.as_str()));
             if !deleted.await? {
-                return Err(VerbError::Missing(
+                return Err(VerbError::WithCode(
                     ErrorCode::ProfileUnknown,
                     format!(
                         "there is no profile and no login `{name}`; `contree auth list` and `contree auth status` list them"
@@ -306,7 +306,7 @@ impl Logout {
 fn remove_profile(setup: &Setup, name: &str) -> Result<u8, VerbError> {
     let mut file = ProfileFile::open(&setup.files)?;
     if !file.remove_profile(name) {
-        return Err(VerbError::Missing(
+        return Err(VerbError::WithCode(
             ErrorCode::ProfileFileInvalid,
             format!(
                 "the profile `{name}` is in {}; remove it there",

@@ -7,8 +7,8 @@ use contree_error_codes::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::error::VerbError;
+use super::exit_status::{CLOSED, FAILED};
 use super::rows::{OutputFormat, VerbOptions};
-use super::run::{CLOSED, FAILED};
 use crate::cli::error::CommandError;
 use crate::cli::output::print_error;
 use crate::cli::process::runtime;
@@ -135,7 +135,7 @@ impl VerbContext {
         let key = match named {
             Some(name) if name.is_empty() => {
                 return Err(VerbError::Usage(
-                    "a session has a name; -S \"\" has none".into(),
+                    "the name of the session is empty; give -S NAME".into(),
                 ));
             }
             Some(name) => name,

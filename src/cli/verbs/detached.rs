@@ -55,7 +55,7 @@ pub(super) fn start() -> Result<u8, VerbError> {
         .unwrap_or(1))
 }
 
-/// Says something on standard error. The process of a detached run says it through the process that
+/// Prints a message on standard error. The process of a detached run passes it to the process that
 /// started it, until it prints the id of its operation.
 pub(super) fn say(message: &str) -> Result<(), VerbError> {
     match is_child() {

@@ -9,15 +9,15 @@ use crate::cli::process::ProcessError;
 use crate::store::StoreError;
 use crate::tools::ToolError;
 
-/// An error of a verb. The program prints it and exits with status 1.
+/// An error of a verb.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum VerbError {
     /// The backend refused a request, or cannot be reached.
     #[error(transparent)]
     Client(#[from] Error),
-    /// There is no backend.
+    /// There is no backend, or code that verbs share with the tools failed.
     #[error(transparent)]
-    Backend(#[from] ToolError),
+    Tool(#[from] ToolError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -30,13 +30,12 @@ pub(in crate::cli) enum VerbError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The arguments name something that does not exist, and that no code names. The message says
-    /// what to do.
+    /// The arguments name something that does not exist. The message says what to do.
     #[error("{0}")]
-    Unknown(String),
-    /// Something is missing or wrong, of the kind that the code says. The message says what to do.
+    NotFound(String),
+    /// Another error, with its own code. The message says what to do.
     #[error("{1}")]
-    Missing(ErrorCode, String),
+    WithCode(ErrorCode, String),
     /// The arguments are wrong. The exit status is 2.
     #[error("{0}")]
     Usage(String),
@@ -47,15 +46,15 @@ impl VerbError {
     pub(in crate::cli) fn code(&self) -> ErrorCode {
         match self {
             Self::Client(error) => error.code(),
-            Self::Backend(error) => error.code(),
+            Self::Tool(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Process(error) => error.code(),
             Self::Json(_) => ErrorCode::ProgramError,
             Self::File { source, .. } => {
                 ErrorCode::of_io(source).unwrap_or(ErrorCode::LocalFileUnusable)
             }
-            Self::Unknown(_) => ErrorCode::NotFound,
-            Self::Missing(code, _) => *code,
+            Self::NotFound(_) => ErrorCode::NotFound,
+            Self::WithCode(code, _) => *code,
             Self::Usage(_) => ErrorCode::Usage,
         }
     }

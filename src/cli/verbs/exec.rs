@@ -1,4 +1,4 @@
-//! `contree exec`: runs a further command in a running sandbox.
+//! `contree exec`: runs another command in a running sandbox.
 
 use std::sync::Arc;
 
@@ -11,15 +11,16 @@ use uuid::Uuid;
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
+use super::exit_status::CLOSED;
 use super::image_name::short;
 use super::input::{self, InputKind};
 use super::rows::print_record;
 use super::run::{
-    CLOSED, ConnectionEnd, FAILED, RECORDED_BYTES, connect, is_on_terminal, shell_words, status_of,
-    terminal_size, terminal_variables, variables,
+    ConnectionEnd, RECORDED_BYTES, connect, is_on_terminal, shell_words, status_of, terminal_size,
+    terminal_variables, variables, written_status,
 };
 use super::session_state::join;
-use crate::cli::output::{RawOutput, WriteState, print_message};
+use crate::cli::output::{RawOutput, print_message};
 use crate::events::Payload;
 use crate::tools::{OutputStream, Watcher as _};
 use crate::types::OperationMetadata;
@@ -28,7 +29,7 @@ use crate::{OutputPosition, Process};
 /// How long one request waits for the end of a process.
 const READ_TIME: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Run a further command in a running sandbox
+/// Run another command in a running sandbox
 #[derive(Args, Debug)]
 #[command(
     override_usage = "contree exec [OPTIONS] OPERATION -- CMD…\n       contree exec [OPTIONS] OPERATION -s 'TEXT'",
@@ -50,13 +51,13 @@ pub(in crate::cli) struct Exec {
     /// Run TEXT with the image's shell
     #[arg(short, long)]
     shell: bool,
-    /// Set a variable; without `=V`, it has the value that it has here
+    /// Set a variable; K alone passes on its value from here
     #[arg(short, long, value_name = "K=V")]
     env: Vec<String>,
     /// Directory to start in; default: that of the run
     #[arg(short = 'C', long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Connect the command with this terminal
+    /// Connect the command to this terminal
     #[arg(short, long)]
     interactive: bool,
 }
@@ -146,14 +147,14 @@ impl Exec {
     }
 }
 
-/// The directory in which the command of a run started; none for that of its image.
+/// The directory in which the command of a run started; none for the directory of its image.
 ///
 /// # Errors
 /// If the operation has ended, or there is none.
 async fn start_directory(cx: &VerbContext, operation: Uuid) -> Result<Option<String>, VerbError> {
     let record = super::operations::record(cx, operation).await?;
     if let Some(status) = record.status.filter(|status| status.is_terminal()) {
-        return Err(VerbError::Missing(
+        return Err(VerbError::WithCode(
             ErrorCode::OperationOver,
             format!(
                 "operation {} has ended ({status}); `contree ps` lists what runs",
@@ -168,7 +169,7 @@ async fn start_directory(cx: &VerbContext, operation: Uuid) -> Result<Option<Str
     Ok(directory.filter(|directory| !directory.is_empty()))
 }
 
-/// Connects a process with the terminal of this program until it ends.
+/// Connects a process to the terminal of this program until the process ends.
 async fn on_terminal(cx: &VerbContext, process: Process) -> Result<u8, VerbError> {
     // The connection restores the terminal and says which signal ended it.
     let ending = cx.ending();
@@ -180,7 +181,7 @@ async fn on_terminal(cx: &VerbContext, process: Process) -> Result<u8, VerbError
         }
         // The drop kills the process.
         Ok(ConnectionEnd::Signal(status)) => return Ok(status),
-        Err(error) => return Err(VerbError::Unknown(error.to_string())),
+        Err(error) => return Err(VerbError::WithCode(error.code(), error.to_string())),
     }
     drop(ending);
     let mut position = OutputPosition::default();
@@ -259,15 +260,11 @@ async fn follow(cx: &VerbContext, operation: Uuid, process: Process) -> Result<u
     } else if recorded.truncated {
         print_message("the output is incomplete: its end was not recorded");
     }
-    Ok(match raw.write_state() {
-        WriteState::Closed => CLOSED,
-        WriteState::Failed => FAILED,
-        WriteState::Complete => status,
-    })
+    Ok(written_status(&raw, status))
 }
 
 fn run_ended() -> VerbError {
-    VerbError::Missing(
+    VerbError::WithCode(
         ErrorCode::SandboxGone,
         "the run ended, and this command of its sandbox with it".to_owned(),
     )

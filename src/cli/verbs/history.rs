@@ -1,4 +1,4 @@
-//! `contree log` and `contree diff`: what an image was made from, and what differs.
+//! `contree log` and `contree diff`: the ancestors of an image, and differences between images.
 
 use clap::Args;
 
@@ -6,13 +6,16 @@ use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
-use super::rows::{print_record, print_rows};
+use super::rows::{print_record, print_rows, text_or_empty};
 use super::session_state::join;
 use super::tree;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, size};
 use crate::types::{ImageChange, ImageLogEntry};
 use crate::{DiffRequest, LogRequest};
+
+/// The most images that one request lists.
+const MAX_LOG_IMAGES: u64 = 1000;
 
 /// Show what an image was made from
 #[derive(Args, Debug)]
@@ -38,8 +41,9 @@ impl Log {
         if self.graph {
             return tree::show_family(cx, image).await;
         }
+        let limit = self.limit.clamp(1, MAX_LOG_IMAGES);
         let request = LogRequest {
-            limit: self.limit.clamp(1, 1000),
+            limit,
             ..LogRequest::default()
         };
         let log = cx.client.log(image, request).await?;
@@ -51,18 +55,8 @@ impl Log {
                 ("created", &|entry| {
                     entry.created_at.as_deref().map(age).unwrap_or_default()
                 }),
-                ("exit", &|entry| {
-                    entry
-                        .exit_code
-                        .map(|code| code.to_string())
-                        .unwrap_or_default()
-                }),
-                ("files", &|entry| {
-                    entry
-                        .changed_files
-                        .map(|count| count.to_string())
-                        .unwrap_or_default()
-                }),
+                ("exit", &|entry| text_or_empty(entry.exit_code)),
+                ("files", &|entry| text_or_empty(entry.changed_files)),
                 ("size", &|entry| {
                     entry.changed_bytes.map(size).unwrap_or_default()
                 }),
@@ -80,10 +74,12 @@ impl Log {
             print_message(note);
         }
         if log.next.is_some() {
-            print_message(format_args!(
-                "there are more; -n N shows more than {}",
-                self.limit
-            ));
+            print_message(match limit {
+                MAX_LOG_IMAGES => {
+                    "there are more; `contree log IMAGE` begins at an older one".into()
+                }
+                _ => format!("there are more; -n N shows more than {limit}"),
+            });
         }
         Ok(0)
     }

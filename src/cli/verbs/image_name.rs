@@ -11,16 +11,16 @@ use crate::cli::output::print_message;
 pub(super) use crate::cli::units::short;
 use crate::{Error, ImageRef, OperationInfo};
 
-/// Minimum number of digits of a prefix of a UUID.
+/// The fewest digits of a prefix of a UUID.
 const MIN_PREFIX: usize = 4;
-/// Number of similar names that an error proposes.
+/// The most similar names that an error proposes.
 const MAX_PROPOSED: usize = 3;
 /// The similarity from which a name is proposed.
 const MIN_SIMILARITY: f64 = 0.75;
 
 /// Whether a text may be the beginning of a UUID.
 fn is_prefix(text: &str) -> bool {
-    text.len() >= MIN_PREFIX
+    digits(text).len() >= MIN_PREFIX
         && text.len() <= 36
         && text
             .bytes()
@@ -143,7 +143,7 @@ impl VerbContext {
         } else if near.is_empty() {
             message.push_str("; `contree images -a` lists the images");
         }
-        VerbError::Missing(ErrorCode::ImageNotFound, message)
+        VerbError::WithCode(ErrorCode::ImageNotFound, message)
     }
 
     /// All tags.
@@ -165,9 +165,9 @@ impl VerbContext {
             let entry = self.entry(reference).await?;
             let operation = entry.operation.and_then(|id| id.parse().ok());
             return operation.ok_or_else(|| {
-                VerbError::Missing(
+                VerbError::WithCode(
                     ErrorCode::SessionEntryNotFound,
-                    format!("the entry `{name}` of the session is no run"),
+                    format!("the entry `{name}` of the session is not a run; `contree session show` lists the entries"),
                 )
             });
         }
@@ -190,7 +190,7 @@ impl VerbContext {
                 _ => return Err(ambiguous("operations", name, &found)),
             }
         }
-        Err(VerbError::Missing(
+        Err(VerbError::WithCode(
             ErrorCode::OperationNotFound,
             format!("there is no operation `{name}`; `contree ps -a` lists them"),
         ))
@@ -212,7 +212,7 @@ impl VerbContext {
 
 fn ambiguous(what: &str, name: &str, found: &[Uuid]) -> VerbError {
     let names: Vec<String> = found.iter().take(5).map(Uuid::to_string).collect();
-    VerbError::Missing(
+    VerbError::WithCode(
         ErrorCode::AmbiguousName,
         format!(
             "`{name}` is the beginning of {} {what}, such as {}; give more digits",
@@ -265,6 +265,7 @@ mod tests {
             ("1a2b", true),
             ("6fbb9061-12", true),
             ("abc", false),
+            ("----", false),
             ("cafe:1", false),
             ("host", false),
         ] {

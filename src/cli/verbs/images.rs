@@ -20,7 +20,7 @@ use crate::cli::units::{age, parse_time};
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
-  contree images --tree                   what was made from what
+  contree images --tree                   which image was made from which
   contree images import python:3.12       from a registry; then `contree use python:3.12`"
 )]
 pub(in crate::cli) struct Images {
@@ -43,7 +43,7 @@ struct ListImages {
     /// Include images without a tag
     #[arg(short, long)]
     all: bool,
-    /// Only tags that begin so
+    /// Only tags that begin with P
     #[arg(long, value_name = "P")]
     prefix: Option<String>,
     /// Show which image was made from which
@@ -94,6 +94,15 @@ impl Images {
 }
 
 impl ListImages {
+    /// Whether the list has every image with a tag.
+    fn lists_every_tag(&self) -> bool {
+        let has_filter = self.prefix.is_some()
+            || self.uuid.is_some()
+            || self.since.is_some()
+            || self.until.is_some();
+        !self.all && !has_filter && self.limit > 0
+    }
+
     async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         if self.tree {
             return tree::show_all(cx).await;
@@ -126,7 +135,7 @@ impl ListImages {
             }
             rows.push(image.into());
         }
-        if rows.is_empty() && !cx.format.is_json() && !self.all && self.prefix.is_none() {
+        if rows.is_empty() && !cx.format.is_json() && self.lists_every_tag() {
             print_message("no image has a tag; `contree images -a` shows the others");
         }
         print_rows(

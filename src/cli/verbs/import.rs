@@ -36,8 +36,8 @@ Examples:
   contree images import ubuntu:noble ghcr.io/owner/tool:1.2
   contree images import ./rootfs.tar.gz --tag base    an archive of files, or of `docker save`
 
-An image gets the tag of its reference without the registry, or `?tag=NAME` after the reference.
-Credentials are those of --username, those that `registry_auth` stored, or Docker's.")]
+The tag is the reference without its registry; --tag NAME or REF?tag=NAME sets another one. The login
+is that of --username, else that of `contree login` or `docker login`.")]
 pub(in crate::cli) struct ImportImages {
     /// A reference such as python:3.12, a file, or the directory of an OCI layout
     #[arg(required = true, value_name = "REF|FILE|DIR")]
@@ -95,7 +95,7 @@ impl ImportImages {
             let tag = self.tag.clone().or_else(|| source.tag.clone());
             let Some(tag) = tag else {
                 return Err(VerbError::Usage(format!(
-                    "`{text}` is a file, which has no name of its own; give --tag NAME"
+                    "`{text}` is a file, and its image needs a name; give --tag NAME"
                 )));
             };
             if source.is_local && !cx.is_local() {
@@ -130,11 +130,6 @@ pub(super) async fn import_reference(
     tag: Option<&str>,
 ) -> Result<Uuid, VerbError> {
     import(cx, &source(text)?, tag, None, None).await
-}
-
-/// The tag that `contree images import` gives to an image of a registry.
-pub(super) fn imported_tag(reference: &str) -> String {
-    tag_of(reference)
 }
 
 async fn import(
@@ -196,7 +191,7 @@ fn source(text: &str) -> Result<Source, VerbError> {
         let scheme = if metadata.is_dir() {
             if !path.join("oci-layout").exists() {
                 return Err(VerbError::Usage(format!(
-                    "{text} is a directory, but no OCI layout; pack its files with `tar -C {text} -cf FILE .` and import the file"
+                    "{text} is a directory, but not an OCI layout; pack its files with `tar -C {text} -cf FILE .` and import FILE, or write docker://{text} for an image of a registry"
                 )));
             }
             "oci-layout"
@@ -216,21 +211,20 @@ fn source(text: &str) -> Result<Source, VerbError> {
         false => format!("docker://{text}"),
     };
     Ok(Source {
-        tag: tag.or_else(|| Some(tag_of(&url))),
+        tag: tag.or_else(|| Some(imported_tag(&url))),
         url,
         is_local: false,
     })
 }
 
-/// The tag of an imported image: the reference without scheme, registry and `library/`.
-fn tag_of(url: &str) -> String {
+/// The tag of an imported image: the reference without scheme, registry, `library/` and digest.
+pub(super) fn imported_tag(url: &str) -> String {
     let bare = url.split_once("://").map_or(url, |(_, bare)| bare);
     let bare = match bare.split_once('/') {
         Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => rest,
         _ => bare,
     };
     let bare = bare.strip_prefix("library/").unwrap_or(bare);
-    // A digest is no tag.
     bare.split_once('@')
         .map_or(bare, |(name, _)| name)
         .to_owned()
@@ -242,9 +236,12 @@ fn tag_of(url: &str) -> String {
 /// If it is not UTF-8.
 pub(super) fn absolute(path: &Path) -> Result<String, VerbError> {
     let path = std::path::absolute(path).map_err(VerbError::file(path))?;
-    path.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| VerbError::Usage(format!("the path {} is not UTF-8", path.display())))
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        VerbError::Usage(format!(
+            "the path {} is not UTF-8; rename the file",
+            path.display()
+        ))
+    })
 }
 
 /// Whether an archive is one of `docker save`, which has a manifest in its root.

@@ -57,7 +57,7 @@ pub(super) struct CloudLogin {
     /// Kind of the token; default: iam, or jwt if there is a URL and no project
     #[arg(long = "type", value_name = "iam|jwt")]
     kind: Option<AuthType>,
-    /// Replace an existing profile without a question
+    /// Replace an existing profile without asking
     #[arg(short, long)]
     force: bool,
 }
@@ -86,10 +86,9 @@ impl Login {
         let registry = match self.service.as_deref() {
             None | Some(CLOUD) => {
                 if let Some(name) = self.username {
-                    print_message(format_args!(
-                        "a service has tokens and no users; name the registry for the user {name}, as in `contree login ghcr.io --username {name}`"
-                    ));
-                    return Ok(crate::cli::USAGE);
+                    return Ok(report(Err(VerbError::Usage(format!(
+                        "--username is for registries; name one, as in `contree login ghcr.io --username {name}`"
+                    )))));
                 }
                 return Ok(report(cloud(
                     setup,
@@ -176,7 +175,7 @@ pub(super) fn cloud(
     let name = flags.profile.unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     if name.trim().is_empty() || name.contains(['[', ']', '\n', '\r']) {
         return Err(VerbError::Usage(format!(
-            "`{}` cannot name a profile",
+            "`{}` cannot name a profile; give a name without brackets",
             name.escape_debug()
         )));
     }
@@ -184,7 +183,7 @@ pub(super) fn cloud(
     ProfileFile::open(&setup.files)?;
     let exists = setup.files.profiles.contains_key(&name);
     if exists && !login.force && !confirmed(&format!("Replace the profile `{name}`?"))? {
-        return Err(VerbError::Missing(
+        return Err(VerbError::WithCode(
             ErrorCode::ProfileFileInvalid,
             format!(
                 "the profile `{name}` exists; --force replaces it, and `-p NAME` writes another one"
@@ -282,7 +281,7 @@ fn check(service: &CloudBackend) -> Result<(), VerbError> {
             "{}; nothing was stored",
             ToolError::from(error).details().message()
         );
-        VerbError::Missing(code, message)
+        VerbError::WithCode(code, message)
     })?;
     if account.permissions.get(NEEDED_PERMISSION) == Some(&false) {
         print_message(

@@ -7,6 +7,7 @@ use clap::Args;
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
+use super::exit_status::CLOSED;
 use super::rows::print_record;
 use crate::cli::output::RawOutput;
 use crate::events::{Event, Payload};
@@ -77,7 +78,7 @@ impl Logs {
 async fn stopped(cx: &VerbContext, raw: &RawOutput) -> u8 {
     raw.finish();
     match cx.interrupted().await {
-        0 => 141,
+        0 => CLOSED,
         status => status,
     }
 }

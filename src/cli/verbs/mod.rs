@@ -13,6 +13,7 @@ mod context;
 mod detached;
 mod error;
 mod exec;
+mod exit_status;
 mod files;
 mod history;
 mod http;
@@ -55,7 +56,7 @@ pub(super) use rows::VerbOptions;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 const DF_EXAMPLES: &str = "\
 Examples:
-  contree df             what the data directory holds, and what `contree prune` would free
+  contree df             the sizes of all parts, and the space that `contree prune` would free
   contree df --images    each image with its size";
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
@@ -64,8 +65,8 @@ Examples:
   contree prune -n                    what would be removed
   contree prune --older-than 7d -f    without a question
 
-Images with a tag stay, and so does what they are built on, what runs, and what is younger than a
-minute. `contree rmi` deletes one image.";
+It keeps images with a tag and the images below them, everything that running operations use, and
+everything younger than a minute. `contree rmi` deletes one image.";
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
 const SERVE_EXAMPLES: &str = "\
@@ -198,7 +199,7 @@ impl Verb {
     }
 }
 
-/// The end of a verb that needs no backend.
+/// The exit status of a verb that needs no backend.
 fn without_backend(done: Result<u8, VerbError>) -> Result<u8, CommandError> {
     match done {
         Err(error @ VerbError::Usage(_)) => {

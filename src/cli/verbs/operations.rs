@@ -1,4 +1,4 @@
-//! `contree show`, `contree wait` and `contree kill`: records and ends of operations.
+//! `contree show`, `contree wait` and `contree kill`: records and endings of operations.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
-use super::rows::{print_record, print_rows};
+use super::rows::{print_record, print_rows, text_or_empty};
 use crate::cli::output::{print_error, print_message};
 use crate::cli::units::{age, size};
 use crate::types::OperationResponse;
@@ -54,7 +54,7 @@ pub(super) async fn record(cx: &VerbContext, id: Uuid) -> Result<OperationRespon
     let request = cx.client.get_operation_status().operation_id(id);
     match request.send().await.map_err(Error::from) {
         Ok(answer) => Ok(answer.into_inner()),
-        Err(error) if error.is_not_found() => Err(VerbError::Missing(
+        Err(error) if error.is_not_found() => Err(VerbError::WithCode(
             ErrorCode::OperationNotFound,
             format!("there is no operation {id}; `contree ps -a` lists them"),
         )),
@@ -117,13 +117,24 @@ fn show_record(id: Uuid, record: OperationResponse) -> Result<(), VerbError> {
     Ok(crate::cli::output::print(&text)?)
 }
 
-/// The end of an operation.
+/// An operation that has ended.
 #[derive(Serialize)]
-struct EndRow {
+struct EndedRow {
     uuid: Uuid,
     status: Option<OperationStatus>,
     result_image_uuid: Option<Uuid>,
     error: Option<String>,
+}
+
+impl EndedRow {
+    fn new(uuid: Uuid, record: OperationResponse) -> Self {
+        Self {
+            uuid,
+            status: record.status,
+            result_image_uuid: record.result_image_uuid,
+            error: record.error.filter(|error| !error.is_empty()),
+        }
+    }
 }
 
 /// Wait until operations end
@@ -131,7 +142,7 @@ struct EndRow {
 #[command(after_help = "\
 Examples:
   contree wait 1a2b3c         exit status 0 if it succeeded
-  contree wait -a -t 60       all that run now, for a minute at most")]
+  contree wait -a -t 60       all that run now, for at most a minute")]
 pub(in crate::cli) struct Wait {
     /// UUIDs, beginnings of them, or @N
     #[arg(required_unless_present = "all", add = complete::values(Known::Operations))]
@@ -154,49 +165,38 @@ impl Wait {
         let mut rows = Vec::new();
         for id in ids {
             let left = end.map(|end| end.saturating_duration_since(tokio::time::Instant::now()));
-            let record = match left {
-                Some(_) => cx.client.wait(id, left).await,
-                // The events say at once that it has ended; polling would be late.
-                None => match cx.unless_interrupted(cx.client.outcome(id, |_| {})).await {
-                    Ok(_) => cx.client.wait(id, None).await,
-                    Err(VerbError::Client(_)) => cx.client.wait(id, None).await,
-                    Err(error) => return Err(error),
-                },
-            };
-            let record = match record {
+            let record = cx.unless_interrupted(async {
+                if left.is_none() {
+                    // The events report the end at once; polling notices it later. A backend
+                    // without events is polled.
+                    let _ = cx.client.outcome(id, |_| {}).await;
+                }
+                cx.client.wait(id, left).await
+            });
+            let record = match record.await {
                 Ok(record) => record,
-                Err(error @ Error::WaitTimedOut { .. }) => {
+                Err(VerbError::Client(error @ Error::WaitTimedOut { .. })) => {
                     print_error(&error, error.code());
                     all_succeeded = false;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
             all_succeeded &= record.status == Some(OperationStatus::Success);
-            rows.push(EndRow {
-                uuid: id,
-                status: record.status,
-                result_image_uuid: record.result_image_uuid,
-                error: record.error.filter(|error| !error.is_empty()),
-            });
+            rows.push(EndedRow::new(id, record));
         }
-        print_ends(cx, &rows)?;
+        print_ended(cx, &rows)?;
         Ok(u8::from(!all_succeeded))
     }
 }
 
-fn print_ends(cx: &VerbContext, rows: &[EndRow]) -> Result<(), VerbError> {
+fn print_ended(cx: &VerbContext, rows: &[EndedRow]) -> Result<(), VerbError> {
     print_rows(
         cx.format,
         rows,
         &[
-            ("operation", &|row: &EndRow| short(&row.uuid)),
-            ("status", &|row| {
-                row.status
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default()
-            }),
+            ("operation", &|row: &EndedRow| short(&row.uuid)),
+            ("status", &|row| text_or_empty(row.status.as_ref())),
             ("result", &|row| {
                 row.result_image_uuid
                     .as_ref()
@@ -231,14 +231,9 @@ impl Kill {
                 print_message(format_args!("operation {id} has ended already"));
             }
             let record = cx.client.wait(id, None).await?;
-            rows.push(EndRow {
-                uuid: id,
-                status: record.status,
-                result_image_uuid: record.result_image_uuid,
-                error: record.error.filter(|error| !error.is_empty()),
-            });
+            rows.push(EndedRow::new(id, record));
         }
-        print_ends(cx, &rows)?;
+        print_ended(cx, &rows)?;
         Ok(0)
     }
 }

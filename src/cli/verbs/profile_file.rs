@@ -26,13 +26,13 @@ impl ProfileFile {
     /// If a profile file cannot be read.
     pub(super) fn open(files: &ProfileFiles) -> Result<Self, VerbError> {
         if let Some(problem) = files.problems.first() {
-            return Err(VerbError::Missing(
+            return Err(VerbError::WithCode(
                 ErrorCode::ProfileFileInvalid,
                 format!("{problem}; correct it first"),
             ));
         }
         if files.folder.as_os_str().is_empty() {
-            return Err(VerbError::Missing(
+            return Err(VerbError::WithCode(
                 ErrorCode::NoHomeDirectory,
                 "there is no home directory for profiles; set HOME or CONTREE_HOME".to_owned(),
             ));

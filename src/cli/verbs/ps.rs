@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
-use super::rows::{Column, OutputFormat, print_rows};
+use super::rows::{Column, OutputFormat, print_rows, text_or_empty};
 use crate::OperationStatus;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, parse_time, rfc_3339, size};
@@ -185,18 +185,8 @@ impl Ps {
                 ("operation", &|row: &OperationRow| {
                     row.uuid.as_ref().map(short).unwrap_or_default()
                 }),
-                ("kind", &|row| {
-                    row.kind
-                        .as_ref()
-                        .map(ToString::to_string)
-                        .unwrap_or_default()
-                }),
-                ("status", &|row| {
-                    row.status
-                        .as_ref()
-                        .map(ToString::to_string)
-                        .unwrap_or_default()
-                }),
+                ("kind", &|row| text_or_empty(row.kind.as_ref())),
+                ("status", &|row| text_or_empty(row.status.as_ref())),
                 ("created", &|row| {
                     row.created_at.as_deref().map(age).unwrap_or_default()
                 }),
@@ -206,11 +196,7 @@ impl Ps {
                         .unwrap_or_default()
                 }),
                 ("memory", &|row| row.memory().map(size).unwrap_or_default()),
-                ("processes", &|row| {
-                    row.processes()
-                        .map(|count| count.to_string())
-                        .unwrap_or_default()
-                }),
+                ("processes", &|row| text_or_empty(row.processes())),
                 ("ports", &|row| row.ports()),
                 ("image", &|row| {
                     row.image_uuid.as_ref().map(short).unwrap_or_default()

@@ -22,10 +22,10 @@ pub(in crate::cli) struct Publish {
     /// UUID of the run, the beginning of it, or @N
     #[arg(add = complete::values(Known::Running))]
     operation: String,
-    /// TCP port inside
+    /// TCP port of the sandbox
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Port of the engine's machine
+    /// Port of the engine's machine; default: the system chooses one
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     host_port: Option<u16>,
 }

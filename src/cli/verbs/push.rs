@@ -178,7 +178,7 @@ pub(super) async fn push(
             };
             let code = ended.x_code.and_then(|code| code.parse().ok());
             let code = code.unwrap_or(ErrorCode::OperationFailed);
-            Err(VerbError::Missing(code, format!("{reason}; {hint}")))
+            Err(VerbError::WithCode(code, format!("{reason}; {hint}")))
         }
     }
 }

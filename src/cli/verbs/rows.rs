@@ -72,6 +72,11 @@ impl OutputFormat {
 /// A column of a table: its header, and the text of a row.
 pub(super) type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> String);
 
+/// The text of a value, or an empty text for none.
+pub(super) fn text_or_empty<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
 /// Prints rows as a table or as JSON. A table without rows has no header.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use super::session_state::EntryRef;
 /// Endings of compressed archives, which are not written.
 const COMPRESSED: [&str; 5] = ["gz", "tgz", "zst", "xz", "bz2"];
 
-/// Write an image to a file for `docker load`, or to a directory of OCI layouts
+/// Write an image to a file for `docker load`, or to an OCI layout
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -56,7 +56,7 @@ impl Save {
     }
 }
 
-/// The tag by which the user named the image, else a tag of it.
+/// The tag that the user gave, else a tag of the image.
 async fn own_name(
     cx: &VerbContext,
     given: &str,
@@ -72,9 +72,12 @@ async fn own_name(
 
 /// The target of a push for a path and a name.
 fn target_url(target: &Path, name: Option<&str>) -> Result<String, VerbError> {
-    let text = target
-        .to_str()
-        .ok_or_else(|| VerbError::Usage(format!("the path {} is not UTF-8", target.display())))?;
+    let text = target.to_str().ok_or_else(|| {
+        VerbError::Usage(format!(
+            "the path {} is not UTF-8; choose another one",
+            target.display()
+        ))
+    })?;
     let is_directory = text.ends_with('/') || target.is_dir();
     let ending = target.extension().and_then(|ending| ending.to_str());
     if !is_directory && ending.is_some_and(|ending| COMPRESSED.contains(&ending)) {

@@ -123,21 +123,19 @@ impl VerbContext {
         let state = self.state().await?;
         let entries = self.history().await?;
         let by_id = |id: i64| entries.iter().find(|entry| entry.id == id);
-        let mut found = match reference {
+        let found = match reference {
             EntryRef::Number(id) => by_id(id),
-            EntryRef::Back(_) => state.tip.and_then(by_id),
+            EntryRef::Back(steps) => state
+                .tip
+                .and_then(by_id)
+                .and_then(|tip| (0..steps).try_fold(tip, |entry, _| by_id(entry.parent?))),
         };
-        if let EntryRef::Back(steps) = reference {
-            for _ in 0..steps {
-                found = found.and_then(|entry| by_id(entry.parent?));
-            }
-        }
         found.cloned().ok_or_else(|| match entries.last() {
-            None => VerbError::Missing(
+            None => VerbError::WithCode(
                 ErrorCode::SessionEntryNotFound,
                 "the session has no history yet; `contree use IMAGE` begins one".to_owned(),
             ),
-            Some(last) => VerbError::Missing(
+            Some(last) => VerbError::WithCode(
                 ErrorCode::SessionEntryNotFound,
                 format!(
                     "the session has no entry `{reference}`; `contree session show` lists 1 to {}",
@@ -150,7 +148,7 @@ impl VerbContext {
 
 /// The error of a session without an image.
 pub(super) fn no_image() -> VerbError {
-    VerbError::Missing(ErrorCode::SessionEntryNotFound,
+    VerbError::WithCode(ErrorCode::SessionEntryNotFound,
         "the session has no image yet; `contree use IMAGE` sets one, and `contree images` lists them"
             .to_owned(),
     )

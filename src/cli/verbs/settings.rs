@@ -53,7 +53,7 @@ impl Cd {
         match listed.map_err(Error::from) {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {
-                return Err(VerbError::Missing(
+                return Err(VerbError::WithCode(
                     ErrorCode::PathNotFound,
                     format!("the image has no directory {path}; `contree ls` lists what there is"),
                 ));
@@ -131,7 +131,7 @@ impl Env {
             match (text.split_once('='), self.delete) {
                 (None, true) => {
                     if state.env.remove(text).is_none() {
-                        return Err(VerbError::Unknown(format!(
+                        return Err(VerbError::NotFound(format!(
                             "the session has no variable `{text}`; `contree env` lists them"
                         )));
                     }
@@ -148,7 +148,7 @@ impl Env {
                 }
                 (_, false) => {
                     return Err(VerbError::Usage(format!(
-                        "`{text}` has not the form KEY=VALUE"
+                        "`{text}` has no `=`, or no name before it; give KEY=VALUE"
                     )));
                 }
             }

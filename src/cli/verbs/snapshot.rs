@@ -19,7 +19,7 @@ Examples:
   contree snapshot 1a2b3c              prints the UUID of the image
   contree snapshot 1a2b3c -t work:1    names it
 
-The image has the files as they are now. The processes stand still meanwhile, and are not in it.")]
+The image has the files as they are now. The processes are paused meanwhile, and are not in it.")]
 pub(in crate::cli) struct Snapshot {
     /// UUID of the run, the beginning of it, or @N
     #[arg(add = complete::values(Known::Running))]

@@ -11,7 +11,7 @@ use super::{
     transforms::METHODS,
 };
 
-/// The keys of a path item that are no methods (OpenAPI 3.0.3, "Path Item Object").
+/// The keys of a path item that are not methods (OpenAPI 3.0.3, "Path Item Object").
 const OTHER_KEYS: [&str; 4] = ["summary", "description", "servers", "parameters"];
 
 /// An operation of the document.

@@ -16,10 +16,10 @@ use super::entry::{Entry, EntryKind};
 const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
 /// The size of the header of an entry.
 const HEADER_BYTES: usize = 512;
-/// The place of the mark in a header.
+/// The position of the mark `ustar` in a header.
 const MARK: std::ops::Range<usize> = 257..262;
 
-/// Opens a file if it is a tar archive, compressed or not. Other files are none.
+/// Opens a tar archive, compressed or not. Returns none for another file.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -53,7 +53,8 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Box<dyn Read>>> {
 /// below `prefix`. Devices and pipes are left out.
 ///
 /// # Errors
-/// If the archive is damaged, or a name in it is not UTF-8 or leads out of it.
+/// If the archive is damaged, a name in it is not UTF-8 or leads out of it, or an owner has more
+/// than 32 bits.
 pub(super) fn unpack(
     reader: impl Read,
     prefix: &str,
@@ -70,10 +71,9 @@ pub(super) fn unpack(
             continue;
         };
         let header = entry.header();
-        let number =
-            |value: io::Result<u64>| value.map(|value| u32::try_from(value).unwrap_or_default());
+        let id = |id: io::Result<u64>| u32::try_from(id?).map_err(io::Error::other);
         let owner = match keeps_owners {
-            true => Some((number(header.uid())?, number(header.gid())?)),
+            true => Some((id(header.uid())?, id(header.gid())?)),
             false => None,
         };
         let mode = header.mode()? & 0o7777;
@@ -115,7 +115,7 @@ pub(super) fn unpack(
     Ok(entries)
 }
 
-/// The path of an entry below a prefix; none if it is elsewhere.
+/// The path of an entry below a prefix; none if the entry is elsewhere.
 fn path_below(path: &Path, prefix: &str) -> io::Result<Option<String>> {
     let mut parts = Vec::new();
     for part in path.components() {

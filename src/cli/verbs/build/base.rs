@@ -6,37 +6,38 @@ use std::time::Duration;
 use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
-use super::error::{Mistake, StepError};
+use super::error::{InstructionError, StepError};
 use super::output::command_failure;
 use super::step_cache::{self, ImageConfig, StepKey};
 use crate::cli::verbs::context::VerbContext;
 use crate::cli::verbs::import::{import_reference, imported_tag};
 use crate::{ImageRef, OperationStatus};
 
-/// The path of a program without `PATH`.
+/// The `PATH` of an image that sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Variables that a shell or the sandbox sets by itself.
+/// Variables that a shell or the sandbox sets, rather than the image.
 const OWN_VARIABLES: [&str; 7] = ["HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "TERM", "_"];
 /// Prints the directory and the variables of an image.
 const SHOW_CONFIG: &str = "pwd && exec cat /proc/self/environ";
 /// How long reading the settings of an image may take.
 const CONFIG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An image to begin with.
+/// The image with which a stage begins.
 pub(super) struct BaseImage {
     pub(super) image: Uuid,
-    /// Whether it was there before.
+    /// Whether the backend had it before the build.
     pub(super) is_cached: bool,
 }
 
-/// The image of a name: a tag, a UUID, or a reference that is imported.
+/// Finds the image of a name: a tag, a UUID, or a reference, which is imported if it is new or
+/// `pulls` asks for it.
 ///
 /// # Errors
 /// If the import fails.
 pub(super) async fn named(
     cx: &VerbContext,
     name: &str,
-    is_pulled: bool,
+    pulls: bool,
 ) -> Result<BaseImage, StepError> {
     let known = |image| BaseImage {
         image,
@@ -50,9 +51,9 @@ pub(super) async fn named(
         let image = cx.image(&format!("tag:{tag}")).await?;
         return Ok(known(image));
     }
-    // The name of a digest has the tag of another image.
+    // A tag such as `debian` may name another image than `debian@sha256:…`.
     let has_digest = name.contains('@');
-    if !is_pulled && !has_digest {
+    if !pulls && !has_digest {
         for tag in [name, &format!("{name}:latest"), &tag_of(name)] {
             let Ok(reference) = format!("tag:{tag}").parse::<ImageRef>() else {
                 continue;
@@ -113,7 +114,7 @@ pub(super) async fn scratch(cx: &VerbContext) -> Result<BaseImage, StepError> {
         });
     }
     if !cx.is_local() {
-        return Err(Mistake::Scratch.into());
+        return Err(InstructionError::Scratch.into());
     }
     let file = tempfile::NamedTempFile::with_suffix(".tar")
         .and_then(|file| {
@@ -134,7 +135,7 @@ pub(super) async fn scratch(cx: &VerbContext) -> Result<BaseImage, StepError> {
     })
 }
 
-/// The settings of an image without any.
+/// The settings of an image that has none.
 pub(super) fn empty_config() -> ImageConfig {
     ImageConfig {
         env: [("PATH".to_owned(), DEFAULT_PATH.to_owned())].into(),
@@ -151,7 +152,7 @@ pub(super) async fn of_archive(cx: &VerbContext, path: &Path) -> Result<Uuid, St
 }
 
 /// The variables and the directory of an image. The API has no route for them, so its shell prints
-/// them once. An image without a shell gets the settings of an image without any.
+/// them once. An image without a shell counts as one without settings.
 ///
 /// # Errors
 /// If the backend fails, or the shell did not end by itself.
@@ -193,7 +194,7 @@ pub(super) async fn config(
             }
         };
         let message = format!("the variables and the directory of the image are unknown: {reason}");
-        return Err(Mistake::Command(message).into());
+        return Err(InstructionError::Command(message).into());
     };
     step_cache::record(cx, &key, image, Some(&config)).await?;
     Ok(config)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::error::{Mistake, StepError};
+use super::error::{InstructionError, StepError};
 use super::no_command;
 use super::output::{StepOutput, command_failure};
 use super::users::{self, Account};
@@ -13,7 +13,7 @@ use crate::cli::verbs::context::VerbContext;
 use crate::dockerfile::RunAction;
 use crate::{Command, Content, Outcome};
 
-/// How long a step that runs no command of the Dockerfile may take.
+/// The time limit of a step that runs no command of the Dockerfile.
 const PLACING_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Runs the commands of steps.
@@ -42,9 +42,9 @@ impl CommandRunner<'_> {
     /// Runs a command of [`placing`](Self::placing), and returns its image.
     pub(super) async fn place(&self, command: Command) -> Result<Uuid, StepError> {
         let outcome = self.outcome(command, None).await?;
-        finished(&outcome).ok_or_else(|| {
+        resulting_image(&outcome).ok_or_else(|| {
             let output = String::from_utf8_lossy(&outcome.stderr.bytes).into_owned();
-            Mistake::Command(command_failure(&outcome, &output, PLACING_TIMEOUT)).into()
+            InstructionError::Command(command_failure(&outcome, &output, PLACING_TIMEOUT)).into()
         })
     }
 
@@ -62,10 +62,9 @@ impl CommandRunner<'_> {
                 home: "/root".to_owned(),
             },
         };
-        let (program, arguments) = action
-            .words
-            .split_first()
-            .ok_or_else(|| Mistake::Command("RUN has no command; write one after it".to_owned()))?;
+        let (program, arguments) = action.words.split_first().ok_or_else(|| {
+            InstructionError::Invalid("RUN has no command; write one after it".to_owned())
+        })?;
         let mut command = self
             .cx
             .client
@@ -82,9 +81,9 @@ impl CommandRunner<'_> {
             command = command.network(false);
         }
         let outcome = self.outcome(command, Some(output)).await?;
-        finished(&outcome).ok_or_else(|| {
+        resulting_image(&outcome).ok_or_else(|| {
             let tail = output.tail();
-            Mistake::Command(command_failure(&outcome, &tail, self.timeout)).into()
+            InstructionError::Command(command_failure(&outcome, &tail, self.timeout)).into()
         })
     }
 
@@ -115,7 +114,7 @@ impl CommandRunner<'_> {
 }
 
 /// The image of a command that succeeded.
-fn finished(outcome: &Outcome) -> Option<Uuid> {
+fn resulting_image(outcome: &Outcome) -> Option<Uuid> {
     let is_done = outcome.exit_code == Some(0) && !outcome.timed_out;
     outcome.result_image.filter(|_| is_done)
 }

@@ -1,13 +1,14 @@
 //! The local directory of a build.
 
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use contree_error_codes::ErrorCode;
 
 use super::archive;
 use super::entry::{Entry, EntryKind, FoundSource, matching};
-use super::error::{Mistake, StepError, file};
+use super::error::{InstructionError, StepError, file};
 use crate::cli::verbs::error::VerbError;
 use crate::dockerfile::{IgnoreRules, is_pattern};
 
@@ -46,13 +47,13 @@ impl BuildContext {
                     let parsed = IgnoreRules::parse(&String::from_utf8_lossy(&text));
                     rules = parsed.map_err(|line| {
                         let path = path.display();
-                        VerbError::Missing(ErrorCode::DockerfileInvalid, format!(
-                            "{path}: `{line}` is no pattern; write one such as `*.log` or `!keep`"
+                        VerbError::WithCode(ErrorCode::DockerfileInvalid, format!(
+                            "{path}: `{line}` is not a pattern; write one such as `*.log` or `!keep`"
                         ))
                     })?;
                     break;
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(VerbError::file(path)(error)),
             }
         }
@@ -77,8 +78,15 @@ impl BuildContext {
             return Ok(vec![self.found(&path, unpacks)?]);
         }
         let list = async |directory: &str| {
-            let Ok(entries) = std::fs::read_dir(self.root.join(directory)) else {
-                return Ok(Vec::new());
+            let directory = self.root.join(directory);
+            let entries = match std::fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(file(&directory)(error)),
             };
             let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
             Ok(names.collect())
@@ -93,12 +101,12 @@ impl BuildContext {
             match self.found(&path, unpacks) {
                 Ok(source) => found.push(source),
                 // No exception brings back a file of the directory.
-                Err(StepError::Mistake(Mistake::Excluded(_))) => {}
+                Err(StepError::Instruction(InstructionError::Excluded(_))) => {}
                 Err(error) => return Err(error),
             }
         }
         match found.is_empty() {
-            true => Err(Mistake::NoFile(source.to_owned()).into()),
+            true => Err(InstructionError::NoFile(source.to_owned()).into()),
             false => Ok(found),
         }
     }
@@ -134,7 +142,7 @@ impl BuildContext {
                 "" | "." => {}
                 ".." => {
                     if parts.pop().is_none() {
-                        return Err(Mistake::Outside(source.to_owned()).into());
+                        return Err(InstructionError::Outside(source.to_owned()).into());
                     }
                 }
                 part => parts.push(part),
@@ -147,14 +155,14 @@ impl BuildContext {
     fn found(&self, path: &str, unpacks: bool) -> Result<FoundSource, StepError> {
         let local = match std::fs::canonicalize(self.root.join(path)) {
             Ok(local) => local,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Mistake::NoFile(path.to_owned()).into());
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(InstructionError::NoFile(path.to_owned()).into());
             }
             Err(error) => return Err(file(&self.root.join(path))(error)),
         };
         // A link to the file is followed, but not out of the directory.
         let Ok(relative) = local.strip_prefix(&self.root) else {
-            return Err(Mistake::Outside(path.to_owned()).into());
+            return Err(InstructionError::Outside(path.to_owned()).into());
         };
         let relative = text(relative)?;
         let metadata = std::fs::metadata(&local).map_err(file(&local))?;
@@ -171,15 +179,15 @@ impl BuildContext {
                 self.add_below(&local, &relative, "", &mut source.entries)?;
             }
             if is_excluded && source.entries.len() == 1 {
-                return Err(Mistake::Excluded(path.to_owned()).into());
+                return Err(InstructionError::Excluded(path.to_owned()).into());
             }
             return Ok(source);
         }
         if is_excluded {
-            return Err(Mistake::Excluded(path.to_owned()).into());
+            return Err(InstructionError::Excluded(path.to_owned()).into());
         }
         if !metadata.is_file() {
-            return Err(Mistake::NotAFile(path.to_owned()).into());
+            return Err(InstructionError::NotAFile(path.to_owned()).into());
         }
         if unpacks && let Some(reader) = archive::open(&local).map_err(file(&local))? {
             let entries = archive::unpack(reader, "", &self.temporary, true);
@@ -196,7 +204,7 @@ impl BuildContext {
         Ok(source)
     }
 
-    /// Adds what is in a directory. `relative` is its path below the root, and `below` that below
+    /// Adds the entries of a directory. `relative` is its path below the root, and `below` that below
     /// the source.
     fn add_below(
         &self,
@@ -266,7 +274,7 @@ fn directory(path: &str, metadata: &Metadata) -> Entry {
 }
 
 fn text(path: &Path) -> Result<String, StepError> {
-    let name = || Mistake::Name(path.to_owned());
+    let name = || InstructionError::NotUtf8(path.to_owned());
     Ok(path.to_str().map(str::to_owned).ok_or_else(name)?)
 }
 

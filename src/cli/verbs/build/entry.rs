@@ -21,7 +21,7 @@ pub(super) struct FoundSource {
     pub(super) name: String,
     /// Whether it is a directory, whose content is copied.
     pub(super) is_directory: bool,
-    /// It and all below it. Directories come before what is in them.
+    /// The source itself and all below it. A directory comes before its entries.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -104,8 +104,8 @@ fn content(mut reader: impl io::Read) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The paths that match a pattern, sorted. `list` has the names in a directory, and none for a file
-/// or a path that does not exist.
+/// The paths that match a pattern, sorted. `list` returns the names in a directory, and nothing for
+/// a file or a path that does not exist.
 ///
 /// # Errors
 /// Those of `list`.
@@ -114,7 +114,8 @@ where
     F: AsyncFn(&str) -> Result<Vec<String>, StepError>,
 {
     let mut found = vec![String::new()];
-    let mut is_sure = true;
+    // Without a pattern so far, the caller finds out whether the path exists.
+    let mut is_literal = true;
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         let matcher = match is_pattern(part) {
             true => path_pattern(part),
@@ -126,7 +127,7 @@ where
                 "" => name.to_owned(),
                 directory => format!("{directory}/{name}"),
             };
-            if is_sure && matcher.is_none() {
+            if is_literal && matcher.is_none() {
                 next.push(below(part));
                 continue;
             }
@@ -140,7 +141,7 @@ where
                     .map(|name| below(&name)),
             );
         }
-        is_sure &= matcher.is_none();
+        is_literal &= matcher.is_none();
         found = next;
     }
     found.sort_unstable();

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::archive;
 use super::entry::{EntryKind, FoundSource, matching};
-use super::error::{Mistake, StepError, file};
+use super::error::{InstructionError, StepError, file};
 use crate::dockerfile::{is_pattern, join};
 use crate::{Client, Error};
 
-/// How many links lead to a file at most.
+/// The most links that are followed to a file.
 const MAX_LINKS: usize = 16;
 
 /// Finds the files of a source in an image, and unpacks them below a temporary directory.
@@ -38,12 +38,12 @@ pub(super) async fn find(
         sources.push(found(client, image, &format!("/{path}"), temporary).await?);
     }
     match sources.is_empty() {
-        true => Err(Mistake::NotInImage(source.to_owned()).into()),
+        true => Err(InstructionError::NotInImage(source.to_owned()).into()),
         false => Ok(sources),
     }
 }
 
-/// Whether there is no directory at a path.
+/// Whether an error means that there is no file or directory at a path.
 pub(super) fn is_no_directory(error: &Error) -> bool {
     let status = error.status().map(|status| status.as_u16());
     matches!(status, Some(404 | 422))
@@ -66,7 +66,7 @@ async fn found(
         let entries = match client.read_archive(image, &archived, unpack).await {
             Ok(entries) => entries.map_err(file(temporary))?,
             Err(error) if error.is_not_found() => {
-                return Err(Mistake::NotInImage(path.to_owned()).into());
+                return Err(InstructionError::NotInImage(path.to_owned()).into());
             }
             Err(error) => return Err(error.into()),
         };
@@ -98,5 +98,5 @@ async fn found(
             None => break,
         }
     }
-    Err(Mistake::NotInImage(path.to_owned()).into())
+    Err(InstructionError::NotInImage(path.to_owned()).into())
 }

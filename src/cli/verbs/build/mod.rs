@@ -48,7 +48,7 @@ Examples:
   contree build -t app .                          the file ./Dockerfile
   contree build -f ci/Dockerfile --target test --build-arg V=2 .
 
-Each step is an image. Unchanged steps are found again and run nothing. A failed build keeps the
+Each step makes an image. An unchanged step runs nothing: its image is used again. A failed build keeps the
 steps before the failure. Exit status: 1 if a step failed, 2 if the command line is wrong.")]
 pub(in crate::cli) struct Build {
     /// Directory with the files that COPY takes; default: this one
@@ -93,13 +93,13 @@ impl Build {
         let text = std::fs::read(&path).map_err(VerbError::file(&path))?;
         let text = String::from_utf8(text).map_err(|_| {
             let path = path.display();
-            VerbError::Missing(
+            VerbError::WithCode(
                 ErrorCode::DockerfileInvalid,
                 format!("{path} is not UTF-8; save it as UTF-8"),
             )
         })?;
         let located = |error: &dyn std::fmt::Display| {
-            VerbError::Missing(
+            VerbError::WithCode(
                 ErrorCode::DockerfileInvalid,
                 format!("{}: {error}", path.display()),
             )
@@ -120,7 +120,7 @@ impl Build {
             arguments,
             escape: plan.escape,
             uses_cache: !self.no_cache,
-            is_pulled: self.pull,
+            pulls: self.pull,
             runner: CommandRunner {
                 cx,
                 timeout: Duration::from_secs(self.timeout.unwrap_or(TIMEOUT)),
@@ -140,7 +140,7 @@ impl Build {
             }
         }
         let Some(image) = image else {
-            return Err(VerbError::Missing(
+            return Err(VerbError::WithCode(
                 ErrorCode::DockerfileInvalid,
                 "the Dockerfile has no stage".to_owned(),
             ));
@@ -207,13 +207,13 @@ impl Build {
         if !self.directory.is_dir() {
             let directory = self.directory.display();
             return Err(VerbError::Usage(format!(
-                "{directory} is no directory; give the one with the Dockerfile, such as `.`"
+                "{directory} is not a directory; give the one with the Dockerfile, such as `.`"
             )));
         }
         let mut paths = FILE_NAMES.iter().map(|name| self.directory.join(name));
         paths.find(|path| path.exists()).ok_or_else(|| {
             let directory = self.directory.display();
-            VerbError::Missing(
+            VerbError::WithCode(
                 ErrorCode::DockerfileInvalid,
                 format!("there is no Dockerfile in {directory}; -f FILE names another one"),
             )
@@ -262,11 +262,11 @@ fn unknown_stage(file: &Dockerfile, name: &str) -> VerbError {
     VerbError::Usage(format!("there is no stage `{name}`; {remedy}"))
 }
 
-/// The error of a step, with its place in the file and the last good image.
+/// The error of a step, with its line in the file and the image before it.
 fn explained(failed: FailedStep, path: &Path, text: &str) -> VerbError {
     let mistake = match failed.error {
         StepError::Verb(error) => return error,
-        StepError::Mistake(mistake) => mistake,
+        StepError::Instruction(mistake) => mistake,
     };
     let line = text.lines().nth(failed.line - 1).unwrap_or_default();
     let mut message = format!(
@@ -281,5 +281,5 @@ fn explained(failed: FailedStep, path: &Path, text: &str) -> VerbError {
             short(&image)
         ));
     }
-    VerbError::Missing(mistake.code(), message)
+    VerbError::WithCode(mistake.code(), message)
 }

@@ -3,7 +3,7 @@
 //! A run needs a program, and an image may have none. This one removes itself and ends. It is a
 //! static program of a few instructions, so that nothing of the image is needed.
 
-/// The place of the program in the image, while the step runs.
+/// The path of the program in the image, while the step runs.
 pub(super) const PATH: &str = "/.contree-build";
 
 /// The address at which the program is loaded.
@@ -34,7 +34,7 @@ const AARCH64: [u32; 7] = [
     0xd400_0001, // svc 0
 ];
 
-/// The program for an architecture; none if it is not known.
+/// The program for an architecture; none for an unknown one.
 pub(super) fn program(architecture: &str) -> Option<Vec<u8>> {
     let (machine, code): (u16, Vec<u8>) = match architecture {
         "x86_64" => (62, X86_64.to_vec()),

@@ -16,7 +16,7 @@ const TAIL_BYTES: usize = 4096;
 /// Lines of output in an error.
 const TAIL_LINES: usize = 10;
 
-/// The shown part of a step: its line, and the output of its command.
+/// The lines of a step on standard error: its instruction, and the output of its command.
 pub(super) struct StepOutput {
     number: usize,
     total: usize,

@@ -1,11 +1,11 @@
-//! The places of copied files in an image.
+//! The paths of copied files in an image.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use super::entry::{Entry, EntryKind, FoundSource};
-use super::error::{Mistake, StepError};
+use super::error::{InstructionError, StepError};
 use super::image_source::is_no_directory;
 use crate::dockerfile::CopyAction;
 use crate::{Client, Content, FileEntry, FileKind};
@@ -56,17 +56,13 @@ pub(super) async fn placements(
             };
             // The destination does not get the mode of the source.
             let is_destination = entry.path.is_empty() && source.is_directory;
-            if matches!(entry.kind, EntryKind::Directory) {
-                let is_plain = entry.mode == IMPLIED_MODE && owner.is_none();
-                if existing.contains(&path).await? || (!takes_all && is_plain) {
-                    continue;
+            match entry.kind {
+                // Without the extension, the files in a directory imply it.
+                EntryKind::Directory if !takes_all || existing.contains(&path).await? => continue,
+                EntryKind::Symlink(_) if !takes_all => {
+                    return Err(InstructionError::SymlinkRefused(path).into());
                 }
-            }
-            if matches!(entry.kind, EntryKind::Symlink(_)) && !takes_all {
-                return Err(Mistake::Link(path).into());
-            }
-            if !takes_all && matches!(entry.kind, EntryKind::Directory) {
-                continue;
+                _ => {}
             }
             let content = match is_destination {
                 true => directory(owner),

@@ -13,7 +13,7 @@ use crate::store::build_steps::{self, BuildStep};
 use crate::sync::hex;
 use crate::{Error, ImageRef};
 
-/// Changes when the same key would stand for another result.
+/// Part of every key. It changes when a new version makes another image of the same step.
 const VERSION: u32 = 2;
 
 /// The settings of an image that the next steps need.
@@ -47,7 +47,7 @@ impl StepKey<'_> {
     }
 }
 
-/// Finds the image of a step, with its settings. An image that is gone is none.
+/// Finds the image of a step, with its settings. Returns none if the backend no longer has it.
 ///
 /// # Errors
 /// If the store or the backend fails.

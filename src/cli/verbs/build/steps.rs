@@ -12,7 +12,7 @@ use super::base::{self, BaseImage};
 use super::commands::CommandRunner;
 use super::context::BuildContext;
 use super::entry::{self, Entry, EntryKind, FoundSource};
-use super::error::{Mistake, StepError};
+use super::error::{InstructionError, StepError};
 use super::output::StepOutput;
 use super::placement::{ExistingDirectories, placements};
 use super::step_cache::{self, StepKey};
@@ -30,15 +30,15 @@ pub(super) struct Builder<'a> {
     pub(super) arguments: BuildArguments,
     pub(super) escape: char,
     pub(super) uses_cache: bool,
-    pub(super) is_pulled: bool,
+    pub(super) pulls: bool,
     pub(super) runner: CommandRunner<'a>,
     /// A directory for files of images and archives.
     pub(super) temporary: PathBuf,
     pub(super) total: usize,
-    /// The stages so far, by their place in the file.
+    /// The stages built so far, by their index in the file.
     pub(super) stages: BTreeMap<usize, (Uuid, StageState)>,
     pub(super) records: Vec<StepRecord>,
-    /// The instructions without an effect.
+    /// The names of instructions without an effect.
     pub(super) ignored: BTreeSet<&'static str>,
     pub(super) has_cache_mounts: bool,
 }
@@ -53,7 +53,7 @@ pub(super) struct StepRecord {
     pub(super) seconds: f64,
 }
 
-/// The error of a step, with its place.
+/// The error of a step, with the line of its instruction.
 pub(super) struct FailedStep {
     pub(super) line: usize,
     /// The image before the step.
@@ -83,7 +83,7 @@ impl Builder<'_> {
                 .map_err(|error| FailedStep {
                     line: instruction.line,
                     before: Some(image),
-                    error: Mistake::Command(error.problem.to_string()).into(),
+                    error: InstructionError::Invalid(error.problem.to_string()).into(),
                 })?;
             match &action {
                 Action::None => continue,
@@ -121,9 +121,10 @@ impl Builder<'_> {
         let begun = Instant::now();
         let (base, state) = match &stage.base {
             Base::Stage(index) => {
-                let (image, state) = self.stages.get(index).ok_or_else(|| {
-                    Mistake::Command("its stage was not built; report this".to_owned())
-                })?;
+                let (image, state) = self
+                    .stages
+                    .get(index)
+                    .ok_or(InstructionError::StageNotBuilt)?;
                 let base = BaseImage {
                     image: *image,
                     is_cached: true,
@@ -136,7 +137,7 @@ impl Builder<'_> {
                 (base, StageState::new(config.env, config.cwd))
             }
             Base::Image(name) => {
-                let base = base::named(self.cx, name, self.is_pulled).await?;
+                let base = base::named(self.cx, name, self.pulls).await?;
                 let config = base::config(self.cx, base.image, self.uses_cache).await?;
                 (base, StageState::new(config.env, config.cwd))
             }
@@ -241,13 +242,13 @@ impl Builder<'_> {
         match from {
             CopyFrom::Stage(index) => match self.stages.get(index) {
                 Some((image, _)) => Ok(*image),
-                None => Err(Mistake::Command("its stage was not built".to_owned()).into()),
+                None => Err(InstructionError::StageNotBuilt.into()),
             },
-            CopyFrom::Image(name) => Ok(base::named(self.cx, name, self.is_pulled).await?.image),
+            CopyFrom::Image(name) => Ok(base::named(self.cx, name, self.pulls).await?.image),
         }
     }
 
-    /// The archive that alone makes all files of an image: the engine imports it as a whole.
+    /// The archive of `ADD ARCHIVE /` on an empty image. The engine imports it as a whole.
     async fn root_archive(
         &self,
         image: Uuid,

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::error::{Mistake, StepError};
+use super::error::{InstructionError, StepError};
 use super::image_source::is_no_directory;
 use crate::Client;
 
@@ -14,8 +14,8 @@ pub(super) struct Account {
     pub(super) home: String,
 }
 
-/// The account that `USER[:GROUP]` names. A user without a group gets its own, and a number that
-/// the image does not know gets the group `default_group` has for it.
+/// The account that `USER[:GROUP]` names. Without a group, a user gets its own group, and a number
+/// that the image does not know gets the group that `default_group` returns.
 ///
 /// # Errors
 /// If the image does not know the name, or cannot be read.
@@ -46,7 +46,7 @@ fn account(
     users: &str,
     groups: &str,
     default_group: impl FnOnce(u32) -> u32,
-) -> Result<Account, Mistake> {
+) -> Result<Account, InstructionError> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (text, None),
@@ -76,7 +76,7 @@ fn account(
             gid: 0,
             home: "/root".to_owned(),
         },
-        (None, None) => return Err(Mistake::User(user.to_owned())),
+        (None, None) => return Err(InstructionError::UnknownUser(user.to_owned())),
     };
     if let Some(group) = group {
         let known = groups.lines().find_map(|line| {
@@ -88,7 +88,7 @@ fn account(
         account.gid = match gid {
             Some(gid) => gid,
             None if group == "root" => 0,
-            None => return Err(Mistake::Group(group.to_owned())),
+            None => return Err(InstructionError::UnknownGroup(group.to_owned())),
         };
     }
     Ok(account)

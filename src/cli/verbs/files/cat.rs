@@ -37,7 +37,7 @@ impl Cat {
         match std::str::from_utf8(&bytes) {
             Ok(text) if !text.contains('\0') => print(text)?,
             _ => {
-                return Err(VerbError::Missing(
+                return Err(VerbError::WithCode(
                     ErrorCode::NotText,
                     format!(
                         "{} is not text; save it with `contree cp {} FILE`, or use a pipe",

@@ -8,6 +8,7 @@ use clap::Args;
 use super::super::complete::{self, Known};
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
+use super::super::exit_status::CLOSED;
 use super::super::progress::Progress;
 use crate::FileReader;
 use crate::cli::process::ProcessError;
@@ -34,7 +35,7 @@ impl Export {
     pub(in crate::cli::verbs) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         if self.file.is_none() && std::io::stdout().is_terminal() {
             return Err(VerbError::Usage(
-                "an archive is no text for a terminal; give -F FILE, or use a pipe".to_owned(),
+                "an archive cannot be shown on a terminal; give -F FILE, or use a pipe".to_owned(),
             ));
         }
         let at = cx.image_path(&self.path).await?;
@@ -46,11 +47,11 @@ impl Export {
                 .is_some_and(|file| file.extension().is_some_and(|name| name == "tar"));
         let progress = Progress::bytes(None, "exporting");
         let Some(path) = &self.file else {
-            let mut output = Packed::new(std::io::stdout(), is_plain);
+            let mut output = ArchiveOutput::new(std::io::stdout(), is_plain);
             let copied = copy(cx, &mut archive, &mut output, &progress).await?;
             return match copied.and_then(|()| output.finish().map(drop)) {
                 Ok(()) => Ok(0),
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(141),
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(CLOSED),
                 Err(error) => Err(ProcessError::Output(error).into()),
             };
         };
@@ -59,37 +60,36 @@ impl Export {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
-        let new = tempfile::NamedTempFile::new_in(directory).map_err(VerbError::file(directory))?;
-        let mut output = Packed::new(new, is_plain);
+        let new = new_file(directory).map_err(VerbError::file(directory))?;
+        let mut output = ArchiveOutput::new(new, is_plain);
         let copied = copy(cx, &mut archive, &mut output, &progress).await?;
         let new = copied
             .and_then(|()| output.finish())
             .map_err(VerbError::file(path))?;
         drop(progress);
-        readable(new.path()).map_err(VerbError::file(path))?;
         new.persist(path)
             .map_err(|error| VerbError::file(path)(error.error))?;
         Ok(0)
     }
 }
 
-/// Gives the file the permissions of a new one, since temporary files are private.
-#[cfg(unix)]
-fn readable(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable(_: &Path) -> std::io::Result<()> {
-    Ok(())
+/// Creates a temporary file with the permissions that the umask gives to a new file. By default,
+/// temporary files are private.
+fn new_file(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(directory)
 }
 
 /// Copies an archive. The outer error is the backend's, the inner one that of the output.
 async fn copy<W: std::io::Write>(
     cx: &VerbContext,
     archive: &mut FileReader,
-    output: &mut Packed<W>,
+    output: &mut ArchiveOutput<W>,
     progress: &Progress,
 ) -> Result<std::io::Result<()>, VerbError> {
     while let Some(chunk) = cx.next_chunk(archive).await? {
@@ -101,13 +101,13 @@ async fn copy<W: std::io::Write>(
     Ok(Ok(()))
 }
 
-/// An archive that is written plainly or with gzip.
-enum Packed<W: std::io::Write> {
+/// The output of an archive, plain or compressed with gzip.
+enum ArchiveOutput<W: std::io::Write> {
     Plain(W),
     Gzip(Box<flate2::write::GzEncoder<W>>),
 }
 
-impl<W: std::io::Write> Packed<W> {
+impl<W: std::io::Write> ArchiveOutput<W> {
     fn new(output: W, is_plain: bool) -> Self {
         match is_plain {
             true => Self::Plain(output),

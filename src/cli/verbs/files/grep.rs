@@ -5,7 +5,6 @@ use clap::{Args, ValueEnum};
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::rows::print_record;
-use crate::Error;
 use crate::cli::output::{print, print_json, print_message};
 use crate::types::InspectImageGrepCase;
 
@@ -31,10 +30,10 @@ pub(in crate::cli) struct Grep {
     pattern: String,
     /// PATH or IMAGE:/PATH; default: the session's directory
     paths: Vec<String>,
-    /// Only files with such a name
-    #[arg(long)]
+    /// Only files whose name matches GLOB
+    #[arg(long, value_name = "GLOB")]
     glob: Vec<String>,
-    /// At most N matches of a file
+    /// At most N matches in a file
     #[arg(long, value_name = "N")]
     max_count: Option<u64>,
     /// At most N matches; default: 1000
@@ -71,14 +70,14 @@ impl Grep {
             let at = cx.image_path(text).await?;
             if image.is_some_and(|image| image != at.image) {
                 return Err(VerbError::Usage(
-                    "a search has one image; give paths of one".to_owned(),
+                    "the paths are in several images; search one image at a time".to_owned(),
                 ));
             }
             image = Some(at.image);
             paths.push(at.path);
         }
         let Some(image) = image else {
-            return Err(VerbError::Usage("a search has a path".to_owned()));
+            return Err(VerbError::Usage("give a path to search".to_owned()));
         };
         let mut request = cx
             .client
@@ -106,7 +105,8 @@ impl Grep {
         if let Some(lines) = self.after.or(self.context) {
             request = request.after(lines);
         }
-        let found = request.send().await.map_err(Error::from)?.into_inner();
+        let answer = cx.unless_interrupted(async { Ok(request.send().await?) });
+        let found = answer.await?.into_inner();
         let status = u8::from(found.matches.is_empty());
         if self.raw {
             print_json(&format!("{}\n", serde_json::to_string(&found)?))?;

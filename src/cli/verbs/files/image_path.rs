@@ -1,4 +1,4 @@
-//! The paths of images that arguments name.
+//! Resolves arguments that name files of images.
 
 use uuid::Uuid;
 

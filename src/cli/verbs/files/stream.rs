@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
+use super::super::exit_status::CLOSED;
 use crate::FileReader;
 use crate::cli::process::ProcessError;
 
@@ -26,7 +27,7 @@ pub(super) async fn copy_to_stdout(
         let written = std::io::stdout().lock().write_all(&chunk);
         match written {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(141),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(CLOSED),
             Err(error) => return Err(ProcessError::Output(error).into()),
         }
     }

@@ -52,7 +52,9 @@ pub(super) fn ends_part(line: &str, part: &str) -> bool {
     let name = part
         .strip_prefix("layer ")
         .and_then(|rest| rest.strip_suffix(": sent"));
-    let ended = line.strip_prefix("sent ").and_then(|rest| rest.split_once(':'));
+    let ended = line
+        .strip_prefix("sent ")
+        .and_then(|rest| rest.split_once(':'));
     matches!((name, ended), (Some(name), Some((ended, _))) if name == ended)
 }
 

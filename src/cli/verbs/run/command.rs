@@ -93,7 +93,7 @@ fn directory(state: &SessionState, given: Option<&str>) -> Option<String> {
     }
 }
 
-/// Words as a shell reads them.
+/// Quotes words for a shell, and joins them.
 pub(in crate::cli::verbs) fn shell_words(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let is_plain = !word.is_empty()

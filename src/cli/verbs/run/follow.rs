@@ -10,6 +10,7 @@ use super::super::attachment::SentFiles;
 use super::super::context::VerbContext;
 use super::super::detached;
 use super::super::error::VerbError;
+use super::super::exit_status::{CLOSED, FAILED, TIMED_OUT};
 use super::super::image_name::short;
 use super::super::input;
 use super::super::rows::print_record;
@@ -18,7 +19,6 @@ use super::options::RunOptions;
 use super::ports::{self, PortOption};
 use super::record::RunRecord;
 use super::terminal::{ConnectionEnd, connect};
-use super::{CLOSED, FAILED, TIMED_OUT};
 use crate::cli::output::{RawOutput, WriteState, print_error, print_message};
 use crate::events::Payload;
 use crate::store::sessions::Appended;
@@ -28,18 +28,18 @@ use crate::{Changes, Command, OperationStatus, Outcome, Running};
 /// How long to wait for the end of a cancelled run.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The connection of a run with the streams of this process.
+/// The connection of a run to the streams of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunStreams {
     /// The output is shown, and the input is empty.
     Output,
     /// The output is shown, and the input is forwarded.
     Both,
-    /// The command has a terminal of this size, which is connected with that of this process.
+    /// The command has a terminal of this size, connected to that of this process.
     Terminal(u16, u16),
 }
 
-/// A run and what happens with its result.
+/// A run, with the state and options that its result needs.
 pub(super) struct StartedRun<'a> {
     pub(super) cx: &'a VerbContext,
     pub(super) state: SessionState,
@@ -85,7 +85,7 @@ impl StartedRun<'_> {
                     }
                     Err(error) => {
                         cancel(cx, run, &raw, FAILED).await;
-                        return Err(VerbError::Unknown(error.to_string()));
+                        return Err(VerbError::WithCode(error.code(), error.to_string()));
                     }
                 }
             }
@@ -114,11 +114,7 @@ impl StartedRun<'_> {
             raw.finish();
         }
         let status = self.end(&outcome).await?;
-        Ok(match raw.write_state() {
-            WriteState::Closed => CLOSED,
-            WriteState::Failed => FAILED,
-            WriteState::Complete => status,
-        })
+        Ok(written_status(&raw, status))
     }
 
     /// Records the result in the session, names the kept image, and returns the exit status.
@@ -140,19 +136,19 @@ impl StartedRun<'_> {
             entry = Some(appended.id);
             let is_quiet = self.options.quiet || self.options.detach;
             if before != Some(image) && !is_quiet {
-                print_message(kept(&image, appended, status));
+                print_message(kept_message(&image, appended, status));
             } else if !appended.is_tip && !is_quiet {
-                print_message(moved(appended.id));
+                print_message(moved_message(appended.id));
             }
         }
         if cx.format.is_json() {
             print_record(cx.format, &RunRecord::new(outcome, entry))?;
         }
-        self.say_how_it_ended(outcome);
+        self.report_ending(outcome);
         Ok(status)
     }
 
-    fn say_how_it_ended(&self, outcome: &Outcome) {
+    fn report_ending(&self, outcome: &Outcome) {
         if outcome.status != OperationStatus::Success {
             let reason = outcome.error.as_deref().unwrap_or(match outcome.status {
                 OperationStatus::Cancelled => "it was cancelled",
@@ -171,7 +167,7 @@ impl StartedRun<'_> {
                 ErrorCode::CommandTimedOut,
             );
         } else if outcome.oom_killed {
-            print_message("the memory limit was reached; --memory SIZE allows more or less");
+            print_message("the memory limit was reached; --memory SIZE sets another one");
         }
         if outcome.stdout.truncated || outcome.stderr.truncated {
             print_message("the output is incomplete: its end was not recorded");
@@ -180,12 +176,7 @@ impl StartedRun<'_> {
 }
 
 /// Cancels a run after a signal.
-async fn cancel<C: Changes>(
-    cx: &VerbContext,
-    run: Running<C>,
-    raw: &RawOutput,
-    signal: u8,
-) -> u8 {
+async fn cancel<C: Changes>(cx: &VerbContext, run: Running<C>, raw: &RawOutput, signal: u8) -> u8 {
     let _ending = cx.ending();
     raw.finish();
     match tokio::time::timeout(CANCEL_TIMEOUT, run.cancel()).await {
@@ -199,17 +190,17 @@ async fn cancel<C: Changes>(
     }
 }
 
-fn kept(image: &Uuid, appended: Appended, status: u8) -> String {
+fn kept_message(image: &Uuid, appended: Appended, status: u8) -> String {
     let mut text = format!("kept {} as @{}", short(image), appended.id);
     if !appended.is_tip {
-        text = format!("{text}; {}", moved(appended.id));
+        text = format!("{text}; {}", moved_message(appended.id));
     } else if status != 0 {
         text.push_str(", although the command failed; `contree session rollback` goes back");
     }
     text
 }
 
-fn moved(id: i64) -> String {
+fn moved_message(id: i64) -> String {
     format!(
         "another command moved the session meanwhile, so it stays where that left it; `contree use @{id}` continues from this result"
     )
@@ -221,6 +212,15 @@ fn exit_status(outcome: &Outcome) -> u8 {
         return TIMED_OUT;
     }
     status_of(outcome.exit_code, outcome.signal)
+}
+
+/// The exit status of a command with `status`, whose output went to `raw`.
+pub(in crate::cli::verbs) fn written_status(raw: &RawOutput, status: u8) -> u8 {
+    match raw.write_state() {
+        WriteState::Closed => CLOSED,
+        WriteState::Failed => FAILED,
+        WriteState::Complete => status,
+    }
 }
 
 /// The exit status of a process that has ended.

@@ -4,19 +4,19 @@ use clap::Args;
 
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
-use crate::cli::units::{SizeError, parse_size};
+use crate::cli::units::parse_size;
 use crate::{Changes, Command};
 
 /// The options that limit a run.
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct RunLimits {
     /// Memory of the sandbox, such as 512m or 2g
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
-    /// Processors that it may use, such as 1.5
+    /// Processors that the sandbox may use, such as 1.5
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<f64>,
-    /// Processes and threads that it may have
+    /// Processes and threads of the sandbox
     #[arg(long, value_name = "N")]
     processes: Option<u64>,
     /// `none` for no network
@@ -25,13 +25,9 @@ pub(super) struct RunLimits {
         value_parser = ["none", "default", "proxy", "host"]
     )]
     network: Option<String>,
-    /// Let it reach only this host; repeatable
+    /// Allow connections to this host alone; repeatable
     #[arg(long, value_name = "HOST[:PORT]")]
     allow_host: Vec<String>,
-}
-
-fn memory(text: &str) -> Result<u64, SizeError> {
-    parse_size(text)
 }
 
 impl RunLimits {

@@ -17,14 +17,15 @@ use super::complete::{self, Known};
 use super::context::{VerbContext, run_verb};
 use super::detached;
 use super::error::VerbError;
+use super::exit_status::FAILED;
 use super::input::InputKind;
 use super::rows::VerbOptions;
 use crate::cli::error::CommandError;
 use crate::cli::output::{print_error, print_message};
 use crate::cli::setup::Setup;
 pub(super) use command::{RECORDED_BYTES, shell_words};
-pub(super) use follow::status_of;
 use follow::{RunStreams, StartedRun};
+pub(super) use follow::{status_of, written_status};
 use options::RunOptions;
 pub(super) use options::variables;
 use request::Request;
@@ -35,12 +36,6 @@ pub(super) use terminal::{
 
 /// The time limit unless the user gives one, in seconds.
 const TIMEOUT: u64 = 120;
-/// Exit status if the command's time limit expired, as of `timeout(1)`.
-const TIMED_OUT: u8 = 124;
-/// Exit status if the command could not run.
-pub(super) const FAILED: u8 = 125;
-/// Exit status if the reader closed standard output, as of a program ended by SIGPIPE.
-pub(super) const CLOSED: u8 = 141;
 
 /// Run a command on the session's image and keep what it changed
 #[derive(Args, Debug)]
@@ -191,7 +186,7 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
     Ok(status)
 }
 
-/// The connection of the command with the streams of this process.
+/// The connection of the command to the streams of this process.
 async fn streams(cx: &VerbContext, options: &RunOptions) -> Result<RunStreams, VerbError> {
     if options.detach || options.interpreter {
         return Ok(RunStreams::Output);
@@ -207,7 +202,7 @@ async fn streams(cx: &VerbContext, options: &RunOptions) -> Result<RunStreams, V
     })
 }
 
-/// Says how an image is named, if the first word of a command that could not run is one.
+/// Suggests `IMAGE --` if the first word of a command that could not run is an image.
 async fn hint_at_image(cx: &VerbContext, words: &[String]) {
     if let [first, rest @ ..] = words
         && !rest.is_empty()

@@ -17,25 +17,25 @@ pub(super) struct RunOptions {
     /// Run TEXT with the image's shell
     #[arg(short, long)]
     pub(super) shell: bool,
-    /// Set a variable; without `=V`, it has the value that it has here
+    /// Set a variable; K alone passes on its value from here
     #[arg(short, long, value_name = "K=V")]
     pub(super) env: Vec<String>,
     /// Directory to run in; default: that of the session
     #[arg(short = 'C', long, value_name = "DIR")]
     pub(super) cwd: Option<String>,
-    /// Seconds until it is stopped; default: 120, and more on a terminal
+    /// Seconds until the command is stopped; default: 120, and more on a terminal
     #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) timeout: Option<u64>,
     /// Place a local file or directory; :uUID, :gGID and :mMODE may follow
     #[arg(short = 'F', long, value_name = "SRC[:DST]")]
     pub(super) file: Vec<String>,
-    /// Leave out names of attached directories
+    /// Leave out files of attached directories whose name matches PATTERN
     #[arg(long, value_name = "PATTERN")]
     pub(super) file_excludes: Vec<String>,
-    /// Start it and print its operation
+    /// Start the command, print the UUID of its operation, and return
     #[arg(short, long, visible_alias = "no-wait")]
     pub(super) detach: bool,
-    /// Connect the command with this terminal
+    /// Connect the command to this terminal
     #[arg(short, long)]
     pub(super) interactive: bool,
     /// Publish a TCP port of the sandbox at 127.0.0.1
@@ -49,16 +49,16 @@ pub(super) struct RunOptions {
     /// Bytes of each output stream to pass on and record
     #[arg(short = 'T', long, value_name = "BYTES")]
     pub(super) truncate: Option<u64>,
-    /// Keep the variables of the command in the image
+    /// Save the variables in the image
     #[arg(long)]
     pub(super) preserve_env: bool,
-    /// Run a script's file with the image's /bin/sh: for `#!/usr/bin/env -S contree run -I`
+    /// Run a script file with the image's /bin/sh, for `#!/usr/bin/env -S contree run -I`
     #[arg(short = 'I', long)]
     pub(super) interpreter: bool,
-    /// The same as `contree use IMAGE` before
+    /// Select IMAGE first, as `contree use` does
     #[arg(long = "use", value_name = "IMAGE", add = complete::values(Known::Images))]
     pub(super) use_image: Option<String>,
-    /// Do not name the kept image
+    /// Do not print the kept image
     #[arg(short, long)]
     pub(super) quiet: bool,
 }
@@ -105,7 +105,7 @@ impl RunOptions {
     /// The ports to publish.
     ///
     /// # Errors
-    /// A text that is no port, and ports together with a setting that forbids them.
+    /// A text that is not a port, or ports together with `deny`.
     pub(super) fn ports(&self) -> Result<Vec<PortOption>, VerbError> {
         PortOption::parse_all(&self.publish)
     }

@@ -16,7 +16,7 @@ impl PortOption {
     /// Reads the values of `--publish`. `allow` and `deny` are settings of the engine.
     ///
     /// # Errors
-    /// A text that is no port, and ports together with `deny`.
+    /// A text that is not a port, or ports together with `deny`.
     pub(super) fn parse_all(texts: &[String]) -> Result<Vec<Self>, VerbError> {
         let is_denied = texts.iter().any(|text| text == "deny");
         let ports = texts
@@ -65,7 +65,7 @@ pub(super) fn request<C: Changes>(mut command: Command<C>, ports: &[PortOption])
     command
 }
 
-/// Publishes the ports of a run, and says where they are. A run that is over has none.
+/// Publishes the ports of a run, and prints their addresses. A run that has ended needs none.
 ///
 /// # Errors
 /// If the backend refuses a port.

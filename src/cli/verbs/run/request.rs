@@ -7,7 +7,7 @@ use super::super::error::VerbError;
 use super::super::rows::VerbOptions;
 use super::options::{LaterOptions, RunOptions};
 
-/// The parts of the command line.
+/// The command line of a run, in parts.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) options: RunOptions,
@@ -31,7 +31,7 @@ impl Request {
     /// Splits words into image, options and command. `command` are the words after `--`.
     ///
     /// # Errors
-    /// Words that have no meaning, or no command.
+    /// Unknown words, or a missing command.
     pub(super) fn read(
         mut options: RunOptions,
         words: &[String],
@@ -104,7 +104,7 @@ impl Request {
         let name = other.image.as_deref().unwrap_or_default();
         match cx.image(name).await {
             Ok(_) => Ok(*other),
-            Err(VerbError::Unknown(_) | VerbError::Missing(..)) => Ok(self),
+            Err(VerbError::NotFound(_) | VerbError::WithCode(..)) => Ok(self),
             Err(error) => Err(error),
         }
     }

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Shell {
     /// Drop the changes
     #[arg(short = 'D', long)]
     disposable: bool,
-    /// Set a variable; without `=V`, it has the value that it has here
+    /// Set a variable; K alone passes on its value from here
     #[arg(short, long, value_name = "K=V")]
     env: Vec<String>,
     /// Directory to start in; default: that of the session
@@ -52,10 +52,10 @@ pub(in crate::cli) struct Shell {
         value_name = "[HOST:]PORT"
     )]
     publish: Vec<String>,
-    /// Do not name the kept image
+    /// Do not print the kept image
     #[arg(short, long)]
     quiet: bool,
-    /// Keep the changes, as it does anyway; for the command line of `contree-mcp shell`
+    /// Accepted for the command line of `contree-mcp shell`; changes are kept anyway
     #[arg(long, hide = true, conflicts_with = "disposable")]
     keep: bool,
 }

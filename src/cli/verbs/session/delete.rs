@@ -12,7 +12,7 @@ use crate::store::sessions;
 /// Delete sessions with their history; images stay
 #[derive(Args, Debug)]
 pub(super) struct Delete {
-    /// Their keys
+    /// Keys of the sessions
     #[arg(required = true, add = complete::values(Known::Sessions))]
     keys: Vec<String>,
     /// Accepted for scripts; nothing is asked
@@ -27,7 +27,7 @@ impl Delete {
             let store = cx.tools.store();
             let deleted = store.write_durably(move |c| sessions::delete(c, &backend, &name));
             if !deleted.await? {
-                return Err(VerbError::Missing(
+                return Err(VerbError::WithCode(
                     ErrorCode::SessionNotFound,
                     format!("there is no session `{key}`; `contree session list` lists them"),
                 ));

@@ -28,11 +28,11 @@ pub(super) async fn session_key(cx: &VerbContext, text: &str) -> Result<SessionR
     };
     match found[..] {
         [one] => Ok(one.clone()),
-        [] => Err(VerbError::Missing(
+        [] => Err(VerbError::WithCode(
             ErrorCode::SessionNotFound,
             format!("there is no session `{text}`; `contree session list` lists them"),
         )),
-        _ => Err(VerbError::Missing(
+        _ => Err(VerbError::WithCode(
             ErrorCode::AmbiguousName,
             format!(
                 "`{text}` is the end of {} sessions; give more of the key",
@@ -58,7 +58,7 @@ impl VerbContext {
             [] => "`contree session branch` lists the branches".to_owned(),
             near => format!("did you mean {}?", near.join(" or ")),
         };
-        VerbError::Missing(
+        VerbError::WithCode(
             ErrorCode::SessionEntryNotFound,
             format!("the session has no branch `{name}`; {hint}"),
         )

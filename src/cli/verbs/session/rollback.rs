@@ -32,7 +32,7 @@ impl Rollback {
         let text = self.target.as_str();
         let wrong = || {
             VerbError::Usage(format!(
-                "`{text}` is no place in the history; give an entry such as @3, or -1, or +1"
+                "`{text}` is not an entry of the history; give an entry such as @3, or -1, or +1"
             ))
         };
         let entry = if let Some(steps) = text.strip_prefix('-') {
@@ -68,17 +68,14 @@ async fn forward(
     steps: u32,
 ) -> Result<SessionEntry, VerbError> {
     let entries = cx.history().await?;
-    let mut found = tip.and_then(|tip| entries.iter().find(|entry| entry.id == tip));
-    for _ in 0..steps {
-        found = found.and_then(|before| {
-            entries
-                .iter()
-                .rev()
-                .find(|entry| entry.parent == Some(before.id))
-        });
-    }
+    let begin = tip.and_then(|tip| entries.iter().find(|entry| entry.id == tip));
+    let next = |before: &SessionEntry| {
+        let mut newest_first = entries.iter().rev();
+        newest_first.find(|entry| entry.parent == Some(before.id))
+    };
+    let found = begin.and_then(|begin| (0..steps).try_fold(begin, |before, _| next(before)));
     found.cloned().ok_or_else(|| {
-        VerbError::Missing(
+        VerbError::WithCode(
             ErrorCode::SessionEntryNotFound,
             "the history has no entry so far forward; `contree session show` lists it".to_owned(),
         )

@@ -79,7 +79,7 @@ pub(crate) enum RequestError {
     /// A symbolic link of `files` has no valid target.
     #[error("`files`: the symbolic link {} needs a target of at most 4095 bytes in `x-target`", .0.escape_debug())]
     LinkTarget(String),
-    /// Another entry of `files` than a symbolic link has a target, or one that is no file a UUID.
+    /// An entry of `files` has a target and is not a symbolic link, or a UUID and is not a file.
     #[error(
         "`files`: {} has fields that do not belong together; only a file has a `uuid`, and only a symlink has `x-target`",
         .0.escape_debug()

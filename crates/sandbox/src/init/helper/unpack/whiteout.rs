@@ -83,7 +83,7 @@ pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), U
         .remove(hidden.strip_prefix(b"/").unwrap_or(&hidden));
     let directory = layer.parent(path)?;
     let apply = || {
-        // A copy of a file below is no file of the archive.
+        // A copy of a file of a lower layer is not a file of the archive.
         if is_copy {
             Layer::remove_existing(directory, name, true)?;
         }
