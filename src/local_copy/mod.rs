@@ -6,6 +6,7 @@
 //! a rename.
 
 mod apply;
+mod archive_copy;
 mod base;
 mod blocking;
 mod download;
@@ -18,11 +19,13 @@ mod outcome;
 mod perform;
 mod plan;
 mod rules;
+mod staged_contents;
 mod staging;
 mod tree;
 
 pub(crate) use apply::{ApplyRequest, apply};
+pub(crate) use archive_copy::CopiedDirectory;
 pub(crate) use base::{Base, SentEntry, SentKind};
-pub(crate) use download::{CopiedDirectory, download_directory};
+pub(crate) use download::download_directory;
 pub use outcome::{Applied, Conflicts, PathReason};
 pub(crate) use rules::WriteRules;
