@@ -1,4 +1,4 @@
-//! From the parser's tree to the instructions that matter here.
+//! Turns the parser's tree into stages and instructions.
 
 mod reader;
 
@@ -20,7 +20,7 @@ pub(super) struct Parsed {
     pub(super) stages: Vec<ParsedStage>,
 }
 
-/// A stage as the file has it.
+/// A stage, before its variables are replaced.
 pub(super) struct ParsedStage {
     pub(super) line: usize,
     pub(super) text: String,

@@ -21,8 +21,8 @@ pub use command::SessionCommand;
 /// another status than 0 also moves the session on; [`rollback`](Self::rollback) returns to an
 /// earlier image. A run that fails, or whose future is dropped, leaves the session as it is.
 ///
-/// [`persist`](Self::persist) gives the session a file of its own. With it, the log and the place
-/// in the log survive the process; [`Client::session`] opens them again.
+/// [`persist`](Self::persist) gives the session a file of its own. With it, the log survives the
+/// process; [`Client::session`] opens them again.
 ///
 /// ```no_run
 /// # async fn example(base: contree::Image) -> Result<(), contree::Error> {
@@ -159,7 +159,7 @@ impl Session {
     pub async fn rollback(&mut self, count: usize) -> Result<(), Error> {
         if count > self.steps.len() {
             return Err(Error::InvalidArgument(format!(
-                "the session has {} commands, so {count} of them cannot be undone",
+                "the session has {} commands, so {count} of them cannot be undone; give a smaller number",
                 self.steps.len()
             )));
         }

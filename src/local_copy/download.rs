@@ -20,7 +20,7 @@ use crate::{Client, Error};
 /// `destination`, whose parent exists and is given by its real path. A single file is copied into
 /// that directory.
 ///
-/// The copy appears at once, if the place is new or an empty directory. Over an existing directory,
+/// The copy appears at once if the destination is new or an empty directory. In another directory,
 /// each file appears at once, and files that the image does not have stay. A destination that
 /// exists keeps its own permissions.
 ///

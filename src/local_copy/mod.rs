@@ -1,5 +1,5 @@
-//! Copies what images hold into local directories: `apply` brings changes home, and a download
-//! copies a whole directory.
+//! Copies files of images into local directories: `apply` copies changes, and a download copies a
+//! whole directory.
 //!
 //! Images are not trusted. Nothing is written through a link, and no link that leads out of the
 //! directory is made. Contents are staged in a directory of their own, and each file appears by
