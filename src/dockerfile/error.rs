@@ -20,8 +20,12 @@ pub(crate) enum Problem {
     UnendedHereDocument(String),
     #[error("`{text}` is not a variable with a value; write NAME=VALUE")]
     NoPair { text: String },
-    #[error("`{0}` begins a substitution that is not one; write ${{NAME}} or ${{NAME:-DEFAULT}}")]
+    #[error(
+        "`{0}` does not begin a substitution that is supported; write ${{NAME}} or ${{NAME:-DEFAULT}}"
+    )]
     Substitution(String),
+    #[error("too many substitutions are within each other; use a variable for the inner ones")]
+    NestedTooDeeply,
     #[error("the variable `{name}` is needed: {message}")]
     Required { name: String, message: String },
     #[error("{keyword} has the unknown option --{option}; leave it out")]
@@ -35,7 +39,7 @@ pub(crate) enum Problem {
         option: &'static str,
         example: &'static str,
     },
-    #[error("{what} cannot be done here; {instead}")]
+    #[error("{what} is not supported; {instead}")]
     Unsupported { what: String, instead: &'static str },
     #[error(
         "FROM names no image: `{0}` is empty without the value of an ARG before the first FROM"

@@ -5,13 +5,16 @@ use std::str::Chars;
 
 use super::error::Problem;
 
+/// The most substitutions within each other.
+const MAX_DEPTH: usize = 32;
+
 /// The values of variables.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Replaces variables in a word, and removes its quotes and escapes.
 ///
 /// # Errors
-/// A substitution that is not one, or a missing variable that `${NAME:?TEXT}` needs.
+/// A wrong substitution, or a missing variable that `${NAME:?TEXT}` needs.
 pub(super) fn expand(word: &str, escape: char, lookup: Lookup<'_>) -> Result<String, Problem> {
     Expansion::of(word, escape, false, lookup).until(None)
 }
@@ -63,11 +66,13 @@ struct Expansion<'a> {
     /// Whether quotes have no meaning.
     keeps_quotes: bool,
     lookup: Lookup<'a>,
+    /// The number of substitutions around the current position.
+    depth: usize,
 }
 
 /// The part of a value that a substitution removes or replaces.
 #[derive(Clone, Copy)]
-enum PatternUse {
+enum MatchedPart {
     Prefix { longest: bool },
     Suffix { longest: bool },
     Replace { all: bool },
@@ -80,10 +85,11 @@ impl<'a> Expansion<'a> {
             escape,
             keeps_quotes,
             lookup,
+            depth: 0,
         }
     }
 
-    /// Expands up to a character, which is taken, or to the end.
+    /// Expands up to a character, which is consumed, or to the end.
     fn until(&mut self, stop: Option<char>) -> Result<String, Problem> {
         let mut text = String::new();
         while let Some(character) = self.rest.next() {
@@ -124,10 +130,16 @@ impl<'a> Expansion<'a> {
         Ok(())
     }
 
-    /// The value of a variable whose `$` was taken.
+    /// The value of a variable whose `$` was consumed.
     fn variable(&mut self) -> Result<String, Problem> {
         if self.rest.next_if_eq(&'{').is_some() {
-            return self.braced();
+            self.depth += 1;
+            if self.depth > MAX_DEPTH {
+                return Err(Problem::NestedTooDeeply);
+            }
+            let value = self.braced();
+            self.depth -= 1;
+            return value;
         }
         let name = self.name();
         match name.is_empty() {
@@ -155,38 +167,43 @@ impl<'a> Expansion<'a> {
         }
         let value = (self.lookup)(&name);
         let mut operator = self.rest.next().ok_or_else(|| wrong(&name))?;
-        let mut counts_empty = false;
+        let mut is_unset_if_empty = false;
         match operator {
             '}' => return Ok(value.unwrap_or_default()),
             '#' | '%' => {
                 let longest = self.rest.next_if_eq(&operator).is_some();
-                let use_of = match operator {
-                    '#' => PatternUse::Prefix { longest },
-                    _ => PatternUse::Suffix { longest },
+                let part = match operator {
+                    '#' => MatchedPart::Prefix { longest },
+                    _ => MatchedPart::Suffix { longest },
                 };
                 let pattern = self.until(Some('}'))?;
-                return Ok(without(&value.unwrap_or_default(), &pattern, use_of, ""));
+                return Ok(replace_matching(
+                    &value.unwrap_or_default(),
+                    &pattern,
+                    part,
+                    "",
+                ));
             }
             '/' => {
                 let all = self.rest.next_if_eq(&'/').is_some();
                 let pattern = self.until(Some('/'))?;
                 let replacement = self.until(Some('}'))?;
                 let value = value.unwrap_or_default();
-                return Ok(without(
+                return Ok(replace_matching(
                     &value,
                     &pattern,
-                    PatternUse::Replace { all },
+                    MatchedPart::Replace { all },
                     &replacement,
                 ));
             }
             ':' => {
-                counts_empty = true;
+                is_unset_if_empty = true;
                 operator = self.rest.next().ok_or_else(|| wrong(&name))?;
             }
             _ => {}
         }
         let word = self.until(Some('}'))?;
-        let value = value.filter(|value| !(counts_empty && value.is_empty()));
+        let value = value.filter(|value| !(is_unset_if_empty && value.is_empty()));
         match operator {
             '-' => Ok(value.unwrap_or(word)),
             '+' => Ok(value.map_or_else(String::new, |_| word)),
@@ -202,8 +219,8 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// A value without the parts that match a pattern of `*` and `?`.
-fn without(value: &str, pattern: &str, use_of: PatternUse, replacement: &str) -> String {
+/// Replaces the parts of a value that match a pattern of `*` and `?`. A prefix or suffix is removed.
+fn replace_matching(value: &str, pattern: &str, part: MatchedPart, replacement: &str) -> String {
     let pattern: Vec<char> = pattern.chars().collect();
     let value: Vec<char> = value.chars().collect();
     let text = |characters: &[char]| characters.iter().collect::<String>();
@@ -211,8 +228,8 @@ fn without(value: &str, pattern: &str, use_of: PatternUse, replacement: &str) ->
         let mut ends = (start + 1..=value.len()).rev();
         ends.find(|end| is_match(&pattern, &value[start..*end]))
     };
-    match use_of {
-        PatternUse::Prefix { longest } => {
+    match part {
+        MatchedPart::Prefix { longest } => {
             let ends = 0..=value.len();
             let matching = |end: &usize| is_match(&pattern, &value[..*end]);
             let end = match longest {
@@ -221,7 +238,7 @@ fn without(value: &str, pattern: &str, use_of: PatternUse, replacement: &str) ->
             };
             text(&value[end.unwrap_or(0)..])
         }
-        PatternUse::Suffix { longest } => {
+        MatchedPart::Suffix { longest } => {
             let starts = 0..=value.len();
             let matching = |start: &usize| is_match(&pattern, &value[*start..]);
             let start = match longest {
@@ -230,7 +247,7 @@ fn without(value: &str, pattern: &str, use_of: PatternUse, replacement: &str) ->
             };
             text(&value[..start.unwrap_or(value.len())])
         }
-        PatternUse::Replace { all } => {
+        MatchedPart::Replace { all } => {
             let mut result = String::new();
             let mut at = 0;
             let mut count = 0;
@@ -342,6 +359,8 @@ mod tests {
         ] {
             assert!(expand(word, '\\', &lookup).is_err(), "{word}");
         }
+        let nested = "${NONE:-".repeat(100_000);
+        assert!(expand(&nested, '\\', &lookup).is_err());
         let error = expand("${NONE:?set it}", '\\', &lookup).unwrap_err();
         assert!(error.to_string().contains("set it"), "{error}");
     }

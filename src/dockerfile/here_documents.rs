@@ -66,8 +66,8 @@ pub(super) fn blank(text: &str, escape: char) -> Result<Blanked, DockerfileError
     Ok(blanked)
 }
 
-/// The text of the instruction at a line, without the line breaks in it. Comments and blank lines
-/// are empty ones. `at` is the line after it at the end.
+/// Returns the text of the instruction at a line, without its line breaks, and moves `at` to the
+/// line after it. A comment or a blank line has no text.
 fn instruction(lines: &[&str], at: &mut usize, escape: char) -> String {
     let mut joined = String::new();
     let mut is_first = true;
@@ -102,7 +102,7 @@ struct Documents {
 /// The end of a here-document.
 struct DocumentEnd {
     name: String,
-    /// Whether tabs before it do not count.
+    /// Whether tabs may stand before it.
     strips_tabs: bool,
 }
 

@@ -5,6 +5,8 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::sync::escape_braces;
+
 /// The rules of a `.dockerignore` file.
 #[derive(Debug, Default)]
 pub(crate) struct IgnoreRules(Vec<IgnoreRule>);
@@ -78,23 +80,7 @@ pub(crate) fn is_pattern(text: &str) -> bool {
 
 /// The matcher of a pattern. `*` does not match `/`, and braces are ordinary characters.
 pub(crate) fn path_pattern(pattern: &str) -> Option<GlobMatcher> {
-    let mut escaped = String::with_capacity(pattern.len());
-    let mut is_in_class = false;
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => {
-                escaped.push(character);
-                escaped.extend(characters.next());
-                continue;
-            }
-            '[' => is_in_class = true,
-            ']' => is_in_class = false,
-            '{' | '}' if !is_in_class => escaped.push('\\'),
-            _ => {}
-        }
-        escaped.push(character);
-    }
+    let escaped = escape_braces(pattern);
     let glob = GlobBuilder::new(&escaped)
         .literal_separator(true)
         .backslash_escape(true)
@@ -102,7 +88,7 @@ pub(crate) fn path_pattern(pattern: &str) -> Option<GlobMatcher> {
     Some(glob.ok()?.compile_matcher())
 }
 
-/// A pattern in which each `**` that begins a component is one by itself.
+/// Makes each `**` at the beginning of a component a component by itself.
 ///
 /// As for Docker, `**` stands for any directories. Only at the beginning of a pattern without other
 /// wildcards may the rest also be the end of a name: `**.env` matches `deploy/prod.env`.

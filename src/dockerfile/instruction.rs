@@ -1,6 +1,6 @@
-//! The instructions of a Dockerfile that matter here.
+//! The instructions of a Dockerfile, as a build performs them.
 
-/// An instruction with its place.
+/// An instruction with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Instruction {
     /// The line on which it begins, counted from 1.
@@ -38,7 +38,7 @@ impl InstructionKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) command: RunCommand,
-    /// Whether `--network=none` is missing.
+    /// Whether the command has a network, which `--network=none` denies.
     pub(crate) has_network: bool,
     /// Whether it has a cache mount, which is an ordinary directory here.
     pub(crate) has_cache: bool,

@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 /// A stage to build.
 #[derive(Debug)]
 pub(crate) struct PlannedStage {
-    /// Its place in the file, counted from 0.
+    /// Its index in the file, from 0.
     pub(crate) index: usize,
     pub(crate) line: usize,
     /// The text of its `FROM`.
@@ -56,7 +56,7 @@ pub(crate) enum CopyFrom {
 }
 
 impl Plan {
-    /// Number of steps: each makes an image.
+    /// The number of steps. Each makes an image.
     pub(crate) fn steps(&self) -> usize {
         let of_stage = |stage: &PlannedStage| {
             let steps = stage.instructions.iter().filter(|one| one.kind.is_step());
@@ -85,7 +85,7 @@ impl Dockerfile {
         self.stages.iter().filter_map(|stage| stage.name.as_deref())
     }
 
-    /// The place of a stage, by its name or number.
+    /// The index of a stage, by its name or number.
     pub(crate) fn stage(&self, name: &str) -> Option<usize> {
         self.stage_before(name, self.stages.len())
     }
@@ -167,12 +167,10 @@ impl Dockerfile {
         if image.is_empty() {
             return Err(Problem::NoImage(stage.image.clone()).at(stage.line));
         }
-        let named = self.stages[..index].iter();
-        let earlier = named.clone().enumerate().rev();
         let lower = image.to_lowercase();
-        let mut earlier = earlier.filter(|(_, stage)| stage.name.as_ref() == Some(&lower));
-        let base = match earlier.next() {
-            Some((base, _)) => Base::Stage(base),
+        let mut earlier = self.stages[..index].iter();
+        let base = match earlier.rposition(|stage| stage.name.as_ref() == Some(&lower)) {
+            Some(base) => Base::Stage(base),
             None if image == SCRATCH => Base::Scratch,
             None => Base::Image(image),
         };

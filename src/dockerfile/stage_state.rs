@@ -40,7 +40,7 @@ pub(crate) enum Action {
     },
     /// The instruction changes only the state.
     None,
-    /// The instruction has no effect, as its name.
+    /// The instruction of this name has no effect.
     Ignored(&'static str),
 }
 
@@ -243,7 +243,7 @@ impl StageState {
     }
 }
 
-/// The absolute path of a path in a directory, without `.` and `..`.
+/// Joins a path to a directory. The result is absolute, without `.` and `..`.
 pub(crate) fn join(directory: &str, path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     let directory = if path.starts_with('/') { "" } else { directory };

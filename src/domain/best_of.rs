@@ -9,7 +9,7 @@ use crate::Error;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Best<S, V> {
-    /// Its place among the candidates, from 0.
+    /// Its index among the candidates, from 0.
     pub candidate: usize,
     /// Its score.
     pub score: S,
@@ -131,7 +131,7 @@ fn is_better<S: PartialOrd, V>(at: usize, score: &S, best: Option<&(usize, S, V)
         Some((_, best, _)) if best.partial_cmp(best).is_none() => {
             score.partial_cmp(score).is_some()
         }
-        Some((place, best, _)) => score > best || (score == best && at < *place),
+        Some((index, best, _)) => score > best || (score == best && at < *index),
     }
 }
 

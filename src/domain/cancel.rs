@@ -1,4 +1,4 @@
-//! Cancelling what is dropped.
+//! Cancels operations and processes whose handles are dropped.
 //!
 //! A start runs in a task of its own, which a dropped future does not end. So the answer with the
 //! operation's id always arrives, and the operation can be cancelled.
@@ -21,7 +21,7 @@ const OUTSIDE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The target of a cancellation.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Target {
+pub(super) enum CancelTarget {
     Operation(Uuid),
     /// A further process of a run.
     Process(Uuid, u64),
@@ -30,12 +30,12 @@ pub(super) enum Target {
 /// Cancels its target when it is dropped, unless it was released.
 pub(super) struct CancelGuard {
     client: Client,
-    target: Target,
+    target: CancelTarget,
     released: AtomicBool,
 }
 
 impl CancelGuard {
-    fn new(client: Client, target: Target) -> Self {
+    fn new(client: Client, target: CancelTarget) -> Self {
         Self {
             client,
             target,
@@ -70,7 +70,7 @@ impl Drop for CancelGuard {
 /// performs it, and the drop waits for that.
 struct Cancellation {
     client: Client,
-    target: Target,
+    target: CancelTarget,
     is_done: bool,
 }
 
@@ -108,10 +108,10 @@ impl Drop for Cancellation {
 }
 
 /// Requests the cancellation. If it fails, nobody is left to tell.
-async fn cancel(client: &Client, target: Target) {
+async fn cancel(client: &Client, target: CancelTarget) {
     match target {
-        Target::Operation(operation) => drop(client.cancel(operation).await),
-        Target::Process(operation, spid) => {
+        CancelTarget::Operation(operation) => drop(client.cancel(operation).await),
+        CancelTarget::Process(operation, spid) => {
             drop(send_signal(client, operation, spid, Signal::KILL).await);
         }
     }
@@ -137,7 +137,7 @@ pub(super) async fn send_signal(
 pub(super) async fn start<T: Send + 'static>(
     client: &Client,
     start: impl Future<Output = Result<T, Error>> + Send + 'static,
-    target: impl FnOnce(&T) -> Target + Send + 'static,
+    target: impl FnOnce(&T) -> CancelTarget + Send + 'static,
 ) -> Result<(T, CancelGuard), Error> {
     let runtime = Handle::try_current().map_err(|_| {
         Error::InvalidArgument(

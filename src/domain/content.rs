@@ -36,6 +36,17 @@ impl Source {
         }
     }
 
+    /// Moves an open file to its beginning.
+    async fn rewound(self) -> Result<Self, Error> {
+        let mut file = match self {
+            Self::File(file) => file,
+            Self::Tokio(file) => file.into_std().await,
+            source => return Ok(source),
+        };
+        file.rewind().map_err(Error::io("an open file"))?;
+        Ok(Self::File(file))
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
@@ -81,6 +92,8 @@ impl fmt::Debug for Input {
 
 /// The content of a file in a sandbox: text, bytes, a local path, an open file, or an upload.
 ///
+/// An open file is read from its beginning.
+///
 /// ```
 /// use contree::Content;
 ///
@@ -97,7 +110,7 @@ pub struct Content {
 enum ContentSource {
     Local(Source),
     Upload(Uuid),
-    /// A directory, with what is in it already.
+    /// A directory. Entries that it has already stay in it.
     #[cfg(feature = "mcp")]
     Directory,
     /// A symbolic link with this target.
@@ -171,14 +184,9 @@ impl Content {
                 }
                 Some(client.upload_path(&path).await?.uuid)
             }
-            ContentSource::Local(Source::File(mut file)) => {
-                let rewound = file.rewind();
-                rewound.map_err(Error::io("an open file"))?;
-                let bytes = Source::File(file).read().await?;
-                Some(client.upload_bytes(bytes).await?.uuid)
-            }
             ContentSource::Local(source) => {
-                Some(client.upload_bytes(source.read().await?).await?.uuid)
+                let bytes = source.rewound().await?.read().await?;
+                Some(client.upload_bytes(bytes).await?.uuid)
             }
         };
         Ok(types::InstanceFile {

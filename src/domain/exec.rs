@@ -6,7 +6,7 @@ use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
 use super::{
-    cancel::{self, CancelGuard, Target},
+    cancel::{self, CancelGuard, CancelTarget},
     output::{Changes, captured, exit_status, failure, resources},
     program::{Program, program_methods},
     running::Running,
@@ -81,7 +81,7 @@ impl Exec {
         }
         let (client, operation) = (self.client.clone(), self.operation);
         let start = async move { create(&client, operation, spec).await };
-        let target = move |spid: &u64| Target::Process(operation, *spid);
+        let target = move |spid: &u64| CancelTarget::Process(operation, *spid);
         let (spid, guard) = cancel::start(&self.client, start, target).await?;
         Ok(Process {
             client: self.client,

@@ -181,7 +181,7 @@ pub struct ImageInfo {
     pub tag: Option<String>,
     /// The time at which the image was made, as the backend writes it (RFC 3339).
     pub created_at: String,
-    /// The operation that made the image; none for images that others made.
+    /// The operation that made the image; none if another account made it.
     pub operation: Option<Uuid>,
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, pin::Pin, time::Duration};
 use uuid::Uuid;
 
 use super::{
-    cancel::{self, Target},
+    cancel::{self, CancelTarget},
     command::seconds,
     image::Image,
     output::{Changes as _, Keep, captured, failure},
@@ -116,7 +116,7 @@ impl Import {
             let answer = client.import_image().body(request).send().await?;
             Ok(answer.into_inner().uuid)
         };
-        let target = |operation: &Uuid| Target::Operation(*operation);
+        let target = |operation: &Uuid| CancelTarget::Operation(*operation);
         let (operation, guard) = cancel::start(&self.client, start, target).await?;
         let lines = ProgressLines {
             report: self.progress,

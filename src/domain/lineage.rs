@@ -50,7 +50,7 @@ impl Lineage {
         self.ancestors.first().copied()
     }
 
-    /// The oldest known ancestor, also if the list does not reach it; the image itself if it has
+    /// The oldest known ancestor, even if the list does not reach it; the image itself if it has
     /// none.
     pub fn root(&self) -> Uuid {
         self.root

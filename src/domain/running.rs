@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use uuid::Uuid;
 
 use super::{
-    cancel::{self, CancelGuard, Target},
+    cancel::{self, CancelGuard, CancelTarget},
     image::Image,
     output::{Attached, Changes, Keep, Output, output},
     stdin::Stdin,
@@ -72,7 +72,7 @@ impl<C: Changes> Running<C> {
         let starting = client.clone();
         let start = async move { starting.start(request).await };
         let (run, guard) =
-            cancel::start(&client, start, |run| Target::Operation(run.operation)).await?;
+            cancel::start(&client, start, |run| CancelTarget::Operation(run.operation)).await?;
         Ok(Self {
             client,
             operation: run.operation,

@@ -11,9 +11,10 @@ use super::blocking::blocking;
 use super::local_tree::{Local, LocalTree};
 use super::merge::merge;
 use super::outcome::{Applied, Conflicts, PathReason, text};
-use super::perform::{Done, perform, stage};
+use super::perform::{Done, perform};
 use super::plan::{Action, ActionKind, Conflict, Plan, Sides};
 use super::rules::WriteRules;
+use super::staged_contents::stage;
 use super::staging::Staging;
 use super::tree::{Tree, tree_of};
 use crate::client::image_path;
@@ -101,13 +102,12 @@ pub(crate) async fn apply(client: &Client, request: ApplyRequest) -> Result<Appl
         let mut left = Vec::new();
         for conflict in conflicts {
             match merging.merge(&conflict).await? {
-                Some(Some(merged)) => {
+                MergeOutcome::Write(merged) => {
                     applied.merged.push(text(&conflict.path));
                     actions.push(merged);
                 }
-                // The merged text is there already.
-                Some(None) => {}
-                None => left.push(conflict),
+                MergeOutcome::Unchanged => {}
+                MergeOutcome::Impossible => left.push(conflict),
             }
         }
         conflicts = left;
@@ -137,7 +137,7 @@ pub(crate) async fn apply(client: &Client, request: ApplyRequest) -> Result<Appl
         }
         Done::default()
     } else if request.dry_run {
-        would_do(&actions)
+        planned(&actions)
     } else {
         let create = move || Staging::create_in(&destination).map_err(Error::io(&destination));
         let staging = blocking(create).await?;
@@ -163,6 +163,16 @@ pub(crate) async fn apply(client: &Client, request: ApplyRequest) -> Result<Appl
     Ok(applied)
 }
 
+/// The result of merging the texts of a conflict.
+enum MergeOutcome {
+    /// The local file becomes the merged text.
+    Write(Action),
+    /// The local file already has the merged text.
+    Unchanged,
+    /// The changes overlap, or a side is not a text that can be read.
+    Impossible,
+}
+
 /// The three sides of texts that are merged.
 struct Merging<'a> {
     client: &'a Client,
@@ -174,28 +184,27 @@ struct Merging<'a> {
 }
 
 impl Merging<'_> {
-    /// Merges a file. `None` if that is not possible. Nothing is to be done if the merged text is
-    /// there already.
-    async fn merge(&self, conflict: &Conflict) -> Result<Option<Option<Action>>, Error> {
+    /// Merges the texts of a file.
+    async fn merge(&self, conflict: &Conflict) -> Result<MergeOutcome, Error> {
         let path = &conflict.path;
         let (Some(base), Some(theirs)) = (self.base.tree.get(path), self.theirs.get(path)) else {
-            return Ok(None);
+            return Ok(MergeOutcome::Impossible);
         };
         let Local::Entry(ours) = &conflict.ours else {
-            return Ok(None);
+            return Ok(MergeOutcome::Impossible);
         };
         let is_large = |size: u64| size > MAX_TEXT_BYTES;
         if !conflict.is_mergeable || is_large(theirs.size) || is_large(ours.size) {
-            return Ok(None);
+            return Ok(MergeOutcome::Impossible);
         }
         let client = self.client;
         let base_text = self.base.content(client, self.image, self.root, path);
         let Some(base_text) = base_text.await? else {
-            return Ok(None);
+            return Ok(MergeOutcome::Impossible);
         };
         let theirs_text = image_content(client, self.image, self.root, path).await?;
         let Some(theirs_text) = theirs_text else {
-            return Ok(None);
+            return Ok(MergeOutcome::Impossible);
         };
         let shown = self.local.absolute(path);
         let read = || {
@@ -207,23 +216,26 @@ impl Merging<'_> {
         };
         let ours_text = read().map_err(Error::io(&shown))?;
         let Some(text) = merge(&base_text, &ours_text, &theirs_text) else {
-            return Ok(None);
+            return Ok(MergeOutcome::Impossible);
         };
         let mode = match theirs.has_mode_of(base) {
             true => ours.mode,
             false => theirs.mode,
         };
         let is_done = text == ours_text && mode == ours.mode;
-        Ok(Some((!is_done).then(|| Action {
-            path: path.clone(),
-            expected: conflict.ours.clone(),
-            kind: ActionKind::WriteText { text, mode },
-        })))
+        Ok(match is_done {
+            true => MergeOutcome::Unchanged,
+            false => MergeOutcome::Write(Action {
+                path: path.clone(),
+                expected: conflict.ours.clone(),
+                kind: ActionKind::WriteText { text, mode },
+            }),
+        })
     }
 }
 
 /// The result that performing the actions would have.
-fn would_do(actions: &[Action]) -> Done {
+fn planned(actions: &[Action]) -> Done {
     let mut done = Done::default();
     for action in actions {
         let paths = match action.kind {

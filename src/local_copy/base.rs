@@ -10,7 +10,7 @@ use super::tree::{Entry, MODE_BITS, Tree, tree_of};
 use crate::types::{InstanceFile, InstanceSpawnRequest};
 use crate::{Client, Error, ImageRef};
 
-/// The place of a sent file in the sandbox that reads it.
+/// The path of a sent file in the sandbox that reads it.
 const READ_AT: &str = "/.contree-merge-base";
 /// The mode of directories that a backend makes for the files in them.
 const IMPLIED_MODE: u32 = 0o755;

@@ -1,6 +1,6 @@
 //! Targets of symbolic links of an image.
 
-/// Whether the target of a link leads out of the directory that is copied. `path` is the place of
+/// Whether the target of a link leads out of the directory that is copied. `path` is the path of
 /// the link below that directory.
 ///
 /// A target may go up at its beginning alone, and not above the directory. If all links are like

@@ -36,7 +36,7 @@ const NEW_DIRECTORY: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Local {
     Missing,
-    /// A directory on the way is a link or no directory, so the path is not in this tree.
+    /// A parent of the path is a link or not a directory, so the path is not in this tree.
     Blocked,
     Entry(Entry),
 }
@@ -81,7 +81,7 @@ impl LocalTree {
 
     /// Returns the entry at a path. The digest of a file is computed if `with_content`.
     pub(super) fn look(&self, path: &[u8], with_content: bool) -> io::Result<Local> {
-        let (parent, name) = match self.place(path) {
+        let (parent, name) = match self.locate(path) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(Local::Missing),
             Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Local::Blocked),
@@ -201,7 +201,7 @@ impl LocalTree {
                 use std::os::fd::AsRawFd as _;
                 // This opens what cannot be read.
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let (parent, name) = self.place(path)?;
+                let (parent, name) = self.locate(path)?;
                 let opened = openat(&parent, name, flags, Mode::empty())?;
                 let opened_path = format!("/proc/self/fd/{}", opened.as_raw_fd());
                 Ok(rustix::fs::chmod(opened_path, permissions(mode))?)
@@ -213,7 +213,7 @@ impl LocalTree {
     /// Lets the owner of a directory change what is in it. Returns the permissions from before, if
     /// they changed. Anything but a directory of this user stays as it is.
     pub(super) fn open_up(&self, path: &[u8]) -> io::Result<Option<u32>> {
-        let found = self.place(path);
+        let found = self.locate(path);
         let found =
             found.and_then(|(parent, name)| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW));
         let mode = match found {
@@ -257,7 +257,7 @@ impl LocalTree {
             last_access: time,
             last_modification: time,
         };
-        let (parent, name) = self.place(path)?;
+        let (parent, name) = self.locate(path)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(&parent, name, &times, flags)?)
     }
@@ -324,7 +324,7 @@ impl LocalTree {
 
     /// The open directory that has the entry at a path, and the name there. The root itself has
     /// the name `.`.
-    fn place<'a>(&self, path: &'a [u8]) -> Result<(OwnedFd, &'a OsStr), Errno> {
+    fn locate<'a>(&self, path: &'a [u8]) -> Result<(OwnedFd, &'a OsStr), Errno> {
         match path {
             b"" => {
                 let root = rustix::io::fcntl_dupfd_cloexec(&self.root, 0)?;
@@ -336,7 +336,7 @@ impl LocalTree {
 
     /// Opens a file or directory, but not a link.
     fn handle(&self, path: &[u8]) -> io::Result<OwnedFd> {
-        let (parent, name) = self.place(path)?;
+        let (parent, name) = self.locate(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(openat(&parent, name, flags, Mode::empty())?)
     }

@@ -1,23 +1,18 @@
 //! Performs the decided changes. Each file appears by a rename.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::{self, Read, Write as _};
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, Write as _};
 
 use contree_diff::Digest;
-use tar::EntryType;
-use uuid::Uuid;
 
 use super::blocking::blocking;
 use super::local_tree::{Local, LocalTree, permissions};
 use super::plan::{Action, ActionKind};
 use super::rules::WriteRules;
+use super::staged_contents::name_of;
 use super::staging::Staging;
-use super::tree::Tree;
 use super::unfinished::StopFlag;
-use crate::client::relative;
-use crate::{Client, Error};
+use crate::Error;
 
 /// The mode of a file whose permissions are not known.
 const DEFAULT_MODE: u32 = 0o644;
@@ -32,74 +27,6 @@ pub(super) struct Done {
     pub(super) kept: Vec<Vec<u8>>,
     /// Paths that changed after the decision.
     pub(super) changed: Vec<Vec<u8>>,
-}
-
-/// Copies the contents that are needed from an image to the staging directory, by their digests.
-pub(super) async fn stage(
-    client: &Client,
-    image: Uuid,
-    path: &Path,
-    theirs: &Arc<Tree>,
-    actions: &[Action],
-    staging: Staging,
-) -> Result<Staging, Error> {
-    let mut wanted: HashSet<Digest> = actions
-        .iter()
-        .filter_map(|action| match &action.kind {
-            ActionKind::WriteFile { digest, .. } => Some(*digest),
-            _ => None,
-        })
-        .collect();
-    if wanted.is_empty() {
-        return Ok(staging);
-    }
-    let theirs = Arc::clone(theirs);
-    let shown = staging.path().to_owned();
-    let read = client.read_archive(image, path, move |archive, root| {
-        extract(archive, root, &theirs, &mut wanted, &staging)?;
-        match wanted.is_empty() {
-            true => Ok(staging),
-            false => Err(io::Error::other(
-                "the image lacks a file that it had before",
-            )),
-        }
-    });
-    read.await?.map_err(Error::io(&shown))
-}
-
-fn extract(
-    archive: impl Read,
-    root: &[u8],
-    theirs: &Tree,
-    wanted: &mut HashSet<Digest>,
-    staging: &Staging,
-) -> io::Result<()> {
-    let mut archive = tar::Archive::new(archive);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let is_file = matches!(
-            entry.header().entry_type(),
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
-        );
-        let path = relative(&entry.path_bytes(), root);
-        let digest = theirs.get(&path).and_then(|entry| entry.digest);
-        if let Some(digest) = digest.filter(|_| is_file)
-            && wanted.remove(&digest)
-        {
-            let mut file = staging.tree().create_file(&name_of(&digest))?;
-            io::copy(&mut entry, &mut file)?;
-            if wanted.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The name of a content in the staging directory.
-fn name_of(digest: &Digest) -> Vec<u8> {
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.into_bytes()
 }
 
 /// Performs the actions: removals, then directories, then files and links.

@@ -244,7 +244,7 @@ impl Sides<'_> {
                     ours.describe(),
                     theirs.describe()
                 ),
-                theirs: take(ours, theirs),
+                theirs: taking_theirs(ours, theirs),
             });
         };
         let mode_changed = !theirs.has_mode_of(base);
@@ -284,7 +284,7 @@ impl Sides<'_> {
                 ours.describe(),
                 theirs.describe()
             ),
-            theirs: take(ours, theirs),
+            theirs: taking_theirs(ours, theirs),
         })
     }
 
@@ -329,7 +329,7 @@ impl Sides<'_> {
                 None => kept.push(action),
                 Some(stays) => plan.conflicts.push(Conflict {
                     why: format!(
-                        "it is a directory here that has {}, and no directory in the image",
+                        "it is a directory here, which has {}, and not a directory in the image",
                         String::from_utf8_lossy(&stays)
                     ),
                     path: action.path,
@@ -353,7 +353,7 @@ enum Decision {
 }
 
 /// The action that takes the version of the image, unless a directory would be lost.
-fn take(ours: &Entry, theirs: &Entry) -> Option<ActionKind> {
+fn taking_theirs(ours: &Entry, theirs: &Entry) -> Option<ActionKind> {
     if ours.is_directory() && !theirs.is_directory() {
         return None;
     }

@@ -53,7 +53,7 @@ impl IgnoreFiles {
 
 /// Escapes the braces in a pattern. git takes them literally (gitignore(5), "PATTERN FORMAT"), and
 /// the `ignore` crate takes them for alternatives.
-pub(super) fn escape_braces(pattern: &str) -> String {
+pub(crate) fn escape_braces(pattern: &str) -> String {
     let mut escaped = String::with_capacity(pattern.len());
     let mut is_in_class = false;
     let mut characters = pattern.chars();

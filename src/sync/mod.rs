@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Client;
 pub(crate) use error::SyncError;
+#[cfg(feature = "mcp")]
+pub(crate) use gitignore::escape_braces;
 pub(crate) use hash::HashedFile;
 #[cfg(feature = "mcp")]
 pub(crate) use hash::{digest, hex, open_without_links};

@@ -196,20 +196,7 @@ impl std::fmt::Display for EntryRef {
 /// Joins a path to the working directory of the session. The result is absolute, without `.` and
 /// `..`.
 pub(super) fn join(cwd: Option<&str>, path: &str) -> String {
-    let base = if path.starts_with('/') {
-        ""
-    } else {
-        cwd.unwrap_or("/")
-    };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in base.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    crate::dockerfile::join(cwd.unwrap_or("/"), path)
 }
 
 #[cfg(test)]

@@ -13,15 +13,16 @@ use axum::response::Response;
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::activity::ActivityMonitor;
-use super::answers::{answer, identifier, refused};
+use super::answers::{RouteAnswer, answer, identifier, refused};
 use crate::types;
 
 /// Maximum number of bytes of a request.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// Routes that change something.
+/// The routes that change something.
 pub(super) fn router() -> Router<ActivityMonitor> {
     Router::new()
         .route("/operations/{id}/cancel", post(cancel))
@@ -83,38 +84,38 @@ fn offered(activity: &ActivityMonitor, tool: &str) -> Result<(), Response> {
     }
 }
 
+/// Reads the image and the tag of an action on tags, if this server offers that.
+#[expect(clippy::result_large_err, reason = "the error is the answer")]
+fn image_and_tag(
+    activity: &ActivityMonitor,
+    image: &str,
+    body: &[u8],
+) -> Result<(Uuid, String), Response> {
+    offered(activity, "set_tag")?;
+    Ok((identifier(image, "image")?, tag_of(body)?))
+}
+
 async fn cancel(
     State(activity): State<ActivityMonitor>,
     Path(operation): Path<String>,
-) -> Response {
-    if let Err(refused) = offered(&activity, "cancel_operation") {
-        return refused;
-    }
-    let operation = match identifier(&operation, "operation") {
-        Ok(operation) => operation,
-        Err(refused) => return refused,
-    };
+) -> RouteAnswer {
+    offered(&activity, "cancel_operation")?;
+    let operation = identifier(&operation, "operation")?;
     let done = async {
         let cancelled = activity.client().await?.cancel(operation).await?;
         Ok(json!({"cancelled": cancelled}))
     };
     let done = done.await;
     tracing::info!("the page asked to cancel operation {operation}");
-    answer(&activity, done)
+    Ok(answer(&activity, done))
 }
 
 async fn tag(
     State(activity): State<ActivityMonitor>,
     Path(image): Path<String>,
     body: Bytes,
-) -> Response {
-    if let Err(refused) = offered(&activity, "set_tag") {
-        return refused;
-    }
-    let (image, tag) = match (identifier(&image, "image"), tag_of(&body)) {
-        (Ok(image), Ok(tag)) => (image, tag),
-        (Err(refused), _) | (_, Err(refused)) => return refused,
-    };
+) -> RouteAnswer {
+    let (image, tag) = image_and_tag(&activity, &image, &body)?;
     let done = async {
         let client = activity.client().await?;
         let body = types::ImageTagRequest { tag: tag.clone() };
@@ -124,21 +125,15 @@ async fn tag(
     };
     let done = done.await;
     activity.note_change();
-    answer(&activity, done)
+    Ok(answer(&activity, done))
 }
 
 async fn untag(
     State(activity): State<ActivityMonitor>,
     Path(image): Path<String>,
     body: Bytes,
-) -> Response {
-    if let Err(refused) = offered(&activity, "set_tag") {
-        return refused;
-    }
-    let (image, tag) = match (identifier(&image, "image"), tag_of(&body)) {
-        (Ok(image), Ok(tag)) => (image, tag),
-        (Err(refused), _) | (_, Err(refused)) => return refused,
-    };
+) -> RouteAnswer {
+    let (image, tag) = image_and_tag(&activity, &image, &body)?;
     let done = async {
         let client = activity.client().await?;
         let request = client.delete_image_tag().image_uuid(image).tag(&tag);
@@ -147,5 +142,5 @@ async fn untag(
     };
     let done = done.await;
     activity.note_change();
-    answer(&activity, done)
+    Ok(answer(&activity, done))
 }

@@ -219,7 +219,10 @@ impl ActivityMonitor {
     pub(super) async fn disk_usage(&self) -> Option<Result<DiskUsage, ToolError>> {
         let measure = self.0.session.disk_usage()?;
         let measured = tokio::task::spawn_blocking(move || measure()).await;
-        Some(measured.unwrap_or_else(|_| Err(ToolError::cancelled("the measurement broke off"))))
+        Some(
+            measured
+                .unwrap_or_else(|_| Err(ToolError::cancelled("the measurement failed; try again"))),
+        )
     }
 
     /// Whether this server offers a tool.
@@ -304,7 +307,7 @@ impl ActivityMonitor {
             let now = Some(self.snapshot().await);
             // Also at the first snapshot: a page may have read its lists before it.
             if before != now {
-                self.0.changes.send_modify(|count| *count += 1);
+                self.note_change();
             }
             before = now;
             tokio::select! {

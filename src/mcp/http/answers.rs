@@ -1,6 +1,7 @@
 //! Answers of the web page's API: JSON, and errors with their reason.
 
 use axum::Json;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,9 @@ use uuid::Uuid;
 
 use super::activity::ActivityMonitor;
 use crate::tools::ToolError;
+
+/// The answer of a route. The error is the answer to a refused request.
+pub(super) type RouteAnswer = Result<Response, Response>;
 
 /// Builds the answer to a refused request.
 pub(super) fn refused(status: StatusCode, why: impl Into<String>) -> Response {
@@ -36,9 +40,16 @@ pub(super) fn answer<T: Serialize>(
     }
 }
 
-/// Builds the answer to an invalid query.
-pub(super) fn bad_query(problem: &QueryRejection) -> Response {
-    refused(StatusCode::BAD_REQUEST, problem.body_text())
+/// Returns the parsed query.
+///
+/// # Errors
+/// The answer to an invalid query.
+#[expect(clippy::result_large_err, reason = "the error is the answer")]
+pub(super) fn checked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Response> {
+    match query {
+        Ok(Query(query)) => Ok(query),
+        Err(problem) => Err(refused(StatusCode::BAD_REQUEST, problem.body_text())),
+    }
 }
 
 /// Parses the UUID in a path. `kind` is what it identifies.

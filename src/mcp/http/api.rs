@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::activity::ActivityMonitor;
-use super::answers::{answer, bad_query, identifier, refused};
+use super::answers::{RouteAnswer, answer, checked, identifier, refused};
 use super::{actions, image_api};
 use crate::events::Payload;
 use crate::tools::{ToolError, take_complete_characters};
@@ -39,7 +39,7 @@ pub(super) fn router(activity: ActivityMonitor) -> Router {
         .fallback(|| async {
             refused(
                 StatusCode::NOT_FOUND,
-                "there is no such list; see /api/images and /api/operations",
+                "there is no such path; see /api/images and /api/operations",
             )
         })
         .with_state(activity)
@@ -70,34 +70,27 @@ async fn about(State(activity): State<ActivityMonitor>) -> Response {
 async fn images(
     State(activity): State<ActivityMonitor>,
     query: Result<Query<PageQuery>, QueryRejection>,
-) -> Response {
-    match query {
-        Ok(Query(page)) => answer(&activity, activity.images(page.offset, page.limit()).await),
-        Err(problem) => bad_query(&problem),
-    }
+) -> RouteAnswer {
+    let page = checked(query)?;
+    let images = activity.images(page.offset, page.limit()).await;
+    Ok(answer(&activity, images))
 }
 
 async fn operations(
     State(activity): State<ActivityMonitor>,
     query: Result<Query<PageQuery>, QueryRejection>,
-) -> Response {
-    match query {
-        Ok(Query(page)) => answer(
-            &activity,
-            activity.operations(page.offset, page.limit()).await,
-        ),
-        Err(problem) => bad_query(&problem),
-    }
+) -> RouteAnswer {
+    let page = checked(query)?;
+    let operations = activity.operations(page.offset, page.limit()).await;
+    Ok(answer(&activity, operations))
 }
 
 async fn operation(
     State(activity): State<ActivityMonitor>,
     Path(operation): Path<String>,
-) -> Response {
-    match identifier(&operation, "operation") {
-        Ok(operation) => answer(&activity, activity.operation(operation).await),
-        Err(refused) => refused,
-    }
+) -> RouteAnswer {
+    let operation = identifier(&operation, "operation")?;
+    Ok(answer(&activity, activity.operation(operation).await))
 }
 
 /// Measures the disk usage of the embedded engine.
@@ -131,14 +124,11 @@ async fn changes(State(activity): State<ActivityMonitor>) -> Response {
 async fn output(
     State(activity): State<ActivityMonitor>,
     Path(operation): Path<String>,
-) -> Response {
-    let operation = match identifier(&operation, "operation") {
-        Ok(operation) => operation,
-        Err(refused) => return refused,
-    };
+) -> RouteAnswer {
+    let operation = identifier(&operation, "operation")?;
     let events = match activity.client().await {
         Ok(client) => client.follow(operation, None),
-        Err(error) => return answer::<Value>(&activity, Err(error)),
+        Err(error) => return Err(answer::<Value>(&activity, Err(error))),
     };
     let (explainer, mut encoder) = (activity.clone(), OutputEncoder::default());
     let events = events.flat_map(move |event| {
@@ -151,7 +141,7 @@ async fn output(
         };
         stream::iter(frames)
     });
-    streamed(&activity, events)
+    Ok(streamed(&activity, events))
 }
 
 fn streamed(

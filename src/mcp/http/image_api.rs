@@ -3,14 +3,13 @@
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::response::Response;
 use axum::routing::get;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::activity::ActivityMonitor;
-use super::answers::{answer, bad_query, identifier};
+use super::answers::{RouteAnswer, answer, checked, identifier};
 use crate::tools::{ToolError, take_complete_characters};
 use crate::{DiffRequest, LogRequest, types};
 
@@ -100,31 +99,23 @@ async fn log(
     State(activity): State<ActivityMonitor>,
     Path(image): Path<String>,
     query: Result<Query<LogQuery>, QueryRejection>,
-) -> Response {
-    let (image, query) = match (identifier(&image, "image"), query) {
-        (Ok(image), Ok(Query(query))) => (image, query),
-        (Err(refused), _) => return refused,
-        (_, Err(problem)) => return bad_query(&problem),
-    };
+) -> RouteAnswer {
+    let (image, query) = (identifier(&image, "image")?, checked(query)?);
     let request = LogRequest {
         limit: query.limit.clamp(1, MAX_LISTED),
         offset: query.offset,
         children: query.children,
     };
     let found = async { Ok(activity.client().await?.log(image, request).await?) };
-    answer(&activity, found.await)
+    Ok(answer(&activity, found.await))
 }
 
 async fn diff(
     State(activity): State<ActivityMonitor>,
     Path(image): Path<String>,
     query: Result<Query<DiffQuery>, QueryRejection>,
-) -> Response {
-    let (image, query) = match (identifier(&image, "image"), query) {
-        (Ok(image), Ok(Query(query))) => (image, query),
-        (Err(refused), _) => return refused,
-        (_, Err(problem)) => return bad_query(&problem),
-    };
+) -> RouteAnswer {
+    let (image, query) = (identifier(&image, "image")?, checked(query)?);
     let request = DiffRequest {
         base: query.base,
         path: query.path,
@@ -133,33 +124,25 @@ async fn diff(
         offset: query.offset,
     };
     let found = async { Ok(activity.client().await?.diff(image, &request).await?) };
-    answer(&activity, found.await)
+    Ok(answer(&activity, found.await))
 }
 
 async fn files(
     State(activity): State<ActivityMonitor>,
     Path(image): Path<String>,
     query: Result<Query<PathQuery>, QueryRejection>,
-) -> Response {
-    let (image, path) = match (identifier(&image, "image"), query) {
-        (Ok(image), Ok(Query(query))) => (image, query.path),
-        (Err(refused), _) => return refused,
-        (_, Err(problem)) => return bad_query(&problem),
-    };
-    answer(&activity, directory(&activity, image, path).await)
+) -> RouteAnswer {
+    let (image, PathQuery { path }) = (identifier(&image, "image")?, checked(query)?);
+    Ok(answer(&activity, directory(&activity, image, path).await))
 }
 
 async fn text(
     State(activity): State<ActivityMonitor>,
     Path(image): Path<String>,
     query: Result<Query<PathQuery>, QueryRejection>,
-) -> Response {
-    let (image, path) = match (identifier(&image, "image"), query) {
-        (Ok(image), Ok(Query(query))) => (image, query.path),
-        (Err(refused), _) => return refused,
-        (_, Err(problem)) => return bad_query(&problem),
-    };
-    answer(&activity, file_text(&activity, image, &path).await)
+) -> RouteAnswer {
+    let (image, PathQuery { path }) = (identifier(&image, "image")?, checked(query)?);
+    Ok(answer(&activity, file_text(&activity, image, &path).await))
 }
 
 /// Lists a directory: first directories, then the rest, each by name.
@@ -220,7 +203,7 @@ async fn file_text(
 }
 
 impl FileText {
-    /// Makes text of the beginning of a file. A NUL byte or invalid UTF-8 shows that it is none.
+    /// Makes text of the beginning of a file. A file with a NUL byte or invalid UTF-8 is not text.
     fn of(mut bytes: Vec<u8>, size: Option<u64>) -> Self {
         let cut = bytes.len() > MAX_TEXT_BYTES;
         bytes.truncate(MAX_TEXT_BYTES);

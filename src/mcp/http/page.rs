@@ -53,8 +53,8 @@ struct Page(Arc<Map<String, Value>>);
 
 /// Routes of `/`, `/docs` and their assets. With `requires_token`, the page explains how to send a
 /// token.
-pub(super) fn router(offer: &ToolSelection, requires_token: bool) -> Router {
-    let page = Page(Arc::new(facts(offer, requires_token)));
+pub(super) fn router(selection: &ToolSelection, requires_token: bool) -> Router {
+    let page = Page(Arc::new(facts(selection, requires_token)));
     let pages = Router::new()
         .route("/", get(index))
         .route("/docs", get(reference))
@@ -139,8 +139,8 @@ fn url(request: &Request) -> String {
 }
 
 /// Returns the manifest's facts, with its texts also as HTML.
-fn facts(offer: &ToolSelection, requires_token: bool) -> Map<String, Value> {
-    let mut facts = offer.facts();
+fn facts(selection: &ToolSelection, requires_token: bool) -> Map<String, Value> {
+    let mut facts = selection.facts();
     let html = |entry: &mut Value, from: &str, to: &str, render: fn(&str) -> String| {
         let text = entry[from].as_str().map(render);
         entry[to] = json!(text.unwrap_or_default());

@@ -11,3 +11,5 @@ mod push;
 mod registries;
 mod resources;
 mod run;
+mod run_plan;
+mod target_process;

@@ -9,9 +9,12 @@ mod files;
 mod history;
 mod images;
 mod inspection;
+mod operation_lists;
 mod operations;
 mod ports;
 mod processes;
+mod push;
+mod runs;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -24,12 +27,14 @@ pub use files::{Apply, Download, DownloadSource, PathWhy, Rsync, SkippedPath, Up
 pub use history::{DeleteImage, Diff, ImageChange, Log, LogEntry};
 pub use images::{GetImage, Image, Lineage, LineageData, ListImages, SetTag};
 pub use inspection::{FileEntry, Grep, GrepMatch, ListFiles, ReadFile};
-pub use operations::{
-    CancelOperation, GetOperation, ImportImage, ListOperations, LiveProcess, Operation,
-    OperationResult, OperationSummary, PushImage, PushedImage, Run, WaitOperations,
+pub use operation_lists::{
+    CancelOperation, ListOperations, LiveProcess, OperationSummary, WaitOperations,
 };
+pub use operations::{GetOperation, Operation, OperationResult};
 pub use ports::{Publish, PublishedPort};
 pub use processes::{Exec, Interact, Snapshot};
+pub use push::{PushImage, PushedImage};
+pub use runs::{ImportImage, Run};
 
 /// Reports whether a flag is unset, for `skip_serializing_if`.
 fn is_false(value: &bool) -> bool {

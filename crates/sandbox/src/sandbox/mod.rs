@@ -1,51 +1,32 @@
 //! A running sandbox, as the engine controls it.
 
+mod commands;
 mod connection;
+mod ending;
 mod network_ends;
 mod snapshot;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use rustix::net::{Shutdown, shutdown};
-use tokio::sync::oneshot;
-
-use self::connection::{Connection, RequestOutcome};
+use self::connection::Connection;
 use self::network_ends::NetworkEnds;
 use self::snapshot::SnapshotSource;
 use crate::cgroup::group::{ReachedMemoryLimit, SandboxGroup};
 use crate::error::Error;
-use crate::launch::classify::explain;
 use crate::launch::handshake::{InitProcess, SetupResult};
-use crate::layer_error::layer_error;
 use crate::layers::LayerStore;
 use crate::os::error::CallContext;
 use crate::os::process_tree;
-use crate::os::terminal::{Terminal, TerminalSize};
 use crate::packet::InterceptedPackets;
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
-use crate::protocol::layer_limit::LayerExcess;
-use crate::protocol::reply::Reply;
-use crate::protocol::request::{FirstStageRequest, Pid1Request};
-use crate::protocol::spec::{
-    Command, Exit, Limits, Process, SandboxOutcome, SandboxSpec, TerminalProcess,
-};
-use crate::protocol::wire::{self, WireError, payload};
-use crate::spec_check::{check_spec, check_user};
+use crate::protocol::spec::{Limits, SandboxSpec};
+use crate::spec_check::check_spec;
 use crate::store::runs::RunDir;
-
-/// The time-out for killing and reaping everything inside.
-const END_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most time that processes get after SIGTERM. The connection waits longer for the answer.
-const MAX_GRACE: Duration = Duration::from_secs(10);
-/// The time-out for comparing the upper directory with the image. The time grows with the amount
-/// written.
-const INSPECT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A sandbox: an init and the commands started in it. Dropping it kills everything inside and waits
 /// until it has ended.
@@ -265,221 +246,6 @@ impl Sandbox {
     pub fn made_directories(&self) -> &[PathBuf] {
         &self.made_directories
     }
-
-    /// Starts a command.
-    ///
-    /// # Errors
-    /// [`Error::Exec`] with the failed step if the command cannot be started.
-    pub fn exec(&self, command: &Command) -> Result<Process, Error> {
-        let started = self.start_command(command, None)?;
-        let [stdin, stdout, stderr] = wire::exact_files(started.streams)?;
-        Ok(Process {
-            id: started.id,
-            pid: started.pid,
-            stdin,
-            stdout,
-            stderr,
-            exit: started.exit,
-        })
-    }
-
-    /// Starts a command whose standard streams are a new terminal of the sandbox. It leads a
-    /// session with this terminal, so job control works.
-    ///
-    /// # Errors
-    /// [`Error::Exec`] with the failed step if the command cannot be started.
-    pub fn exec_on_terminal(
-        &self,
-        command: &Command,
-        size: TerminalSize,
-    ) -> Result<TerminalProcess, Error> {
-        let started = self.start_command(command, Some(size))?;
-        let [terminal] = wire::exact_files(started.streams)?;
-        Ok(TerminalProcess {
-            id: started.id,
-            pid: started.pid,
-            terminal: Terminal::new(terminal),
-            exit: started.exit,
-        })
-    }
-
-    fn start_command(
-        &self,
-        command: &Command,
-        terminal: Option<TerminalSize>,
-    ) -> Result<StartedCommand, Error> {
-        check_user(self.store.layout(), command.uid, command.gid)?;
-        let description = payload::write(command)?;
-        let (id, outcome) = self.connection.request("start the command", |id| {
-            let request = Pid1Request::Exec { id, terminal };
-            (request, Some(description.as_fd()))
-        })?;
-        match outcome {
-            RequestOutcome::Started { pid, streams, exit } => Ok(StartedCommand {
-                id,
-                pid,
-                streams,
-                exit,
-            }),
-            RequestOutcome::NotStarted(failure) => Err(Error::Exec {
-                step: failure.step,
-                error: failure.cause.into(),
-                program: command.program.clone(),
-                directory: command.cwd.clone(),
-            }),
-            RequestOutcome::Done { .. } | RequestOutcome::Connecting(_) => Err(Error::Gone),
-        }
-    }
-
-    /// Begins a TCP connection to a loopback address of the sandbox, made by its init. No route is
-    /// made, and no address outside of the sandbox is reached.
-    ///
-    /// The socket does not block, and the connection may still be under way: it is established when
-    /// the socket is writable without an error. The kernel keeps the sandbox's network until the
-    /// socket is closed.
-    ///
-    /// # Errors
-    /// - [`Error::Connect`] if nothing listens there, or the kernel refuses otherwise.
-    /// - [`Error::Invalid`] if the address is not a loopback address.
-    pub fn connect(&self, address: SocketAddr) -> Result<TcpStream, Error> {
-        if !address.ip().is_loopback() {
-            return Err(Error::Invalid(format!(
-                "{address} is not a loopback address, and only those of the sandbox can be reached"
-            )));
-        }
-        let request = |request| (Pid1Request::Connect { request, address }, None);
-        match self.connection.request("connect inside", request)?.1 {
-            RequestOutcome::Connecting(socket) => Ok(TcpStream::from(socket)),
-            RequestOutcome::Done { errno } => Err(Error::Connect {
-                address,
-                error: std::io::Error::from_raw_os_error(errno),
-            }),
-            _ => Err(Error::Gone),
-        }
-    }
-
-    /// Sends a signal to the process group of a command.
-    ///
-    /// # Errors
-    /// [`Error::NoProcess`] if the command has ended.
-    pub fn signal(&self, process: u32, signal: i32) -> Result<(), Error> {
-        let request = |request| {
-            let message = Pid1Request::Signal {
-                request,
-                process,
-                signal,
-            };
-            (message, None)
-        };
-        match self.connection.request("send the signal", request)?.1 {
-            RequestOutcome::Done { errno: 0 } => Ok(()),
-            RequestOutcome::Done { errno: libc::ESRCH } => Err(Error::NoProcess(process)),
-            RequestOutcome::Done { errno } => {
-                let error = std::io::Error::from_raw_os_error(errno);
-                Ok(Err::<(), _>(error).context(&format!("send signal {signal} to a command"))?)
-            }
-            _ => Err(Error::Gone),
-        }
-    }
-
-    /// Kills all processes inside except the init, and waits until they have ended.
-    ///
-    /// # Errors
-    /// - [`Error::Gone`] if the sandbox is gone.
-    /// - [`Error::TimedOut`] if it does not answer in time; it is then killed.
-    pub fn kill_all(&self) -> Result<(), Error> {
-        self.end_all(Duration::ZERO)
-    }
-
-    /// Sends SIGTERM to all processes inside except the init, and waits until they have ended. It
-    /// kills those that still run after `grace`, which may be ten seconds at most.
-    ///
-    /// A call of [`Sandbox::kill_all`] from another thread cuts the time short.
-    ///
-    /// # Errors
-    /// Those of [`Sandbox::kill_all`].
-    pub fn end_all(&self, grace: Duration) -> Result<(), Error> {
-        let grace_ms = u64::try_from(grace.min(MAX_GRACE).as_millis()).unwrap_or_default();
-        self.connection
-            .request("end its commands", |request| {
-                (Pid1Request::EndAll { request, grace_ms }, None)
-            })
-            .map(drop)
-    }
-
-    /// Ends the sandbox. On return none of its processes and mounts exist. With `inspect`, the
-    /// upper directory is compared with the image.
-    ///
-    /// # Errors
-    /// - [`Error::LayerTooLarge`], [`Error::LayerTooManyFiles`] or [`Error::LayerNotMeasurable`] if
-    ///   the sandbox exceeded the limit of its writable layer.
-    /// - [`Error::DiskNearlyFull`] if it was ended to leave free space.
-    /// - [`Error::Gone`] if it had died before.
-    /// - [`Error::TimedOut`] if it does not end in time; it is then killed.
-    pub fn finish(self, inspect: bool) -> Result<SandboxOutcome, Error> {
-        // If this cannot be sent, the reader thread sees the end of the connection anyway.
-        let _ = wire::send(self.connection.init().socket(), &Pid1Request::Finish, &[]);
-        let ended = self
-            .end
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv_timeout(END_TIMEOUT);
-        if ended == Err(RecvTimeoutError::Timeout) {
-            self.hard_kill();
-            return Err(Error::TimedOut("end"));
-        }
-        let mut outcome = SandboxOutcome {
-            usage: self.connection.result(self.max_layer_bytes)?,
-            ..SandboxOutcome::default()
-        };
-        if inspect {
-            let (found, bytes, files) = self.inspect()?;
-            outcome.changed = Some(found.reason.is_some());
-            outcome.reason = found.reason;
-            outcome.upper_bytes = bytes;
-            outcome.changed_files = found.changed_files;
-            if let Some(limit) = self.max_layer_bytes
-                && let Some(excess) = LayerExcess::of(bytes, files, limit)
-            {
-                return Err(layer_error(excess, limit));
-            }
-        }
-        Ok(outcome)
-    }
-
-    /// Compares the upper directory with the image. Returns what changed, and the bytes and inodes
-    /// of the directory.
-    fn inspect(&self) -> Result<(FoundChanges, u64, u64), Error> {
-        let init = self.connection.init();
-        wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
-        match init.receive(Instant::now() + INSPECT_TIMEOUT) {
-            Ok((
-                Reply::Inspected {
-                    reason,
-                    bytes,
-                    files,
-                    changed_files,
-                },
-                _,
-            )) => {
-                let found = FoundChanges {
-                    reason,
-                    changed_files,
-                };
-                Ok((found, bytes, files))
-            }
-            Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
-            Err(WireError::TimedOut) => {
-                Err(Error::TimedOut("compare what it wrote with the image"))
-            }
-            _ => Err(Error::Gone),
-        }
-    }
-
-    /// Kills the sandbox without waiting for its end.
-    pub fn hard_kill(&self) {
-        self.connection.init().kill();
-    }
 }
 
 /// The resources that a running sandbox uses.
@@ -490,34 +256,4 @@ pub struct SandboxUse {
     pub processes: u64,
     /// The memory in bytes. Without control groups, memory that processes share counts for each.
     pub memory_bytes: u64,
-}
-
-/// A command that was started.
-struct StartedCommand {
-    id: u32,
-    pid: i32,
-    streams: Vec<OwnedFd>,
-    exit: oneshot::Receiver<Exit>,
-}
-
-/// The changes that a sandbox made.
-struct FoundChanges {
-    /// The first change, if there is any.
-    reason: Option<String>,
-    /// The number of names of files and links, and of whiteouts.
-    changed_files: u64,
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        // Pid 1 exits when its connection ends, and the first stage when the process tree is gone.
-        // A process that does not exit in time is killed.
-        let _ = shutdown(self.connection.init().socket(), Shutdown::Both);
-        if !self.connection.init().wait(Instant::now() + END_TIMEOUT) {
-            self.connection.init().kill();
-        }
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-    }
 }
