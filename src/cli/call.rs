@@ -116,8 +116,7 @@ impl Call {
         let session = setup.session(false)?;
         let runtime = runtime()?;
         let status = runtime.block_on(self.call(tool, arguments, &session));
-        super::serve::close(session);
-        runtime.shutdown_background();
+        super::serve::close(session, runtime);
         Ok(status)
     }
 

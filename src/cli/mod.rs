@@ -174,6 +174,7 @@ fn verb_command(version: &'static str) -> clap::Command {
 }
 
 fn exit(done: Result<u8, CommandError>) -> ExitCode {
+    signals::end_echoed_line();
     match done {
         Ok(status) => ExitCode::from(status),
         Err(problem) => {

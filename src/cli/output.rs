@@ -36,6 +36,15 @@ pub(super) fn print(text: &str) -> Result<(), ProcessError> {
     print_escaped(text, visible)
 }
 
+/// Prints text whose parts are escaped already, and which may have emphasis. A closed reader is not
+/// an error.
+///
+/// # Errors
+/// When the output cannot be written, such as to a full disk.
+pub(super) fn print_styled(text: &str) -> Result<(), ProcessError> {
+    print_escaped(text, |text| Cow::Borrowed(text))
+}
+
 /// Prints JSON to standard output. A closed reader is not an error.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contree_error_codes::ErrorCode;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
@@ -66,9 +67,7 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
         }
         served.map_err(CommandError::from)
     });
-    close(session);
-    // A read of standard input that is still pending must not hold up the exit.
-    runtime.shutdown_background();
+    close(session, runtime);
     served.map(|()| 0)
 }
 
@@ -86,10 +85,16 @@ async fn over_http(
     Ok(())
 }
 
-/// Drops the session and with it the embedded engine, which ends running operations. Waits for
-/// local copies that were cut off, since they remove their temporary files.
-pub(super) fn close<T>(session: Arc<T>) {
+/// Drops the session and the runtime, and with them the embedded engine, which ends running
+/// operations. Waits until the engine has stopped, and until local copies that were cut off have
+/// removed their temporary files.
+pub(super) fn close<T>(session: Arc<T>, runtime: Runtime) {
     drop(session);
+    // A read of standard input that is still pending must not hold up the exit. Tasks that are
+    // dropped here may have the last handles of the engine.
+    runtime.shutdown_background();
     #[cfg(unix)]
     crate::local_copy::wait_for_unfinished(CLEAN_UP_TIMEOUT);
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    contree_engine::wait_for_stopped(SHUTDOWN_TIMEOUT);
 }

@@ -142,9 +142,7 @@ pub(super) fn run(setup: &Setup, options: ShellOptions) -> Result<u8, CommandErr
             .await
             .map_err(|error| (error.to_string(), error.code()))
     });
-    super::serve::close(session);
-    // A read of standard input that is still pending must not hold up the exit.
-    runtime.shutdown_background();
+    super::serve::close(session, runtime);
     Ok(match ended {
         Ok(ShellEnd { status, image }) => {
             if let Some(image) = image {

@@ -1,9 +1,25 @@
 //! Signals that request the end of the process.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::process::ProcessError;
+
+/// The exit status after SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Whether SIGINT came.
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Ends the line on which the terminal shows `^C`, so that the prompt begins one. Does nothing
+/// unless SIGINT came.
+pub(super) fn end_echoed_line() {
+    let is_on_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if is_on_terminal && IS_INTERRUPTED.swap(false, Ordering::AcqRel) {
+        let _ = writeln!(std::io::stderr());
+    }
+}
 
 /// Calls `on_first` with the signal's exit status at the first signal that requests the end. Exits
 /// at the second.
@@ -17,9 +33,13 @@ pub(super) fn on_end(on_first: impl Fn(u8) + Send + Sync + 'static) -> Result<()
     let signalled = Arc::new(AtomicBool::new(false));
     let on_first = Arc::new(on_first);
     let handle = move |status: u8| {
+        if status == INTERRUPTED {
+            IS_INTERRUPTED.store(true, Ordering::Release);
+        }
         if signalled.swap(true, Ordering::AcqRel) {
             #[cfg(unix)]
             super::shell::restore_terminal();
+            end_echoed_line();
             std::process::exit(status.into());
         }
         on_first(status);

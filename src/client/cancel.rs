@@ -158,10 +158,10 @@ impl fmt::Debug for CancelOnDrop {
 }
 
 /// A request that counts as not sent until this is dropped.
-struct InBackground(());
+pub(crate) struct InBackground(());
 
 impl InBackground {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         UNSENT.send_modify(|unsent| *unsent += 1);
         Self(())
     }

@@ -41,6 +41,7 @@ mod terminal;
 #[cfg(all(feature = "sync", unix))]
 pub(crate) use archive_index::{ArchiveIndex, relative};
 pub use cancel::CancelOnDrop;
+pub(crate) use cancel::InBackground;
 pub(crate) use connect::ClientState;
 pub use diff::DiffRequest;
 #[cfg(all(feature = "sync", unix))]

@@ -14,7 +14,7 @@ use std::{
 use tokio::runtime::{Builder, Handle};
 use uuid::Uuid;
 
-use crate::{Client, Error, output::Signal};
+use crate::{Client, Error, client::InBackground, output::Signal};
 
 /// How long a dropped handle waits for its cancellation where no runtime can perform it.
 const OUTSIDE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,6 +58,7 @@ impl Drop for CancelGuard {
             client: self.client.clone(),
             target: self.target,
             is_done: false,
+            _in_background: InBackground::new(),
         };
         // A runtime that shuts down drops the task, which then cancels by itself.
         if let Ok(runtime) = Handle::try_current() {
@@ -72,6 +73,8 @@ struct Cancellation {
     client: Client,
     target: CancelTarget,
     is_done: bool,
+    /// The last field, since the client is dropped before it.
+    _in_background: InBackground,
 }
 
 impl Cancellation {

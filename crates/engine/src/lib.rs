@@ -49,6 +49,8 @@ pub use contree_sandbox::{Check, CheckState, ControlGroups};
 pub use contree_sqlite::DbError;
 pub use egress::{EgressRule, EgressRuleError, NetworkMode, TransparentNetwork};
 pub use error::{EngineError, SettingError};
+#[doc(hidden)]
+pub use serve::local::wait_for_stopped;
 pub use serve::local::{LocalEngine, diagnose};
 pub use serve::server::{Listen, ListenError, ServeConfig, Server};
 pub use shared_memory::SharedMemorySize;

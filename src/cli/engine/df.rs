@@ -54,19 +54,20 @@ fn report_text(used: &Usage, free: &Pruned, all: bool) -> String {
         (
             "layers",
             layers.count,
-            format!(
-                "{} in several images, {} in one, {} in none",
-                size(layers.shared_bytes),
-                size(layers.unique_bytes),
-                size(layers.unused_bytes)
-            ),
+            format!("{} in several images", size(layers.shared_bytes)),
         ),
+        ("", 0, format!("{} in one image", size(layers.unique_bytes))),
+        ("", 0, format!("{} in no image", size(layers.unused_bytes))),
         ("files", used.files.count, size(used.files.bytes)),
         ("logs", used.logs.count, size(used.logs.bytes)),
         ("records", 1, size(used.records_bytes)),
         ("sandboxes", used.runs, "running now".to_owned()),
     ];
     for (name, count, detail) in rows {
+        let count = match name {
+            "" => String::new(),
+            _ => count.to_string(),
+        };
         let _ = writeln!(text, "{name:<10} {count:>8}  {detail}");
     }
     if all {
@@ -88,7 +89,7 @@ fn report_text(used: &Usage, free: &Pruned, all: bool) -> String {
     }
     let _ = writeln!(
         text,
-        "\n`{}` would free {}: {} images, {} layers, {} files, {} operations, {} orphans",
+        "\n`{}` would free {}:\n  {} images, {} layers, {} files, {} operations, {} orphans",
         super::verb("prune"),
         size(free.bytes),
         free.images.len(),

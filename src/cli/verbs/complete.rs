@@ -91,7 +91,6 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
         };
         tokio::time::timeout(TIMEOUT, names).await.ok().flatten()
     });
-    crate::cli::serve::close(tools);
-    runtime.shutdown_background();
+    crate::cli::serve::close(tools, runtime);
     found
 }

@@ -87,8 +87,7 @@ where
         CancelOnDrop::all_sent().await;
         status
     });
-    crate::cli::serve::close(tools);
-    runtime.shutdown_background();
+    crate::cli::serve::close(tools, runtime);
     Ok(status)
 }
 

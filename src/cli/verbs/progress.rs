@@ -1,6 +1,7 @@
 //! Progress of long work, on a terminal.
 
 mod amounts;
+mod progress_line;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -11,19 +12,24 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::tools::one_line;
 use amounts::{Amounts, Unit};
+use progress_line::{ProgressLine, columns};
 
 /// How often a spinner moves.
 const TICK: Duration = Duration::from_millis(120);
-/// The most characters of the message before a bar.
-const TITLE: usize = 28;
+/// How often the line is drawn at most.
+const DRAWS_PER_SECOND: u8 = 20;
 /// Work whose amount is not known.
-const SPINNER: &str = "{spinner} {elapsed} {wide_msg}";
+const SPINNER: &str = "{spinner} {elapsed} {msg}";
 /// Bytes of an unknown number.
-const BYTES: &str = "{spinner} {bytes} {bytes_per_sec} {wide_msg}";
+const BYTES: &str = "{spinner} {bytes} {bytes_per_sec} {msg}";
 /// Bytes of a known number.
-const BYTE_BAR: &str = "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
+const BYTE_BAR: &str = "{spinner} {msg} {wide_bar} {bytes}/{total_bytes}";
 /// Things of a known number.
 const COUNT_BAR: &str = "{spinner} {msg} {wide_bar} {pos}/{len}";
+/// The most columns of everything but the message, with a short bar.
+const OTHER_COLUMNS: usize = 40;
+/// The columns of a message on a narrow terminal.
+const MIN_MESSAGE: usize = 10;
 
 /// A line on standard error that shows the progress of work. Without a terminal, nothing is shown.
 #[derive(Debug)]
@@ -56,10 +62,7 @@ impl Progress {
     fn new(template: &'static str, total: Option<u64>, message: &str) -> Self {
         let title = one_line(message).into_owned();
         let bar = bar(total).with_style(style(template));
-        bar.set_message(match template {
-            BYTE_BAR => shortened(&title, TITLE),
-            _ => title.clone(),
-        });
+        bar.set_message(shortened(&title, message_columns()));
         bar.enable_steady_tick(TICK);
         Self {
             bar,
@@ -88,7 +91,7 @@ impl Progress {
                     Unit::Bytes => BYTE_BAR,
                     Unit::Things => COUNT_BAR,
                 };
-                self.show(&mut state, template, shortened(&self.title, TITLE));
+                self.show(&mut state, template, &self.title);
             }
             None => {
                 for (part, (done, total)) in &mut state.parts {
@@ -96,7 +99,7 @@ impl Progress {
                         *done = *total;
                     }
                 }
-                self.show(&mut state, SPINNER, one_line(line).into_owned());
+                self.show(&mut state, SPINNER, &one_line(line));
             }
         }
     }
@@ -106,13 +109,19 @@ impl Progress {
         self.bar.inc(bytes as u64);
     }
 
-    fn show(&self, state: &mut State, template: &'static str, message: String) {
+    fn show(&self, state: &mut State, template: &'static str, message: &str) {
         if state.template != template {
             state.template = template;
             self.bar.set_style(style(template));
         }
-        self.bar.set_message(message);
+        self.bar.set_message(shortened(message, message_columns()));
     }
+}
+
+/// The columns for a message.
+fn message_columns() -> usize {
+    let columns = usize::from(columns());
+    columns.saturating_sub(OTHER_COLUMNS).max(MIN_MESSAGE)
 }
 
 /// The line goes away with the work, also after an error or a signal.
@@ -125,7 +134,7 @@ impl Drop for Progress {
 fn bar(total: Option<u64>) -> ProgressBar {
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     let target = if std::io::stderr().is_terminal() && !is_dumb {
-        ProgressDrawTarget::stderr()
+        ProgressDrawTarget::term_like_with_hz(Box::new(ProgressLine), DRAWS_PER_SECOND)
     } else {
         ProgressDrawTarget::hidden()
     };

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Row, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
 use super::error::VerbError;
-use crate::cli::output::{print, print_json};
+use crate::cli::output::{print, print_json, print_styled};
+use crate::cli::units::short;
 use crate::tools::one_line;
 
 /// The help heading of the options of all verbs.
@@ -69,6 +70,24 @@ impl OutputFormat {
     }
 }
 
+/// Columns that a narrow terminal leaves out, the first one first.
+const OPTIONAL: [&str; 10] = [
+    "processes",
+    "kind",
+    "memory",
+    "took",
+    "files",
+    "size",
+    "result",
+    "image",
+    "created",
+    "ports",
+];
+/// Columns up to this width are not cut.
+const SHORT: usize = 12;
+/// The spaces between columns.
+const GAP: u16 = 2;
+
 /// A column of a table: its header, and the text of a row.
 pub(super) type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> String);
 
@@ -110,7 +129,9 @@ pub(super) fn print_rows<T: Serialize>(
             cells.collect()
         });
         let header = columns.iter().map(|(name, _)| name.to_uppercase());
-        text = table(header.collect(), cells.collect(), Terminal::of_stdout());
+        // The cells are escaped.
+        let table = table(header.collect(), cells.collect(), Terminal::of_stdout());
+        return Ok(print_styled(&table)?);
     }
     Ok(print(&text)?)
 }
@@ -161,8 +182,58 @@ impl Terminal {
     }
 }
 
-/// A table without lines. On a terminal, long cells are cut so that each row is one line.
-fn table(header: Vec<String>, rows: Vec<Vec<String>>, terminal: Terminal) -> String {
+/// Shortens UUIDs and leaves columns out until the others have room. Returns the places of short
+/// columns, which are not cut.
+fn fit(header: &mut Vec<String>, rows: &mut [Vec<String>], width: usize) -> Vec<usize> {
+    if room(&widths(header, rows), usize::MAX) > width {
+        for cell in rows.iter_mut().flatten() {
+            if let Ok(uuid) = cell.parse::<uuid::Uuid>() {
+                *cell = short(&uuid);
+            }
+        }
+    }
+    for name in OPTIONAL {
+        if room(&widths(header, rows), SHORT) <= width {
+            break;
+        }
+        let named = |column: &String| column.eq_ignore_ascii_case(name);
+        // The first column names the row.
+        if let Some(at) = header.iter().position(named).filter(|at| *at > 0) {
+            header.remove(at);
+            for row in &mut *rows {
+                row.remove(at);
+            }
+        }
+    }
+    let widths = widths(header, rows).into_iter().enumerate();
+    let short = widths.filter(|(_, width)| *width <= SHORT);
+    short.map(|(at, _)| at).collect()
+}
+
+/// The widths of columns.
+fn widths(header: &[String], rows: &[Vec<String>]) -> Vec<usize> {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    widths
+}
+
+/// The width of a table whose columns are cut at `longest`.
+fn room(widths: &[usize], longest: usize) -> usize {
+    let columns = widths.iter().map(|width| *width.min(&longest));
+    columns.map(|width| width + usize::from(GAP)).sum()
+}
+
+/// A table without lines. On a terminal, each row is one line: columns of a narrow one are left out,
+/// and long cells are cut.
+fn table(mut header: Vec<String>, mut rows: Vec<Vec<String>>, terminal: Terminal) -> String {
+    let whole = match terminal.width {
+        Some(width) => fit(&mut header, &mut rows, width.into()),
+        None => Vec::new(),
+    };
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_truncation_indicator("…");
@@ -181,8 +252,11 @@ fn table(header: Vec<String>, rows: Vec<Vec<String>>, terminal: Terminal) -> Str
         row.max_height(1);
         table.add_row(row);
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, GAP));
+        if whole.contains(&at) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let mut text = String::new();
     for (at, line) in table.lines().enumerate() {
@@ -229,6 +303,30 @@ mod tests {
             piped.contains(&"x ".repeat(99)) && !piped.contains('…'),
             "{piped}"
         );
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_fewer_columns_and_whole_short_ones() {
+        let header = ["OPERATION", "KIND", "CREATED", "MEMORY", "PROCESSES", "IMAGE", "ERROR"];
+        let uuid = "018f2b5c-0000-7000-8000-000000000002";
+        let row = ["1a2b3c4d", "instance", "59 min ago", "1023.5 MiB", "12", uuid, "x y"];
+        let shown = |width| {
+            let terminal = Terminal {
+                width: Some(width),
+                has_colours: false,
+            };
+            let header = header.map(str::to_owned).to_vec();
+            let rows = vec![row.map(str::to_owned).to_vec()];
+            table(header, rows, terminal)
+        };
+        let wide = shown(200);
+        assert!(wide.contains(uuid) && wide.contains("PROCESSES"), "{wide}");
+        let narrow = shown(60);
+        for whole in ["1a2b3c4d", "59 min ago", "018f2b5c", "x y"] {
+            assert!(narrow.contains(whole), "{narrow}");
+        }
+        assert!(!narrow.contains("PROCESSES") && !narrow.contains(uuid), "{narrow}");
+        assert!(!narrow.contains('…'), "{narrow}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Starting the engine inside this process. Dropping its handle stops it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -55,6 +55,37 @@ struct StartedEngine {
 
 /// The end of an engine's start: the started engine, or the reason of the failure.
 type Starting = oneshot::Receiver<Result<StartedEngine, EngineError>>;
+
+/// The number of engines of this process that have not stopped.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static STOPPED: Condvar = Condvar::new();
+
+/// An engine that has not stopped.
+struct RunningEngine(());
+
+impl RunningEngine {
+    fn new() -> Self {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self(())
+    }
+}
+
+impl Drop for RunningEngine {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        STOPPED.notify_all();
+    }
+}
+
+/// Waits until the engines of this process, whose handles other threads drop, have stopped, or
+/// until a time has passed. Blocks.
+#[doc(hidden)]
+pub fn wait_for_stopped(limit: Duration) {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    // After the time, the next engine on the data directory removes what this one leaves.
+    let waited = STOPPED.wait_timeout_while(running, limit, |running| *running > 0);
+    drop(waited);
+}
 
 /// An engine on its own thread with its own runtime, so the caller may use any runtime.
 ///
@@ -123,9 +154,11 @@ impl EngineThread {
         let stop = CancellationToken::new();
         let (sender, started) = oneshot::channel();
         let stopping = stop.clone();
+        let counted = RunningEngine::new();
         let thread = builder
             .name("contree-engine".to_owned())
             .spawn(move || {
+                let _counted = counted;
                 let runtime = tokio::runtime::Builder::new_multi_thread()
                     .worker_threads(2)
                     .thread_name("contree-engine")
