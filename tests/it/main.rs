@@ -43,6 +43,8 @@ mod push_registry;
 mod registry;
 mod rsync;
 #[cfg(target_os = "linux")]
+mod shown;
+#[cfg(target_os = "linux")]
 mod stored;
 mod support;
 mod surface_contract;

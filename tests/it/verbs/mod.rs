@@ -1,7 +1,6 @@
 //! `contree`: its verbs on the embedded engine, over the real program.
 
 mod build;
-mod documents;
 mod errors;
 mod home;
 mod json;
