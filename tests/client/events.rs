@@ -179,7 +179,8 @@ async fn an_event_that_trickles_is_requested_again() {
     let client = Client::connect(impatient(&stub.url)).unwrap();
     let (ids, output) = follow(&client).await.unwrap();
     assert_eq!((ids.len(), output.as_str()), (4, "abc"));
-    assert_eq!(stub.count(), 2);
+    // On a busy machine, the second answer may come too late as well.
+    assert!(stub.count() >= 2);
 }
 
 #[tokio::test]
@@ -192,7 +193,7 @@ async fn comments_keep_a_stream_open_for_longer_than_any_limit() {
         }
         let streams = streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(streams, 0, "the stream must not be replaced");
-        let comments = futures_util::stream::iter(0..100).then(|_| async {
+        let comments = futures_util::stream::iter(0..200).then(|_| async {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Ok::<_, std::io::Error>(":\n\n".to_owned())
         });
@@ -200,7 +201,9 @@ async fn comments_keep_a_stream_open_for_longer_than_any_limit() {
         Response::new(axum::body::Body::from_stream(comments.chain(events)))
     })
     .await;
-    let client = Client::connect(impatient(&stub.url)).unwrap();
+    // The comments take longer than each limit, and come much more often than this one allows.
+    let backend = impatient(&stub.url).with_idle_timeout(Duration::from_millis(1500));
+    let client = Client::connect(backend).unwrap();
     assert_eq!(follow(&client).await.unwrap().0, [1, 2, 3, 4]);
 }
 
