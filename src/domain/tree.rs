@@ -13,11 +13,12 @@ use uuid::Uuid;
 
 #[cfg(unix)]
 use crate::local_copy::{Base, SentEntry, SentKind};
-#[cfg(unix)]
-use crate::sync::OtherKind;
 use crate::{
     Client, Error,
-    sync::{Excludes, FoundOther, SyncHost, octal, sync},
+    sync::{
+        EXTENSION, Excludes, FoundOther, OtherKind, PlacedPath, SkipReason, SyncHost, absent,
+        octal, removals, sync,
+    },
     types,
 };
 
@@ -32,6 +33,7 @@ pub struct UploadDir {
     client: Client,
     path: PathBuf,
     exclude: Excludes,
+    since: Option<Tree>,
     progress: Option<Progress>,
 }
 
@@ -64,6 +66,7 @@ impl Client {
                 patterns: Vec::new(),
                 gitignore: true,
             },
+            since: None,
             progress: None,
         }
     }
@@ -87,6 +90,26 @@ impl UploadDir {
         self
     }
 
+    /// Removes from images what an earlier sending of the directory placed in them, if it is gone
+    /// from the directory since. Files that are only excluded now stay. A backend without the
+    /// extension `files` cannot remove, so those paths are among the [skipped](Tree::skipped) ones.
+    ///
+    /// ```no_run
+    /// # async fn example(client: contree::Client) -> Result<(), contree::Error> {
+    /// let before = client.upload_dir("./project").await?;
+    /// let built = client.image("tag:rust").shell("cargo build").cwd("/src");
+    /// let built = built.tree("/src", &before).await?.ok()?.image;
+    /// // Some files are edited, and some are removed.
+    /// let now = client.upload_dir("./project").since(&before).await?;
+    /// let tested = built.shell("cargo test").cwd("/src").tree("/src", &now).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn since(mut self, before: &Tree) -> Self {
+        self.since = Some(before.clone());
+        self
+    }
+
     /// Calls a function with each message about the progress.
     pub fn on_progress(mut self, progress: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(progress));
@@ -105,7 +128,7 @@ impl UploadDir {
             progress: self.progress,
             known: Arc::default(),
         };
-        let synced = sync(&uploads, &self.client, &root, &self.exclude).await?;
+        let mut synced = sync(&uploads, &self.client, &root, &self.exclude).await?;
         let known = uploads.known();
         let mut files = Vec::with_capacity(synced.files.len());
         for file in synced.files {
@@ -121,10 +144,20 @@ impl UploadDir {
                 sha256: file.sha256,
             });
         }
+        let mut gone = match self.since {
+            Some(before) if !is_file => before.gone_since(&files, &synced.others, &root),
+            _ => Vec::new(),
+        };
+        if !gone.is_empty() && !self.client.has_extension(EXTENSION).await? {
+            for path in gone.drain(..) {
+                synced.skipped.add(Path::new(&path), SkipReason::GoneHere);
+            }
+        }
         Ok(Tree {
             is_file,
             files: files.into(),
             others: synced.others.into(),
+            gone: gone.into(),
             skipped: synced.skipped.named,
             skipped_count: synced.skipped.counts.values().sum(),
             uploaded: synced.uploaded,
@@ -161,6 +194,8 @@ pub struct Tree {
     files: Arc<[TreeFile]>,
     /// Links, and directories that files do not imply.
     others: Arc<[FoundOther]>,
+    /// The paths below the directory that an earlier sending placed, and that are gone since.
+    gone: Arc<[String]>,
     skipped: Vec<SkippedPath>,
     skipped_count: u64,
     uploaded: u64,
@@ -203,6 +238,24 @@ impl Tree {
         self.uploaded
     }
 
+    /// The paths below the directory that are removed from images, sorted. See
+    /// [`UploadDir::since`].
+    pub fn removed(&self) -> impl Iterator<Item = &str> {
+        self.gone.iter().map(String::as_str)
+    }
+
+    /// The paths that an earlier sending placed, and that are gone from the directory `root`. Those
+    /// that this one removes stay removed.
+    fn gone_since(&self, files: &[TreeFile], others: &[FoundOther], root: &Path) -> Vec<String> {
+        // A directory may stand in the place of a file by now. It makes no room for itself.
+        let gone = self.gone.iter().map(|path| PlacedPath {
+            path,
+            is_directory: true,
+        });
+        let before = paths_of(&self.files, &self.others).chain(gone);
+        removals(before, paths_of(files, others), "", root)
+    }
+
     /// The first 20 paths that were not sent, with the reasons.
     pub fn skipped(&self) -> &[SkippedPath] {
         &self.skipped
@@ -220,7 +273,7 @@ impl Tree {
         Base::Sent {
             entries: self.entries().collect(),
             placed_on,
-            removed: Vec::new(),
+            removed: self.gone.to_vec(),
             has_exact_modes: true,
         }
     }
@@ -276,12 +329,29 @@ impl Tree {
             };
             (target, uploaded)
         });
-        let others = self.others.iter();
-        files.chain(others.map(move |other| {
+        let others = self.others.iter().map(move |other| {
             let target = format!("{directory}/{}", other.relative);
             (target, other.kind.to_place())
-        }))
+        });
+        let gone = self.gone.iter();
+        let gone = gone.map(move |path| (format!("{directory}/{path}"), absent()));
+        files.chain(others).chain(gone)
     }
+}
+
+/// The paths that a sending places.
+fn paths_of<'a>(
+    files: &'a [TreeFile],
+    others: &'a [FoundOther],
+) -> impl Iterator<Item = PlacedPath<'a>> {
+    let files = files.iter().map(|file| PlacedPath {
+        path: &file.path,
+        is_directory: false,
+    });
+    files.chain(others.iter().map(|other| PlacedPath {
+        path: &other.relative,
+        is_directory: matches!(other.kind, OtherKind::Directory { .. }),
+    }))
 }
 
 /// The uploads of one sending.

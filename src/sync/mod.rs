@@ -5,6 +5,7 @@ mod gitignore;
 mod hash;
 mod host;
 mod real_path;
+mod removals;
 mod send;
 mod skipped;
 mod stamp;
@@ -25,12 +26,10 @@ pub(crate) use host::SyncHost;
 pub(crate) use host::{KnownHashes, Refusal};
 #[cfg(feature = "mcp")]
 pub(crate) use real_path::real_path_of;
+pub(crate) use removals::{PlacedPath, removals};
 pub(crate) use send::LocalContent;
 #[cfg(feature = "mcp")]
 pub(crate) use send::send;
-#[cfg(not(feature = "mcp"))]
-use skipped::SkipReason;
-#[cfg(feature = "mcp")]
 pub(crate) use skipped::SkipReason;
 pub use skipped::SkippedPath;
 pub(crate) use skipped::SkippedPaths;
@@ -39,7 +38,7 @@ use stamp::stamp;
 #[cfg(feature = "mcp")]
 pub(crate) use walk::executable;
 use walk::{FoundFile, FoundFiles};
-pub(crate) use walk::{FoundOther, OtherKind, octal};
+pub(crate) use walk::{FoundOther, OtherKind, absent, octal};
 
 /// The extension of a backend that takes more than the content of files.
 pub(crate) const EXTENSION: &str = "files";

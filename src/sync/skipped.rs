@@ -22,7 +22,6 @@ pub(crate) enum SkipReason {
     Removed,
     #[error("files in it were added or removed while it was read; send it again")]
     ChangedDirectory,
-    #[cfg(feature = "mcp")]
     #[error("gone here, but this service cannot remove it from an image")]
     GoneHere,
     #[error("unreadable")]

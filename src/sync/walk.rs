@@ -67,6 +67,18 @@ impl OtherKind {
     }
 }
 
+/// Returns the entry of a run's request that removes a path from the image.
+pub(crate) fn absent() -> InstanceFile {
+    InstanceFile {
+        uuid: None,
+        mode: None,
+        uid: None,
+        gid: None,
+        x_kind: Some(InstanceFileXKind::Absent),
+        x_target: None,
+    }
+}
+
 /// Permission bits as requests have them.
 pub(crate) fn octal(mode: u32) -> String {
     format!("{mode:04o}")

@@ -247,13 +247,22 @@ fn limits_and_network_of_one_run_reach_the_engine() {
         json!({"image": "tag:host", "allow_hosts": ["a.example"], "command": "curl -sS https://other.example/ || true"}),
     );
     assert!(text(&denied, "stderr").contains("allow_hosts"), "{denied}");
-    // Machines without control groups refuse limits, and say so.
+    let account = raw.call_ok("whoami", json!({}));
     let hungry = "python3 -c 'x = bytearray(1 << 30)'";
-    let limited = raw.call(
-        "run",
-        json!({"image": "tag:host", "memory_mb": 64, "processes": 64, "command": hungry}),
-    );
-    let answer = limited.to_string();
-    let is_enforced = limited["structuredContent"]["oom_killed"] == true;
-    assert!(is_enforced || answer.contains("limits"), "{answer}");
+    let limits = json!({"image": "tag:host", "memory_mb": 64, "processes": 64, "cpus": 1, "command": hungry});
+    // A machine with control groups enforces limits. Others refuse them.
+    if account["structuredContent"]["limits"]["instance_memory_bytes"].is_u64() {
+        let limited = raw.call("run", limits);
+        assert_eq!(
+            limited["structuredContent"]["oom_killed"], true,
+            "{limited}"
+        );
+        assert!(
+            text(&limited, "stderr").contains("memory limit of 64.0 MiB"),
+            "{limited}"
+        );
+    } else {
+        let refused = raw.call("run", limits).to_string();
+        assert!(refused.contains("limits-not-enforced"), "{refused}");
+    }
 }

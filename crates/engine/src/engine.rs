@@ -23,6 +23,7 @@ use crate::image::view_cache::ViewCache;
 use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
 use crate::operation::running::RunningOperation;
+use crate::operation::silent_owners::SilentOwners;
 use crate::operation::unrecorded_endings::UnrecordedEndings;
 use crate::ports::Publisher;
 use crate::reserve::{ReleasedReserve, Reserve, ReserveUse};
@@ -50,6 +51,8 @@ pub(crate) struct Engine {
     pub(crate) run_queue: Arc<Queue>,
     /// The socket on which other engines of the store send requests to this one.
     socket: OnceLock<String>,
+    /// The other engines of the store that did not answer lately.
+    pub(crate) silent_owners: SilentOwners,
     pub(crate) imports: Imports,
     pub(crate) views: ViewCache,
     /// Days after which unused images, files and records are removed. 0: never.
@@ -144,6 +147,7 @@ impl Engine {
             shared_memory: SharedMemory::new(config.shm_size),
             run_queue: Queue::new(config.max_concurrency, max_waiting(config.max_pending)),
             socket: OnceLock::new(),
+            silent_owners: SilentOwners::default(),
             imports: Imports::new(config),
             views: ViewCache::default(),
             retention_days: config.retention().unwrap_or(0),

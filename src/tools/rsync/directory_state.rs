@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::super::{Context, ToolError, lineage};
 use super::host::ToolHost;
-use super::removals::removals;
+use super::placed;
 use crate::store::states::{self, StateFile};
 use crate::store::{self, placements, uploads};
 use crate::sync::{
-    EXTENSION, LocalContent, SyncHost as _, digest, octal, open_without_links, send,
+    EXTENSION, LocalContent, SyncHost as _, absent, digest, octal, open_without_links, removals,
+    send,
 };
-use crate::types::{InstanceFile, InstanceFileXKind};
+use crate::types::InstanceFile;
 use crate::{Client, Error, ImageRef};
 
 /// Lookups of files at the backend that run concurrently.
@@ -133,21 +134,11 @@ impl DirectoryState {
             return Ok(BTreeMap::new());
         };
         let (after, source) = (self.files.clone(), PathBuf::from(&self.source));
-        let compare = move || removals(&before, &after, &destination, &source);
+        let compare = move || removals(placed(&before), placed(&after), &destination, &source);
         let gone = tokio::task::spawn_blocking(compare)
             .await
             .map_err(|error| ToolError::internal("comparing the states failed", error))?;
-        let absent = |path| {
-            let absent = InstanceFile {
-                uuid: None,
-                mode: None,
-                gid: None,
-                uid: None,
-                x_kind: Some(InstanceFileXKind::Absent),
-                x_target: None,
-            };
-            (path, absent)
-        };
+        let absent = |path| (path, absent());
         Ok(gone.into_iter().map(absent).collect())
     }
 

@@ -2,7 +2,6 @@
 
 mod directory_state;
 mod host;
-mod removals;
 
 use std::path::Path;
 
@@ -13,7 +12,9 @@ use super::results::{Rsync, SkippedPath};
 use super::{Context, Session, ToolError, params};
 use crate::store::states::{self, StateFile};
 use crate::store::{placements, uploads};
-use crate::sync::{EXTENSION, Excludes, OtherKind, SkipReason, SyncedFiles, hex};
+use crate::sync::{
+    EXTENSION, Excludes, OtherKind, PlacedPath, SkipReason, SyncedFiles, hex, removals,
+};
 
 pub(super) use directory_state::DirectoryState;
 pub(super) use host::ToolHost;
@@ -158,13 +159,21 @@ async fn store_state(
         return Ok((id, Vec::new()));
     };
     let compare = move || {
-        let gone = removals::removals(&before, &files, &root, &real_source);
+        let gone = removals(placed(&before), placed(&files), &root, &real_source);
         let below = |path: &String| path[root.len()..].trim_start_matches('/').to_owned();
         gone.iter().map(below).collect()
     };
     let gone = tokio::task::spawn_blocking(compare).await;
     let gone = gone.map_err(|error| ToolError::internal("comparing the states failed", error))?;
     Ok((id, gone))
+}
+
+/// The paths that a directory state places.
+fn placed(files: &[StateFile]) -> impl Iterator<Item = PlacedPath<'_>> {
+    files.iter().map(|file| PlacedPath {
+        path: &file.path,
+        is_directory: file.is_directory,
+    })
 }
 
 /// The files that a run of the command line placed.

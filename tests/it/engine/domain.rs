@@ -386,6 +386,72 @@ async fn a_directory_goes_in_and_another_one_comes_out() {
 }
 
 #[tokio::test]
+async fn what_is_gone_since_an_earlier_sending_is_removed() {
+    let data = data_dir();
+    let client = Client::local(data.path()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path();
+    fs::create_dir_all(source.join("d/e")).unwrap();
+    fs::create_dir(source.join("empty")).unwrap();
+    for name in [
+        "kept",
+        "gone",
+        "d/e/deep",
+        "left.log",
+        "becomes-a-directory",
+    ] {
+        fs::write(source.join(name), name).unwrap();
+    }
+    std::os::unix::fs::symlink("kept", source.join("link")).unwrap();
+    let before = client.upload_dir(source).await.unwrap();
+    assert_eq!(before.removed().count(), 0);
+    let made = client.image("tag:host").shell("echo made > /src/made");
+    let image = made
+        .tree("/src", &before)
+        .await
+        .unwrap()
+        .ok()
+        .unwrap()
+        .image;
+
+    fs::remove_dir_all(source.join("d")).unwrap();
+    fs::remove_dir(source.join("empty")).unwrap();
+    for name in ["gone", "link", "becomes-a-directory"] {
+        fs::remove_file(source.join(name)).unwrap();
+    }
+    fs::create_dir(source.join("becomes-a-directory")).unwrap();
+    fs::write(source.join("becomes-a-directory/inside"), "x").unwrap();
+    // A file that is only excluded now stays.
+    let now = client.upload_dir(source).exclude(["*.log"]).since(&before);
+    let now = now.await.unwrap();
+    let removed = [
+        "becomes-a-directory",
+        "d",
+        "d/e",
+        "d/e/deep",
+        "empty",
+        "gone",
+        "link",
+    ];
+    assert_eq!(now.removed().collect::<Vec<_>>(), removed);
+    let list = "find . ! -type d | sort | tr '\\n' ' '; ls -d d empty 2>/dev/null";
+    let listed = image.shell(list).cwd("/src").tree("/src", &now);
+    let listed = listed.await.unwrap().stdout.text().unwrap().to_owned();
+    assert_eq!(
+        listed,
+        "./becomes-a-directory/inside ./kept ./left.log ./made "
+    );
+    // A later sending removes it too, so that it suits an image of the first one.
+    let later = client.upload_dir(source).since(&now).await.unwrap();
+    let gone: Vec<_> = later.removed().collect();
+    assert_eq!(gone, ["d", "d/e", "d/e/deep", "empty", "gone", "link"]);
+    // A sandbox that never had the directory lacks nothing that could be removed.
+    let fresh = client.image("tag:host").shell("ls /src").tree("/src", &now);
+    let fresh = fresh.await.unwrap().ok().unwrap();
+    assert_eq!(fresh.stdout.text(), Ok("becomes-a-directory\nkept\n"));
+}
+
+#[tokio::test]
 async fn a_sent_directory_lies_over_the_files_of_its_base() {
     let data = data_dir();
     let client = Client::local(data.path()).await.unwrap();

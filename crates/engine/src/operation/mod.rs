@@ -13,5 +13,6 @@ pub(crate) mod maintenance;
 pub(crate) mod queue;
 pub(crate) mod recover;
 pub(crate) mod running;
+pub(crate) mod silent_owners;
 pub(crate) mod start;
 pub(crate) mod unrecorded_endings;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use contree_registry::Digest;
@@ -29,16 +30,14 @@ struct ArchivedImage {
 }
 
 /// Writes the new archive `path` with this configuration and these layers, the bottom first. It
-/// appears when it is complete. Returns its size. Blocks.
+/// appears when it is complete. A file that is this very archive already stays. Returns the size.
+/// Blocks.
 pub(super) fn write(
     path: &Path,
     name: Option<&str>,
     config: &[u8],
     layers: &[ScratchBlob],
 ) -> Result<u64, PushError> {
-    if path.symlink_metadata().is_ok() {
-        return Err(PushError::Exists(path.to_owned()));
-    }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -74,13 +73,44 @@ pub(super) fn write(
         Ok(file.metadata()?.len())
     };
     let size = write().map_err(&failed)?;
+    let same = unfinished.file().try_clone().map_err(&failed)?;
     match unfinished.finish(path) {
         Ok(()) => Ok(size),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(PushError::Exists(path.to_owned()))
+            match is_same(&same, path).map_err(&failed)? {
+                true => Ok(size),
+                false => Err(PushError::Exists(path.to_owned())),
+            }
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Returns whether a path is a file with this content.
+fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+    // Not through a link, and without waiting for a pipe.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let other = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(other) => File::from(other),
+        Err(Errno::LOOP | Errno::ACCESS | Errno::NXIO) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let (size, about) = (file.metadata()?.len(), other.metadata()?);
+    if !about.is_file() || about.len() != size {
+        return Ok(false);
+    }
+    let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut position = 0;
+    while position < size {
+        let length = CHUNK_BYTES.min(usize::try_from(size - position).unwrap_or(CHUNK_BYTES));
+        file.read_exact_at(&mut left[..length], position)?;
+        other.read_exact_at(&mut right[..length], position)?;
+        if left[..length] != right[..length] {
+            return Ok(false);
+        }
+        position += length as u64;
+    }
+    Ok(true)
 }
 
 /// A file that gets its name when it is complete.
@@ -168,6 +198,25 @@ impl ArchiveFile<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_file_with_the_same_bytes_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
+        let bytes: Vec<u8> = (0..700_000_u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&one, &bytes).unwrap();
+        let file = File::open(&one).unwrap();
+        let mut other = bytes.clone();
+        other[600_000] += 1;
+        for (content, expected) in [(&bytes[..], true), (&other, false), (&bytes[1..], false)] {
+            std::fs::write(&two, content).unwrap();
+            assert_eq!(is_same(&file, &two).unwrap(), expected);
+        }
+        std::fs::remove_file(&two).unwrap();
+        std::os::unix::fs::symlink(&one, &two).unwrap();
+        assert!(!is_same(&file, &two).unwrap());
+        assert!(!is_same(&file, folder.path()).unwrap());
+    }
 
     #[test]
     fn a_file_appears_when_it_is_complete_and_replaces_none() {

@@ -262,8 +262,9 @@ async fn send_archive(
     path: PathBuf,
     name: Option<String>,
 ) -> Result<SentImage, PushError> {
-    // A path that exists fails the push before anything is packed.
-    if path.symlink_metadata().is_ok() {
+    // A path of another kind fails the push before anything is packed. A file may be this archive,
+    // of an earlier push that was killed before it could say so.
+    if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
         return Err(PushError::Exists(path));
     }
     let mut blobs = Vec::new();

@@ -1,5 +1,6 @@
 //! Tests of the limits of a run.
 
+use contree_sandbox::{ControlGroups, Limits};
 use serde_json::json;
 
 use crate::support::TestEngine;
@@ -119,6 +120,73 @@ async fn a_memory_limit_is_enforced_or_refused() {
     assert_eq!(state["x-oom-killed"], true, "{record:?}");
     let done = local.run(":", json!({})).await;
     assert_eq!(done.stderr, "", "{done:?}");
+}
+
+/// Returns whether this machine enforces limits. If not, checks that a run with them is refused.
+async fn is_enforceable(local: &TestEngine, limits: Limits, fields: &serde_json::Value) -> bool {
+    let Some(why) = ControlGroups::get().refusal(&limits) else {
+        return true;
+    };
+    let body = json!({"command": "true", "image": "tag:host", "x-limits": fields});
+    let refused = local.post("/instances", &body).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(refused.json["x-code"], "limits-not-enforced", "{refused:?}");
+    let remedy = why.rsplit(": ").next().unwrap_or_default();
+    assert!(refused.text.contains(remedy), "{refused:?}\n{why}");
+    false
+}
+
+#[tokio::test]
+async fn a_limit_of_processor_time_is_enforced_or_refused() {
+    let local = TestEngine::shared().await;
+    let fields = json!({"cpus": 0.1});
+    let limits = Limits {
+        cpus: Some(0.1),
+        ..Limits::default()
+    };
+    if !is_enforceable(&local, limits, &fields).await {
+        return;
+    }
+    // Uses half a second of processor time, in two processes at once.
+    let script = "import os, time\n\
+        child = os.fork()\n\
+        start = time.monotonic()\n\
+        while time.process_time() < 0.25: pass\n\
+        if not child: os._exit(0)\n\
+        os.wait(); print(time.monotonic() - start)";
+    let body = json!({"shell": false, "args": ["-c", script], "x-limits": fields});
+    let done = local.run("python3", body).await;
+    let seconds: f64 = done.stdout.trim().parse().unwrap();
+    // The kernel may let some hundredths of a second pass before it counts.
+    assert!(seconds > 3.0, "{done:?}");
+}
+
+#[tokio::test]
+async fn a_limit_of_processes_is_enforced_or_refused() {
+    let local = TestEngine::shared().await;
+    let fields = json!({"processes": 20});
+    let limits = Limits {
+        processes: Some(20),
+        ..Limits::default()
+    };
+    if !is_enforceable(&local, limits, &fields).await {
+        return;
+    }
+    let script = "import errno, os, signal\n\
+        started = []\n\
+        try:\n\
+        \x20   for n in range(100):\n\
+        \x20       child = os.fork()\n\
+        \x20       if not child: signal.pause()\n\
+        \x20       started.append(child)\n\
+        except OSError as e: print(len(started), errno.errorcode[e.errno])\n\
+        for child in started: os.kill(child, 9)";
+    let body = json!({"shell": false, "args": ["-c", script], "x-limits": fields});
+    let done = local.run("python3", body).await;
+    let (started, error) = done.stdout.trim().split_once(' ').unwrap();
+    let started: u32 = started.parse().unwrap();
+    assert!((10..20).contains(&started), "{done:?}");
+    assert_eq!(error, "EAGAIN", "{done:?}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod archives;
+mod denied_spellings;
 mod depth;
 mod descriptors;
 mod diff;
@@ -27,6 +28,7 @@ mod network;
 mod placement;
 mod ports;
 mod push;
+mod push_kills;
 mod push_registry;
 mod queue;
 mod registry;

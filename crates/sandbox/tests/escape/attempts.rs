@@ -4,6 +4,7 @@
 mod files;
 mod filter;
 mod floods;
+mod interception;
 mod kernel;
 mod network;
 mod pid1;
@@ -23,6 +24,12 @@ pub(crate) struct HostTargets {
     pub(crate) single: bool,
     pub(crate) engine: i32,
     pub(crate) proxy: u16,
+    /// An address of the machine that is not loopback, if it has one.
+    pub(crate) machine: String,
+    /// The port of a server in another sandbox.
+    pub(crate) neighbour: u16,
+    /// Whether packets to foreign addresses go to the caller.
+    pub(crate) intercepted: bool,
 }
 
 pub(crate) fn all(arguments: &[String]) {
@@ -36,6 +43,9 @@ pub(crate) fn all(arguments: &[String]) {
         single: arguments[6] == "single",
         engine: arguments[7].parse().unwrap(),
         proxy: arguments[8].parse().unwrap(),
+        machine: arguments[9].clone(),
+        neighbour: arguments[10].parse().unwrap(),
+        intercepted: arguments[11].parse().unwrap(),
     };
     // First check that the probe is in a sandbox: outside, these attempts could take effect.
     proof::inside();
@@ -45,6 +55,7 @@ pub(crate) fn all(arguments: &[String]) {
     kernel::all();
     filter::all();
     network::all(&outside);
+    interception::all(&outside);
     proxy::all(&outside);
     floods::all(&outside);
     proxy::over(&outside);

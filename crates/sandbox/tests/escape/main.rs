@@ -5,7 +5,11 @@
 #[cfg(target_os = "linux")]
 mod attempts;
 #[cfg(target_os = "linux")]
+mod neighbour;
+#[cfg(target_os = "linux")]
 mod outside;
+#[cfg(target_os = "linux")]
+mod packets;
 #[cfg(target_os = "linux")]
 #[path = "../shared/proof.rs"]
 mod proof;
@@ -15,6 +19,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("--inside") => attempts::all(&arguments[1..]),
+        Some("--serve") => neighbour::serve(),
         // Answer like the test harness.
         Some("--list") => println!("escape: test"),
         _ => outside::run(),

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -17,10 +17,15 @@ use contree_sandbox::{
     SideFileContent, StoreOptions,
 };
 
+use crate::neighbour::Neighbour;
+use crate::packets::Packets;
+
 /// The process limit that the flood tests.
 const MAX_PROCESSES: u32 = 330;
 /// The port on which the test listens for the sandbox, as a proxy does.
 const PROXY: u16 = 3128;
+/// The port on which a server of another sandbox listens.
+pub(crate) const NEIGHBOUR: u16 = 18_080;
 /// The fewest attempts of a complete run. Fewer mean that the probe stopped early.
 const MIN_ATTEMPTS: usize = 150;
 
@@ -37,7 +42,9 @@ pub(crate) fn run() {
     let name = format!("contree-escape-{}", std::process::id());
     let _abstract =
         UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    // At the machine's own addresses too.
+    let tcp = TcpListener::bind("0.0.0.0:0").unwrap();
+    tcp.set_nonblocking(true).unwrap();
     let shared = format!("/dev/shm/{name}");
     fs::write(&shared, "secret").unwrap();
 
@@ -71,7 +78,7 @@ pub(crate) fn run() {
         }],
         temporary_lines: Vec::new(),
         shared_memory_bytes: 64 << 20,
-        network: Network::Listener { port: PROXY },
+        network: Network::Loopback,
         max_processes: MAX_PROCESSES,
         max_layer_bytes: None,
         limits: contree_sandbox::Limits::default(),
@@ -92,6 +99,8 @@ pub(crate) fn run() {
         range,
         &std::process::id().to_string(),
         &PROXY.to_string(),
+        &own_address(),
+        &NEIGHBOUR.to_string(),
     ];
     let uids: &[u32] = if store.id_map().is_single() {
         &[0]
@@ -99,41 +108,58 @@ pub(crate) fn run() {
         &[0, 1000]
     };
     let mut failed = false;
-    for &uid in uids {
-        println!(
-            "escape attempts as uid {uid}, ids: {}",
-            store.id_map().describe()
-        );
-        let run = store.create_run(&format!("escape-{uid}")).unwrap();
-        let sandbox = Sandbox::start(&store, &run, &spec).unwrap();
-        let command = Command {
-            program: "/probe".into(),
-            args: arguments.iter().map(OsString::from).collect(),
-            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            default_home: None,
-            cwd: "/".into(),
-            uid,
-            gid: uid,
-        };
-        let listener = sandbox.take_listener().unwrap();
-        listener.set_nonblocking(false).unwrap();
-        let proxy = thread::spawn(move || answer(&listener));
-        let process = sandbox.exec(&command).unwrap();
-        drop(process.stdin);
-        let mut output = String::new();
-        File::from(process.stdout)
-            .read_to_string(&mut output)
-            .unwrap();
-        let mut errors = String::new();
-        File::from(process.stderr)
-            .read_to_string(&mut errors)
-            .unwrap();
-        let ended = process.exit.blocking_recv().unwrap();
-        sandbox.finish(false).unwrap();
-        // The end of the sandbox ends its connections, and every accept on its network.
-        proxy.join().unwrap();
-        store.remove_run(run.name()).unwrap();
-        failed |= !judge(&output, &errors, ended.code);
+    for network in [
+        Network::Listener { port: PROXY },
+        Network::Intercepted { port: PROXY },
+    ] {
+        for &uid in uids {
+            println!(
+                "escape attempts as uid {uid}, ids: {}, network: {network:?}",
+                store.id_map().describe()
+            );
+            let spec = SandboxSpec {
+                network,
+                ..spec.clone()
+            };
+            let neighbour = Neighbour::start(&store, &spec);
+            let run = store.create_run(&format!("escape-{uid}")).unwrap();
+            let sandbox = Sandbox::start(&store, &run, &spec).unwrap();
+            let packets = sandbox.take_packets().map(Packets::hold);
+            if let Some(why) = sandbox.interception_refusal() {
+                println!("not checked: this machine intercepts no packets: {why}");
+            }
+            let mut command = probe(arguments.iter().map(OsString::from).collect());
+            command.args.push(packets.is_some().to_string().into());
+            (command.uid, command.gid) = (uid, uid);
+            let listener = sandbox.take_listener().unwrap();
+            listener.set_nonblocking(false).unwrap();
+            let proxy = thread::spawn(move || answer(&listener));
+            let process = sandbox.exec(&command).unwrap();
+            drop(process.stdin);
+            let mut output = String::new();
+            File::from(process.stdout)
+                .read_to_string(&mut output)
+                .unwrap();
+            let mut errors = String::new();
+            File::from(process.stderr)
+                .read_to_string(&mut errors)
+                .unwrap();
+            let ended = process.exit.blocking_recv().unwrap();
+            sandbox.finish(false).unwrap();
+            // The end of the sandbox ends its connections, and every accept on its network.
+            proxy.join().unwrap();
+            store.remove_run(run.name()).unwrap();
+            failed |= !judge(&output, &errors, ended.code);
+            if let Some(packets) = packets {
+                failed |= !packets.judge();
+            }
+            failed |= !neighbour.judge(&store);
+            // Nothing inside has reached the machine's port.
+            if let Ok((_, from)) = tcp.accept() {
+                println!("HOLE the machine's port was reached from {from}");
+                failed = true;
+            }
+        }
     }
     let _ = fs::remove_file(&shared);
     store.remove_layer(LayerId(1)).unwrap();
@@ -141,6 +167,28 @@ pub(crate) fn run() {
     if failed {
         exit(1);
     }
+}
+
+/// The command that starts this program inside.
+pub(crate) fn probe(args: Vec<OsString>) -> Command {
+    Command {
+        program: "/probe".into(),
+        args,
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        default_home: None,
+        cwd: "/".into(),
+        uid: 0,
+        gid: 0,
+    }
+}
+
+/// An address of this machine that is not loopback. Finding it sends nothing.
+fn own_address() -> String {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let address = socket
+        .connect("192.0.2.1:9")
+        .and_then(|()| socket.local_addr());
+    address.map_or_else(|_| "127.0.0.1".to_owned(), |found| found.ip().to_string())
 }
 
 /// Answers each connection as a proxy does, until one sends `over`.

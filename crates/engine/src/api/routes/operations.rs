@@ -162,7 +162,7 @@ pub(super) async fn list(
         Ok((summaries.collect::<Vec<_>>(), remote))
     })
     .await?;
-    live_runs::complete(&mut summaries, remote).await;
+    live_runs::complete(&engine, &mut summaries, remote).await;
     Ok(Answer(summaries))
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contree_sandbox::InterceptedPackets;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Interception;
 use super::flow_table::{FlowId, FlowKey};
 use super::frame::{self, Packet, Unreachable};
+use super::{Interception, NAME_PORT, name_stream};
 use crate::egress::dial::{DialError, OutgoingConnection};
 use crate::egress::target::{Host, Target};
 use crate::egress::traffic::{self, CountedStream};
@@ -67,6 +67,13 @@ async fn serve(shared: &Interception, id: FlowId, key: FlowKey) {
     let Ok(_permit) = context.permits.acquire().await else {
         return;
     };
+    if key.outside.port() == NAME_PORT {
+        // A name server has the same answers by TCP as by UDP, whichever is asked.
+        if let Some(inside) = hand_over(shared, id).await {
+            name_stream::answer(shared, inside).await;
+        }
+        return;
+    }
     let target = target(shared, key.outside);
     let OutgoingConnection { stream, route } = match context
         .dialer
@@ -81,20 +88,23 @@ async fn serve(shared: &Interception, id: FlowId, key: FlowKey) {
         }
     };
     context.log.record_open(METHOD, &target, &route);
-    let (sender, accepted) = oneshot::channel();
-    let Some(mut first) = shared.flows().pass(id, sender) else {
+    let Some(mut inside) = hand_over(shared, id).await else {
         return;
     };
-    if frame::redirect(&mut first, peer(id.number), LISTENER).is_none() {
-        return;
-    }
-    shared.send(&first);
-    let Ok(Ok(mut inside)) = timeout(ACCEPT_TIMEOUT, accepted).await else {
-        return;
-    };
-    let _ = inside.set_nodelay(true);
     let mut outside = CountedStream::new(stream, Arc::clone(&context.log.counters));
     traffic::tunnel(&mut inside, &mut outside, context.idle).await;
+}
+
+/// Passes the first packet of a flow to the listener. Returns the connection that it accepts, or
+/// `None` if the command has given up.
+async fn hand_over(shared: &Interception, id: FlowId) -> Option<TcpStream> {
+    let (sender, accepted) = oneshot::channel();
+    let mut first = shared.flows().pass(id, sender)?;
+    frame::redirect(&mut first, peer(id.number), LISTENER)?;
+    shared.send(&first);
+    let inside = timeout(ACCEPT_TIMEOUT, accepted).await.ok()?.ok()?;
+    let _ = inside.set_nodelay(true);
+    Some(inside)
 }
 
 /// The address of the listener, to which connections are redirected.

@@ -6,12 +6,14 @@
 //! changes the addresses of the packet, so that the connection ends at a listener inside, which the
 //! engine holds ([`flow_table`]). The kernel thus speaks TCP, and the engine copies bytes.
 //!
-//! Names get addresses of their own ([`dns`], [`names`], [`resolver`]).
+//! Names get addresses of their own ([`dns`], [`names`], [`resolver`]), by UDP and by TCP
+//! ([`name_stream`]).
 
 mod connections;
 mod dns;
 mod flow_table;
 mod frame;
+mod name_stream;
 mod names;
 mod packet_loop;
 mod resolver;

@@ -2,6 +2,8 @@
 //! this machine's loopback, to which the tests' resolver leads and which the tests' policy allows.
 //! Nothing leaves this machine.
 
+mod spellings;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::egress::connection_log::ConnectionLog;
 use crate::egress::dial::Dialer;
-use crate::egress::lookup::LookupPool;
+use crate::egress::lookup::{LookupPool, Resolver};
 use crate::egress::policy::Policy;
 use crate::egress::proxy::{Proxy, ProxyLimits};
 use crate::egress::rules::EgressRule;
@@ -78,6 +80,29 @@ impl Fixture {
 
     /// `change` gets the directory of the image's only layer.
     fn with_image(allow: &str, deny: &str, connections: usize, change: impl FnOnce(&Path)) -> Self {
+        let resolver = Arc::new(|name: &str| match name {
+            "private.test" => Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))]),
+            "later.test" => Err(std::io::Error::other(
+                "Temporary failure in name resolution",
+            )),
+            name if name.ends_with(".example") => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+            _ => Err(std::io::Error::other("Name or service not known")),
+        });
+        let mut policy = Policy::new(
+            EgressRule::parse_list(allow).expect(allow),
+            EgressRule::parse_list(deny).expect(deny),
+        );
+        policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
+        Self::with_policy(policy, resolver, connections, change)
+    }
+
+    /// A sandbox whose connections have this policy and whose names this resolver resolves.
+    fn with_policy(
+        policy: Policy,
+        resolver: Resolver,
+        connections: usize,
+        change: impl FnOnce(&Path),
+    ) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("contree-test-")
             .tempdir_in(
@@ -94,24 +119,12 @@ impl Fixture {
         let spec = spec(Network::Intercepted { port: 3128 });
         let sandbox = Sandbox::start(&store, &run, &spec).expect("a sandbox");
         assert_eq!(sandbox.interception_refusal(), None);
-        let mut policy = Policy::new(
-            EgressRule::parse_list(allow).expect(allow),
-            EgressRule::parse_list(deny).expect(deny),
-        );
-        policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
         let looked_up: Arc<Mutex<Vec<String>>> = Arc::default();
         let mut dialer = Dialer::new(policy, Upstream::none());
         let names = Arc::clone(&looked_up);
         let lookups = LookupPool::with_resolver(Arc::new(move |name: &str| {
             names.lock().expect("a lock").push(name.to_owned());
-            match name {
-                "private.test" => Ok(vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))]),
-                "later.test" => Err(std::io::Error::other(
-                    "Temporary failure in name resolution",
-                )),
-                name if name.ends_with(".example") => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
-                _ => Err(std::io::Error::other("Name or service not known")),
-            }
+            resolver(name)
         }));
         dialer.lookups = Arc::new(lookups);
         let log = events::EventLog::create(&folder.path().join("log")).expect("a log");

@@ -75,8 +75,8 @@ const DESTINATION: u32 = 30;
 const ETHERTYPE: u32 = 12;
 
 /// The filter of a packet socket: IPv4 packets of this size to foreign addresses, without multicast
-/// and reserved ones.
-fn filter(size: Size) -> [libc::sock_filter; 12] {
+/// and broadcast ones.
+fn filter(size: Size) -> [libc::sock_filter; 14] {
     let statement = |code: u32, k: u32| libc::sock_filter {
         code: code as u16,
         jt: 0,
@@ -97,12 +97,15 @@ fn filter(size: Size) -> [libc::sock_filter; 12] {
     };
     [
         load(libc::BPF_H, ETHERTYPE),
-        jump(libc::BPF_JEQ, libc::ETH_P_IP as u32, 0, 9),
+        jump(libc::BPF_JEQ, libc::ETH_P_IP as u32, 0, 11),
         load(libc::BPF_W, DESTINATION),
-        jump(libc::BPF_JEQ, InterceptedPackets::OWN.to_bits(), 7, 0),
-        jump(libc::BPF_JEQ, InterceptedPackets::LISTENER.to_bits(), 6, 0),
+        jump(libc::BPF_JEQ, InterceptedPackets::OWN.to_bits(), 9, 0),
+        jump(libc::BPF_JEQ, InterceptedPackets::LISTENER.to_bits(), 8, 0),
+        jump(libc::BPF_JEQ, Ipv4Addr::BROADCAST.to_bits(), 7, 0),
         load(libc::BPF_B, DESTINATION),
-        jump(libc::BPF_JEQ, 127, 4, 0),
+        jump(libc::BPF_JEQ, 127, 5, 0),
+        // The caller answers reserved addresses, and multicast ones are dropped.
+        jump(libc::BPF_JGE, 240, 1, 0),
         jump(libc::BPF_JGE, 224, 3, 0),
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0),
         jump(

@@ -24,9 +24,35 @@ pub(crate) fn all(outside: &HostTargets) {
     ] {
         refused(&format!("connect to {address}"), connect(address));
     }
+    let port = outside.port;
+    for address in [
+        format!("{}:{port}", outside.machine),
+        format!("[::ffff:{}]:{port}", outside.machine),
+        format!("0.0.0.0:{port}"),
+        format!("[::1]:{port}"),
+    ] {
+        refused(
+            &format!("the machine's port at {address}"),
+            connect(&address),
+        );
+    }
+    for address in [
+        "127.0.0.1",
+        "198.19.255.251",
+        "198.19.255.252",
+        "198.19.255.253",
+        "[::1]",
+    ] {
+        let address = format!("{address}:{}", outside.neighbour);
+        refused(
+            &format!("another sandbox's port at {address}"),
+            connect(&address),
+        );
+    }
+    refused("ask 8.8.8.8", ask("8.8.8.8:53"));
     refused(
-        "send to 8.8.8.8",
-        UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", "8.8.8.8:53")),
+        "ask the machine by UDP",
+        ask(&format!("{}:{port}", outside.machine)),
     );
     refused(
         "the machine's unix socket",
@@ -55,9 +81,21 @@ pub(crate) fn all(outside: &HostTargets) {
     families();
 }
 
+/// How long an attempt waits for an answer. Nothing answers intercepted packets here.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 fn connect(address: &str) -> io::Result<TcpStream> {
     let address = address.parse().map_err(io::Error::other)?;
-    TcpStream::connect_timeout(&address, Duration::from_secs(5))
+    TcpStream::connect_timeout(&address, PATIENCE)
+}
+
+/// Sends a datagram and waits for an answer.
+fn ask(address: &str) -> io::Result<usize> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(address)?;
+    socket.send(b"x")?;
+    socket.recv(&mut [0; 1])
 }
 
 fn families() {

@@ -1,24 +1,30 @@
-//! Paths that an earlier directory state placed and a newer one removes.
+//! Paths that an earlier sending of a directory placed and a newer one removes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::store::states::StateFile;
+/// A path that a sending places.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlacedPath<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) is_directory: bool,
+}
 
-/// Returns the paths in a sandbox that the state `before` placed, and that are to be removed before
-/// the state `after` is placed. Both have this destination.
+/// Returns the paths in a sandbox that the sending `before` placed, and that are to be removed
+/// before those of `after` are placed. Both have this destination. Without a destination, the paths
+/// are relative.
 ///
 /// A path that still exists below `source` stays, since it was only left out. May block.
-pub(super) fn removals(
-    before: &[StateFile],
-    after: &[StateFile],
+pub(crate) fn removals<'a>(
+    before: impl IntoIterator<Item = PlacedPath<'a>>,
+    after: impl IntoIterator<Item = PlacedPath<'a>>,
     destination: &str,
     source: &Path,
 ) -> Vec<String> {
-    let kept: BTreeSet<&str> = after.iter().map(|file| file.path.as_str()).collect();
-    let kept_directories: BTreeSet<&str> = after
+    let kept: BTreeSet<&str> = after.into_iter().map(|file| file.path).collect();
+    let kept_directories: BTreeSet<&str> = kept
         .iter()
-        .flat_map(|file| directories_of(&file.path, destination))
+        .flat_map(|path| directories_of(path, destination))
         .collect();
     let exists = |path: &str| {
         let below = path[destination.len()..].trim_start_matches('/');
@@ -26,7 +32,7 @@ pub(super) fn removals(
     };
     let mut gone = BTreeSet::new();
     for file in before {
-        let path = file.path.as_str();
+        let path = file.path;
         if !path.starts_with(destination) || kept.contains(path) {
             continue;
         }
@@ -57,23 +63,17 @@ fn directories_of<'a>(path: &'a str, destination: &str) -> impl Iterator<Item = 
 mod tests {
     use super::*;
 
-    fn file(path: &str) -> StateFile {
-        StateFile {
-            path: path.to_owned(),
-            sha256: "0".to_owned(),
-            executable: false,
-            mode: Some(0o644),
+    fn file(path: &str) -> PlacedPath<'_> {
+        PlacedPath {
+            path,
             is_directory: false,
-            target: None,
-            source: String::new(),
         }
     }
 
-    fn directory(path: &str) -> StateFile {
-        StateFile {
-            sha256: String::new(),
+    fn directory(path: &str) -> PlacedPath<'_> {
+        PlacedPath {
+            path,
             is_directory: true,
-            ..file(path)
         }
     }
 
@@ -96,7 +96,7 @@ mod tests {
             file("/app/file/inside"),
             file("/app/directory"),
         ];
-        let gone = removals(&before, &after, "/app", source.path());
+        let gone = removals(before, after, "/app", source.path());
         assert_eq!(
             gone,
             [
@@ -108,8 +108,10 @@ mod tests {
                 "/app/gone"
             ]
         );
-        let at_root = removals(&[file("/a/b")], &[], "", source.path());
+        let at_root = removals([file("/a/b")], [], "", source.path());
         assert_eq!(at_root, ["/a", "/a/b"]);
-        assert!(removals(&before, &before, "/app", source.path()).is_empty());
+        let relative = removals([file("a/b"), file("left/out")], [], "", source.path());
+        assert_eq!(relative, ["a", "a/b"]);
+        assert!(removals(before, before, "/app", source.path()).is_empty());
     }
 }
