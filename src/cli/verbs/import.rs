@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -29,6 +30,9 @@ const LOCAL_SCHEMES: [&str; 8] = [
     "file",
 ];
 
+/// Endings of archives.
+const ARCHIVES: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
+
 /// Import images from a registry, or from a file or a directory
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -37,7 +41,7 @@ Examples:
   contree images import ./rootfs.tar.gz --tag base    an archive of files, or of `docker save`
 
 An image gets the tag of its reference without the registry, or `?tag=NAME` after the reference.
-Credentials are those of --username, those that `registry_auth` stored, or Docker's.")]
+Credentials are those of --username, those that `contree login REGISTRY` stored, or Docker's.")]
 pub(in crate::cli) struct ImportImages {
     /// A reference such as python:3.12, a file, or the directory of an OCI layout
     #[arg(required = true, value_name = "REF|FILE|DIR")]
@@ -95,7 +99,7 @@ impl ImportImages {
             let tag = self.tag.clone().or_else(|| source.tag.clone());
             let Some(tag) = tag else {
                 return Err(VerbError::Usage(format!(
-                    "`{text}` is a file, which has no name of its own; give --tag NAME"
+                    "`{text}` is on this machine, where images have no tags; give one: `contree images import {text} --tag NAME`"
                 )));
             };
             if source.is_local && !cx.is_local() {
@@ -210,6 +214,12 @@ fn source(text: &str) -> Result<Source, VerbError> {
             tag,
             is_local: true,
         });
+    }
+    if ARCHIVES.iter().any(|ending| text.ends_with(ending)) && !text.contains([':', '/']) {
+        return Err(VerbError::Missing(
+            ErrorCode::LocalFileUnusable,
+            format!("there is no file {text} here; give its path"),
+        ));
     }
     let url = match text.contains("://") {
         true => text.to_owned(),

@@ -50,6 +50,7 @@ use super::setup::Setup;
 pub(super) use completions::COMPLETE_VARIABLE;
 use context::run_verb;
 pub(super) use error::VerbError;
+pub(super) use image_name::nearest;
 pub(super) use rows::VerbOptions;
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
@@ -65,7 +66,7 @@ Examples:
   contree prune --older-than 7d -f    without a question
 
 Images with a tag stay, and so does what they are built on, what runs, and what is younger than a
-minute. `contree rmi` deletes one image.";
+minute. Sessions and branches keep no image: `contree tag` does. `contree rmi` deletes one image.";
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
 const SERVE_EXAMPLES: &str = "\

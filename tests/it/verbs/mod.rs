@@ -3,6 +3,7 @@
 mod build;
 mod documents;
 mod errors;
+mod habits;
 mod home;
 mod json;
 mod living;
