@@ -9,6 +9,8 @@ mod engine;
 mod error;
 mod explain;
 mod flag;
+mod habits;
+mod help;
 mod home_path;
 mod http;
 mod install;
@@ -26,6 +28,7 @@ mod surface;
 mod token_file;
 mod tools;
 mod units;
+mod usage;
 mod verbs;
 
 use std::process::ExitCode;
@@ -105,8 +108,9 @@ enum VerbCommand {
 #[must_use]
 pub fn main(version: &'static str) -> ExitCode {
     output::set_program("contree-mcp");
-    let command = CommandLine::command().version(version);
-    let matches = command.get_matches();
+    let command = help::with_whole_paragraphs(CommandLine::command().version(version));
+    let matches = command.clone().try_get_matches();
+    let matches = matches.unwrap_or_else(|error| usage::exit(error, &command));
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let for_a_person = line
         .command
@@ -128,7 +132,9 @@ pub fn verb_main(version: &'static str) -> ExitCode {
     CompleteEnv::with_factory(move || verb_command(version))
         .var(COMPLETE_VARIABLE)
         .complete();
-    let matches = verb_command(version).get_matches();
+    let command = verb_command(version);
+    let matches = command.clone().try_get_matches();
+    let matches = matches.unwrap_or_else(|error| usage::exit(error, &command));
     let line = VerbLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let for_a_person = match &line.command {
         VerbCommand::Verb(verb) => verb.is_for_a_person(),
@@ -142,21 +148,19 @@ pub fn verb_main(version: &'static str) -> ExitCode {
     }))
 }
 
-/// The command line of `contree`. The help of a verb has the options of the verb alone; those of
-/// every verb are in the help of the program.
+/// The command line of `contree`. The help of a command has its own options alone; those of every
+/// verb are in the help of the program.
 fn verb_command(version: &'static str) -> clap::Command {
-    let mut command = VerbLine::command().version(version);
+    let mut command = help::with_whole_paragraphs(VerbLine::command().version(version));
     let is_global = |argument: &&clap::Arg| argument.is_global_set();
     let hidden: Vec<clap::Arg> = command
         .get_arguments()
         .filter(is_global)
         .map(|argument| argument.clone().hide(true))
         .collect();
-    let shared = <Command as Subcommand>::augment_subcommands(clap::Command::new("contree"));
     let verbs: Vec<String> = command
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())
-        .filter(|name| shared.find_subcommand(name).is_none())
         .collect();
     for name in verbs {
         command = command.mut_subcommand(name, |verb| {

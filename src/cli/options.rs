@@ -48,7 +48,7 @@ pub(super) struct Options {
     #[arg(short, long, global = true, value_name = "NAME", help_heading = BACKEND)]
     profile: Option<String>,
     /// Base URL of a Contree service [env: CONTREE_URL]
-    #[arg(short, long, global = true, value_name = "URL", help_heading = BACKEND)]
+    #[arg(short, long, global = true, value_name = "URL", help_heading = BACKEND, value_parser = url)]
     url: Option<String>,
     /// Access token; prefer the variable, since other users can see command lines [env:
     /// CONTREE_TOKEN]
@@ -109,6 +109,19 @@ pub(super) enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// Refuses names and numbers, which `-u` takes elsewhere: users, or variables to remove.
+fn url(text: &str) -> Result<String, String> {
+    let is_user = |part: &str| {
+        let mut letters = part.chars();
+        part.parse::<u32>().is_ok()
+            || letters.all(|letter| letter.is_ascii_alphabetic() || letter == '_')
+    };
+    match !text.is_empty() && text != "localhost" && text.split(':').all(is_user) {
+        true => Err("-u is the URL of a Contree service, such as https://host/".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// The names of an option, else those of its variable.

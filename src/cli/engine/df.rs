@@ -8,7 +8,7 @@ use super::super::setup::Setup;
 use super::super::units::size;
 use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, Usage, prune, usage};
 
-/// Show the disk usage of the data directory, and how much `engine prune` would free
+/// Show the disk usage of the data directory, and how much pruning would free
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct Df {
     /// Print JSON

@@ -20,16 +20,16 @@ use crate::{Applied, Conflicts};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  contree apply @ -n                    what the last run changed in the directory it got by -F
+  contree apply -n                      what the last run changed in the directory it got by -F
   contree apply work:1 /app ./app --merge
 
 A file that changed in the image alone is written or removed. One that changed on both sides is a
 conflict: then nothing is written, unless --conflicts or --merge settles it. The base is the directory
 that a run got by -F, else the image from which IMAGE was made. Exit status: 1 after a conflict.")]
 pub(in crate::cli) struct Apply {
-    /// A tag, a UUID or the beginning of one, or @N
+    /// A tag, a UUID or the beginning of one, @N or @BRANCH; default: the image of the session
     #[arg(add = complete::values(Known::Images))]
-    image: String,
+    image: Option<String>,
     /// Directory in the image; default: the one to which -F sent DIR, else that of the session
     path: Option<String>,
     /// Directory of this machine; default: the current one
@@ -73,20 +73,30 @@ struct AppliedPath {
 fn source_and_destination(path: Option<String>, dir: Option<PathBuf>) -> (Option<String>, PathBuf) {
     match (path, dir) {
         (path, Some(dir)) => (path, dir),
-        (Some(dir), None) if dir.starts_with('.') => (None, dir.into()),
+        (Some(dir), None) if is_local_directory(&dir) => (None, dir.into()),
         (path, None) => (path, ".".into()),
     }
 }
 
+/// Whether an argument is a directory of this machine, such as `.` or `../app`.
+fn is_local_directory(text: &str) -> bool {
+    text.starts_with('.')
+}
+
 impl Apply {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
-        let image = cx.image(&self.image).await?;
+        let (image, path, dir) = match (self.image, self.path, self.dir) {
+            // Alone, it is a directory of this machine.
+            (Some(dir), None, None) if is_local_directory(&dir) => (None, Some(dir), None),
+            words => words,
+        };
+        let image = cx.image(image.as_deref().unwrap_or("@")).await?;
         let base = match &self.base {
             Some(base) => Some(cx.image(base).await?),
             None => None,
         };
         let cwd = cx.state().await?.cwd;
-        let (path, dir) = source_and_destination(self.path, self.dir);
+        let (path, dir) = source_and_destination(path, dir);
         let destination = dir.canonicalize().map_err(VerbError::file(&dir))?;
         if !destination.is_dir() {
             return Err(VerbError::Usage(format!(
@@ -134,9 +144,13 @@ impl Apply {
             ],
         )?;
         if is_stopped {
-            print_message(
-                "nothing was written because of the conflicts; --merge merges texts, --conflicts skip keeps your files, and --conflicts theirs takes those of the image",
-            );
+            let merge = match self.merge {
+                true => "--merge cannot merge them",
+                false => "--merge merges texts",
+            };
+            print_message(format_args!(
+                "nothing was written because of the conflicts; {merge}, --conflicts skip keeps your files, and --conflicts theirs takes those of the image",
+            ));
         } else if counts.iter().all(|(_, count)| *count == 0) {
             print_message("there is nothing to write");
         } else {

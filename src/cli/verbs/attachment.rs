@@ -85,6 +85,19 @@ impl Attachment {
         Ok(attachment)
     }
 
+    /// The error of a source that cannot be read.
+    fn no_source(&self, error: std::io::Error) -> VerbError {
+        let text = self.source.to_string_lossy();
+        match text.rsplit_once(':') {
+            Some((source, place)) if self.destination.is_none() && Path::new(source).exists() => {
+                VerbError::Usage(format!(
+                    "`{place}` is no path in the sandbox: it begins with `/`, as in `-F {source}:/work`"
+                ))
+            }
+            _ => VerbError::file(&self.source)(error),
+        }
+    }
+
     /// Places the file or the directory.
     ///
     /// # Errors
@@ -97,9 +110,9 @@ impl Attachment {
         sent: &mut SentFiles,
     ) -> Result<Command<C>, VerbError> {
         let source = std::path::absolute(&self.source).map_err(VerbError::file(&self.source))?;
-        let metadata = std::fs::metadata(&source).map_err(VerbError::file(&self.source))?;
+        let metadata = std::fs::metadata(&source).map_err(|error| self.no_source(error))?;
         let destination = match &self.destination {
-            Some(path) => path.clone(),
+            Some(path) => in_directory(path, &source, metadata.is_dir()),
             None => path_text(&source)?,
         };
         if metadata.is_dir() {
@@ -135,6 +148,15 @@ impl Attachment {
             content = content.owner(self.uid.unwrap_or(0), self.gid.unwrap_or(0));
         }
         Ok(command.file(destination, content))
+    }
+}
+
+/// The path of a file in a directory that ends with `/`, as `cp` reads it, else the path itself.
+fn in_directory(path: &str, source: &Path, is_directory: bool) -> String {
+    let name = source.file_name().and_then(|name| name.to_str());
+    match name.filter(|_| path.ends_with('/') && !is_directory) {
+        Some(name) => format!("{path}{name}"),
+        None => path.to_owned(),
     }
 }
 

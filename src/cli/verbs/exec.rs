@@ -20,6 +20,7 @@ use super::run::{
     terminal_variables, variables, written_status,
 };
 use super::session_state::join;
+use crate::cli::habits::without_effect;
 use crate::cli::output::{RawOutput, print_message};
 use crate::events::Payload;
 use crate::tools::{OutputStream, Watcher as _};
@@ -39,7 +40,8 @@ Examples:
   contree exec -i 1a2b3c -- bash         on this terminal
 
 It starts in the directory of the run, with the variables of the session, and ends with the run. Exit
-status: that of the command, 125 if it could not run, 128+N after signal N."
+status: that of the command, 125 if it could not run, 128+N after signal N.",
+    arg = without_effect("tty", Some('t'))
 )]
 pub(in crate::cli) struct Exec {
     /// UUID of the run, the beginning of it, or @N
@@ -55,7 +57,13 @@ pub(in crate::cli) struct Exec {
     #[arg(short, long, value_name = "K=V")]
     env: Vec<String>,
     /// Directory to start in; default: that of the run
-    #[arg(short = 'C', long, value_name = "DIR")]
+    #[arg(
+        short = 'C',
+        long,
+        short_alias = 'w',
+        alias = "workdir",
+        value_name = "DIR"
+    )]
     cwd: Option<String>,
     /// Connect the command to this terminal
     #[arg(short, long)]

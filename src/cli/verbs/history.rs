@@ -9,6 +9,7 @@ use super::image_name::short;
 use super::rows::{print_record, print_rows, text_or_empty};
 use super::session_state::join;
 use super::tree;
+use crate::cli::habits::without_effect;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, size};
 use crate::types::{ImageChange, ImageLogEntry};
@@ -19,6 +20,7 @@ const MAX_LOG_IMAGES: u64 = 1000;
 
 /// Show what an image was made from
 #[derive(Args, Debug)]
+#[command(arg = without_effect("oneline", None))]
 #[command(after_help = "\
 Examples:
   contree log            the commands that made the session's image
@@ -89,16 +91,18 @@ impl Log {
 #[derive(Args, Debug)]
 #[command(
     override_usage = "contree diff [OPTIONS] [A [B]] [PATH]",
+    arg = without_effect("name-status", None),
     after_help = "\
 Examples:
-  contree diff                     what the command that made the session's image changed
-  contree diff base @ /etc --patch from `base` to the session's image, as a patch
+  contree diff                        what the command that made the session's image changed
+  contree diff @main @try             the images of two branches
+  contree diff base @ /etc --patch    from `base` to the session's image, as a patch
 
 With A alone, B is the image of the session. PATH begins with `/`. A is added, M modified, D deleted,
 R renamed, T another type, P other permissions, O another owner."
 )]
 pub(in crate::cli) struct Diff {
-    /// Images, and a path
+    /// Images, such as a tag, @N or @BRANCH, and a path
     #[arg(num_args = 0..=3, value_name = "A B PATH", add = complete::values(Known::Images))]
     words: Vec<String>,
     /// Print a patch for `git apply`
@@ -107,6 +111,9 @@ pub(in crate::cli) struct Diff {
     /// Print sizes before and after
     #[arg(long)]
     stat: bool,
+    /// Print only paths
+    #[arg(long, conflicts_with_all = ["patch", "stat"])]
+    name_only: bool,
 }
 
 impl Diff {
@@ -171,11 +178,12 @@ impl Diff {
             return Ok(0);
         }
         let lines = changes.iter().map(|change| {
-            format!(
-                "{} {}\n",
-                letter(&change.change),
-                crate::tools::one_line(&path_of(change))
-            )
+            let path = path_of(change);
+            let path = crate::tools::one_line(&path);
+            match self.name_only {
+                true => format!("{path}\n"),
+                false => format!("{} {path}\n", letter(&change.change)),
+            }
         });
         print(&lines.collect::<String>())?;
         Ok(0)

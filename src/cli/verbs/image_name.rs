@@ -33,8 +33,8 @@ fn digits(text: &str) -> String {
 }
 
 impl VerbContext {
-    /// The UUID of an image: a tag with or without `tag:`, a UUID, a unique beginning of one, or an
-    /// entry of the session such as `@` or `@3`.
+    /// The UUID of an image: a tag with or without `tag:`, a UUID, a unique beginning of one, an
+    /// entry of the session such as `@` or `@3`, or a branch of it such as `@main`.
     ///
     /// # Errors
     /// If there is no such image. The error proposes similar tags, and the import that would bring
@@ -42,6 +42,10 @@ impl VerbContext {
     pub(super) async fn image(&self, name: &str) -> Result<Uuid, VerbError> {
         if let Some(reference) = EntryRef::parse(name) {
             let image = self.entry(reference).await?.image;
+            return image.parse().map_err(|_| no_image());
+        }
+        if let Some(branch) = name.strip_prefix('@') {
+            let image = self.branch_entry(branch).await?.image;
             return image.parse().map_err(|_| no_image());
         }
         if let Ok(uuid) = name.parse::<Uuid>() {
@@ -133,6 +137,11 @@ impl VerbContext {
         let mut message = format!("there is no image `{name}`");
         let tags = self.tags().await.unwrap_or_default();
         let near = nearest(name, tags.iter().map(String::as_str));
+        let branches = self.branches().await.unwrap_or_default();
+        if branches.iter().any(|(branch, _)| branch == name) {
+            message.push_str(&format!("; `@{name}` is the image of the branch {name}"));
+            return VerbError::Missing(ErrorCode::ImageNotFound, message);
+        }
         if !near.is_empty() {
             message.push_str(&format!("; did you mean {}?", near.join(" or ")));
         }
@@ -167,7 +176,9 @@ impl VerbContext {
             return operation.ok_or_else(|| {
                 VerbError::WithCode(
                     ErrorCode::SessionEntryNotFound,
-                    format!("the entry `{name}` of the session is not a run; `contree session show` lists the entries"),
+                    format!(
+                        "the entry `{name}` of the session is not a run; `contree session show` lists the entries, and `contree ps` the running commands"
+                    ),
                 )
             });
         }
@@ -223,7 +234,10 @@ fn ambiguous(what: &str, name: &str, found: &[Uuid]) -> VerbError {
 }
 
 /// The known names that are similar to a wrong one, the closest first.
-pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(in crate::cli) fn nearest<'a>(
+    wrong: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Vec<String> {
     let similarity = |name: &str| {
         let bare = name.rsplit_once(':').map_or(name, |(bare, _)| bare);
         // Jaro-Winkler does not see two exchanged letters in a short name.

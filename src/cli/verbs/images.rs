@@ -10,13 +10,14 @@ use super::import::ImportImages;
 use super::rows::print_rows;
 use super::tree;
 use crate::ImageInfo;
-use crate::cli::output::print_message;
+use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, parse_time};
 
 /// List images, or import some
 #[derive(Args, Debug)]
 #[command(
     visible_aliases = ["i", "img"],
+    alias = "image",
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples:
@@ -43,6 +44,9 @@ struct ListImages {
     /// Include images without a tag
     #[arg(short, long)]
     all: bool,
+    /// Print only UUIDs
+    #[arg(short, long)]
+    quiet: bool,
     /// Only tags that begin with P
     #[arg(long, value_name = "P")]
     prefix: Option<String>,
@@ -137,6 +141,11 @@ impl ListImages {
         }
         if rows.is_empty() && !cx.format.is_json() && self.lists_every_tag() {
             print_message("no image has a tag; `contree images -a` shows the others");
+        }
+        if self.quiet {
+            let mut uuids: Vec<String> = rows.iter().map(|row| format!("{}\n", row.uuid)).collect();
+            uuids.dedup();
+            return Ok(print(&uuids.concat()).map(|()| 0)?);
         }
         print_rows(
             cx.format,

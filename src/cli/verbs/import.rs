@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -29,6 +30,9 @@ const LOCAL_SCHEMES: [&str; 8] = [
     "file",
 ];
 
+/// Endings of archives.
+const ARCHIVES: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
+
 /// Import images from a registry, or from a file or a directory
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -37,7 +41,7 @@ Examples:
   contree images import ./rootfs.tar.gz --tag base    an archive of files, or of `docker save`
 
 The tag is the reference without its registry; --tag NAME or REF?tag=NAME sets another one. The login
-is that of --username, else that of `contree login` or `docker login`.")]
+is that of --username, else that of `contree login REGISTRY` or `docker login`.")]
 pub(in crate::cli) struct ImportImages {
     /// A reference such as python:3.12, a file, or the directory of an OCI layout
     #[arg(required = true, value_name = "REF|FILE|DIR")]
@@ -95,7 +99,7 @@ impl ImportImages {
             let tag = self.tag.clone().or_else(|| source.tag.clone());
             let Some(tag) = tag else {
                 return Err(VerbError::Usage(format!(
-                    "`{text}` is a file, and its image needs a name; give --tag NAME"
+                    "`{text}` is on this machine, and its image needs a name; give one: `contree images import {text} --tag NAME`"
                 )));
             };
             if source.is_local && !cx.is_local() {
@@ -205,6 +209,12 @@ fn source(text: &str) -> Result<Source, VerbError> {
             tag,
             is_local: true,
         });
+    }
+    if ARCHIVES.iter().any(|ending| text.ends_with(ending)) && !text.contains([':', '/']) {
+        return Err(VerbError::Missing(
+            ErrorCode::LocalFileUnusable,
+            format!("there is no file {text} here; give its path"),
+        ));
     }
     let url = match text.contains("://") {
         true => text.to_owned(),

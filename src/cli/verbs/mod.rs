@@ -51,6 +51,7 @@ use super::setup::Setup;
 pub(super) use completions::COMPLETE_VARIABLE;
 use context::run_verb;
 pub(super) use error::VerbError;
+pub(super) use image_name::nearest;
 pub(super) use rows::VerbOptions;
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
@@ -66,7 +67,8 @@ Examples:
   contree prune --older-than 7d -f    without a question
 
 It keeps images with a tag and the images below them, everything that running operations use, and
-everything younger than a minute. `contree rmi` deletes one image.";
+everything younger than a minute. A session keeps no image: give it a tag with `contree tag`.
+`contree rmi` deletes one image.";
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
 const SERVE_EXAMPLES: &str = "\

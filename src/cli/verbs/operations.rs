@@ -210,6 +210,7 @@ fn print_ended(cx: &VerbContext, rows: &[EndedRow]) -> Result<(), VerbError> {
 
 /// Cancel operations
 #[derive(Args, Debug)]
+#[command(aliases = ["stop", "cancel"])]
 #[command(after_help = "\
 Examples:
   contree kill 1a2b3c    its processes end, and no image is kept

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
 use contree_registry::push::local_path::split_new_name;
 
 use super::complete::{self, Known};
@@ -45,6 +46,7 @@ impl Save {
                     .to_owned(),
             ));
         }
+        check_target(&self.target)?;
         let image = cx.image(&self.image).await?;
         let name = match self.name {
             Some(name) => Some(name),
@@ -68,6 +70,26 @@ async fn own_name(
         return Ok(Some(given.to_owned()));
     }
     Ok(cx.client.image(image).info().await?.tag)
+}
+
+/// Refuses a file that exists, and `-`.
+fn check_target(target: &Path) -> Result<(), VerbError> {
+    if target == Path::new("-") {
+        return Err(VerbError::Usage(
+            "an archive is written to a file alone, not to standard output; give a path such as image.tar"
+                .to_owned(),
+        ));
+    }
+    if target.is_file() {
+        return Err(VerbError::Missing(
+            ErrorCode::PushTargetUnusable,
+            format!(
+                "{} exists; remove it, or give another path",
+                target.display()
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// The target of a push for a path and a name.

@@ -1,12 +1,15 @@
 //! `contree tag`, `contree untag` and `contree rmi`: names of images, and deleting images.
 
 use clap::Args;
+use contree_error_codes::ErrorCode;
+use uuid::Uuid;
 
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
 use super::rows::print_record;
+use crate::Error;
 use crate::cli::output::print;
 use crate::cli::units::size;
 
@@ -83,14 +86,15 @@ impl Untag {
 #[command(after_help = "\
 Examples:
   contree rmi old:1 1a2b3c    with their tags, and the disk space that only they need
-  contree rmi -f base         although other images were made from it
+  contree rmi -f base         although it has other tags, or other images were made from it
 
-An image on which a command runs is never deleted. This cannot be undone.")]
+`contree untag` removes a tag alone. An image on which a command runs is never deleted. This cannot
+be undone.")]
 pub(in crate::cli) struct Rmi {
     /// Tags, UUIDs or beginnings of them, or @N
     #[arg(required = true, add = complete::values(Known::Images))]
     images: Vec<String>,
-    /// Also an image that others were made from; what they need stays
+    /// Also an image with other tags, or that others were made from; what they need stays
     #[arg(short, long)]
     force: bool,
 }
@@ -105,8 +109,12 @@ impl Rmi {
                 images.push(image);
             }
         }
+        if !self.force {
+            self.check_tags(cx, &images).await?;
+        }
         for image in images {
-            let deleted = cx.client.delete_image_record(image, self.force).await?;
+            let deleted = cx.client.delete_image_record(image, self.force).await;
+            let deleted = deleted.map_err(with_option)?;
             if cx.format.is_json() {
                 print_record(cx.format, &deleted)?;
                 continue;
@@ -122,5 +130,45 @@ impl Rmi {
             ))?;
         }
         Ok(0)
+    }
+
+    /// Refuses an image that is named by one of its tags, and has tags that are not named.
+    ///
+    /// # Errors
+    /// The refusal, and if the backend cannot be reached.
+    async fn check_tags(&self, cx: &VerbContext, images: &[Uuid]) -> Result<(), VerbError> {
+        let named: Vec<&str> = self
+            .images
+            .iter()
+            .map(|name| name.strip_prefix("tag:").unwrap_or(name))
+            .collect();
+        let tagged = cx.client.images().tagged().all().await?;
+        for image in images {
+            let tags = tagged.iter().filter(|found| found.uuid == *image);
+            let tags = tags.filter_map(|found| found.tag.as_deref());
+            let (named, others): (Vec<&str>, Vec<&str>) = tags.partition(|tag| named.contains(tag));
+            if let ([tag, ..], [_, ..]) = (&named[..], &others[..]) {
+                return Err(VerbError::Missing(
+                    ErrorCode::ImageInUse,
+                    format!(
+                        "the image {} has the tag {} as well; `contree untag {tag}` removes this tag alone, and `contree rmi -f {tag}` deletes the image",
+                        short(image),
+                        others.join(", ")
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The error of a deletion, with the option of this verb.
+fn with_option(error: Error) -> VerbError {
+    let message = error.to_string();
+    match error.code() {
+        ErrorCode::ImageInUse => {
+            VerbError::Missing(ErrorCode::ImageInUse, message.replace("force=true", "-f"))
+        }
+        _ => error.into(),
     }
 }

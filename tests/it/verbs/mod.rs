@@ -2,6 +2,7 @@
 
 mod build;
 mod errors;
+mod habits;
 mod home;
 mod json;
 mod living;

@@ -9,10 +9,12 @@ use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::progress::Progress;
 use super::stream::copy_to_stdout;
+use crate::cli::habits::without_effect;
 use crate::cli::output::print_message;
 
 /// Copy a file or a directory of an image to this machine
 #[derive(Args, Debug)]
+#[command(arg = without_effect("recursive", Some('r')).short_alias('a'))]
 #[command(after_help = "\
 Examples:
   contree cp /app/report.html .
@@ -27,8 +29,22 @@ pub(in crate::cli) struct Cp {
     dest: PathBuf,
 }
 
+/// Whether a text is the path of an image, as `docker cp` takes one as its target.
+fn names_image(dest: &Path) -> bool {
+    let text = dest.to_string_lossy();
+    !text.starts_with(['/', '.']) && text.contains(":/")
+}
+
 impl Cp {
     pub(in crate::cli::verbs) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
+        if names_image(&self.dest) {
+            let path = self.path.trim_end_matches('/');
+            let name = path.rsplit('/').next().unwrap_or(path);
+            return Err(VerbError::Usage(format!(
+                "an image never changes, so nothing is copied into {}; `contree run -F {path}:/DIR/{name} -- CMD` places a copy for a command, whose result is a new image",
+                self.dest.display()
+            )));
+        }
         let at = cx.image_path(&self.path).await?;
         let files = cx.client.image(at.image).fs();
         if self.dest == Path::new("-") {

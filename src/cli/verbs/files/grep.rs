@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::rows::print_record;
+use crate::cli::habits::without_effect;
 use crate::cli::output::{print, print_json, print_message};
 use crate::types::InspectImageGrepCase;
 
@@ -19,6 +20,8 @@ enum Case {
 
 /// Search the files of an image
 #[derive(Args, Debug)]
+#[command(arg = without_effect("recursive", Some('r')).short_alias('R'))]
+#[command(arg = without_effect("line-number", Some('n')))]
 #[command(after_help = "\
 Examples:
   contree grep TODO /app --glob '*.py'
@@ -42,6 +45,9 @@ pub(in crate::cli) struct Grep {
     /// Upper and lower case; `smart` ignores them unless the pattern has an upper-case letter
     #[arg(long, value_enum, default_value_t)]
     case: Case,
+    /// The same as `--case insensitive`
+    #[arg(short, long, conflicts_with = "case")]
+    ignore_case: bool,
     /// Lines before a match
     #[arg(short = 'B', long, visible_alias = "before-context", value_name = "N")]
     before: Option<u64>,
@@ -57,7 +63,15 @@ pub(in crate::cli) struct Grep {
 }
 
 impl Grep {
+    fn case(&self) -> Case {
+        match self.ignore_case {
+            true => Case::Insensitive,
+            false => self.case,
+        }
+    }
+
     pub(in crate::cli::verbs) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
+        let case = self.case();
         let mut image = None;
         let mut paths = Vec::new();
         let default = [".".to_owned()];
@@ -85,7 +99,7 @@ impl Grep {
             .image_uuid(image)
             .pattern(vec![self.pattern])
             .path(paths)
-            .case(match self.case {
+            .case(match case {
                 Case::Sensitive => InspectImageGrepCase::Sensitive,
                 Case::Insensitive => InspectImageGrepCase::Insensitive,
                 Case::Smart => InspectImageGrepCase::Smart,

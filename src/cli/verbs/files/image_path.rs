@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
-use super::super::session_state::join;
+use super::super::session_state::{EntryRef, join};
 
 /// A path of an image: `PATH`, or `IMAGE:/PATH`.
 pub(super) struct ImagePath {
@@ -23,6 +23,11 @@ impl VerbContext {
                 image: self.image(&text[..at]).await?,
                 path: join(None, &text[at + 1..]),
             });
+        }
+        if EntryRef::parse(text).is_some() {
+            return Err(VerbError::Usage(format!(
+                "`{text}` names an image without a path; give one, as in `{text}:/etc`"
+            )));
         }
         let state = self.state().await?;
         Ok(ImagePath {

@@ -7,11 +7,13 @@ use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::rows::print_record;
 use crate::Error;
+use crate::cli::habits::without_effect;
 use crate::cli::output::print;
 use crate::types::FileItem;
 
 /// List files of an image
 #[derive(Args, Debug)]
+#[command(arg = without_effect("long", Some('l')), arg = without_effect("all", Some('a')))]
 #[command(after_help = "\
 Examples:
   contree ls /etc              of the session's image; default: the session's directory

@@ -11,7 +11,7 @@ use crate::{Changes, Command};
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct RunLimits {
     /// Memory of the sandbox, such as 512m or 2g
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, short_alias = 'm', value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
     /// Processors that the sandbox may use, such as 1.5
     #[arg(long, value_name = "NUMBER")]

@@ -44,10 +44,12 @@ const TIMEOUT: u64 = 120;
     override_usage = "contree run [OPTIONS] [IMAGE] -- CMD…\n       contree run [OPTIONS] [IMAGE] -s 'TEXT'",
     after_help = "\
 Examples:
-  contree run -- uname -a                 the changes become the session's image
-  contree run -D -s 'make test | tail'    a shell command; its changes are dropped
+  contree run -- uname -a                  the changes become the session's image
+  contree run -D -s 'make test | tail'     a shell command; its changes are dropped
+  contree run -F .:/src -C /src -- make    on a copy of this directory; `contree apply` brings
+                                           the changes home
 
-Without `--`, the first word is the command. Exit status: that of the command, 124 after a time-out,
+Standard input goes to the command; in a loop of a shell, `< /dev/null` keeps the rest. Without `--`, the first word is the command. Exit status: that of the command, 124 after a time-out,
 125 if it could not run, 128+N after signal N. `contree --help` lists the options of every verb."
 )]
 pub(in crate::cli) struct Run {
@@ -205,12 +207,14 @@ async fn streams(cx: &VerbContext, options: &RunOptions) -> Result<RunStreams, V
 /// Suggests `IMAGE --` if the first word of a command that could not run is an image.
 async fn hint_at_image(cx: &VerbContext, words: &[String]) {
     if let [first, rest @ ..] = words
-        && !rest.is_empty()
         && cx.image(first).await.is_ok()
     {
+        let command = match rest {
+            [] => "uname -a".to_owned(),
+            rest => shell_words(rest),
+        };
         print_message(format_args!(
-            "`{first}` is an image: `contree run {first} -- {}` runs a command on it",
-            shell_words(rest)
+            "`{first}` is an image: `contree run {first} -- {command}` runs a command on it"
         ));
     }
 }

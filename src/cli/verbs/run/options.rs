@@ -12,7 +12,7 @@ use super::ports::PortOption;
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct RunOptions {
     /// Drop the changes
-    #[arg(short = 'D', long)]
+    #[arg(short = 'D', long, visible_alias = "rm")]
     pub(super) disposable: bool,
     /// Run TEXT with the image's shell
     #[arg(short, long)]
@@ -21,12 +21,19 @@ pub(super) struct RunOptions {
     #[arg(short, long, value_name = "K=V")]
     pub(super) env: Vec<String>,
     /// Directory to run in; default: that of the session
-    #[arg(short = 'C', long, value_name = "DIR")]
+    #[arg(
+        short = 'C',
+        long,
+        short_alias = 'w',
+        alias = "workdir",
+        value_name = "DIR"
+    )]
     pub(super) cwd: Option<String>,
     /// Seconds until the command is stopped; default: 120, and more on a terminal
     #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) timeout: Option<u64>,
-    /// Place a local file or directory; :uUID, :gGID and :mMODE may follow
+    /// Place a copy of a local file or directory at DST, an absolute path; default: its path here.
+    /// :uUID, :gGID and :mMODE may follow
     #[arg(short = 'F', long, value_name = "SRC[:DST]")]
     pub(super) file: Vec<String>,
     /// Leave out files of attached directories whose name matches PATTERN

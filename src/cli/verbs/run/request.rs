@@ -1,11 +1,13 @@
 //! The parts of the command line of a run: image, options and command.
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::rows::VerbOptions;
 use super::options::{LaterOptions, RunOptions};
+use crate::cli::habits;
 
 /// The command line of a run, in parts.
 #[derive(Clone, Debug)]
@@ -43,6 +45,12 @@ impl Request {
             None if command.is_empty() => (&words[..0], words),
             None => (words, command),
         };
+        let before = if head.is_empty() { command } else { head };
+        if words.first() == before.first()
+            && let Some(option) = before.first().filter(|word| word.starts_with('-'))
+        {
+            return Err(unknown_option(option));
+        }
         let mut image = None;
         let mut rest = head;
         if let [first, others @ ..] = head
@@ -54,7 +62,10 @@ impl Request {
         if !rest.is_empty() {
             let later = LaterOptions::command().try_get_matches_from(rest);
             let later = later.and_then(|matches| LaterOptions::from_arg_matches(&matches));
-            let later = later.map_err(|error| VerbError::Usage(error.to_string()))?;
+            let later = later.map_err(|error| match unknown_word(&error) {
+                Some(option) => unknown_option(&option),
+                None => VerbError::Usage(error.to_string()),
+            })?;
             later.run.limits.check_later()?;
             options.add(later.run);
             verb_options.add(later.verb);
@@ -125,6 +136,24 @@ fn with_image(options: &RunOptions, words: &[String]) -> Option<Box<Request>> {
         Some(image.clone()),
         later.words,
     )))
+}
+
+/// The option that an error of clap does not know.
+fn unknown_word(error: &clap::Error) -> Option<String> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => {
+            Some(option.clone())
+        }
+        _ => None,
+    }
+}
+
+/// The error for an option that a run does not have.
+fn unknown_option(option: &str) -> VerbError {
+    let name = option.split('=').next().unwrap_or(option);
+    let remedy = habits::of_option("run", option)
+        .unwrap_or("`contree run --help` lists the options, which stand before the command");
+    VerbError::Usage(format!("`contree run` has no {name}; {remedy}"))
 }
 
 /// Whether a word sets a variable.
@@ -206,10 +235,33 @@ mod tests {
             &["host", "--"],
             &["a", "b", "--", "ls"],
             &["host", "-x", "--", "ls"],
+            &["-x", "--", "ls"],
+            &["-v", ".:/x", "--", "ls"],
+            &["--name", "n", "host", "ls"],
         ] {
             let error = request(words).unwrap_err();
             assert!(matches!(error, VerbError::Usage(_)), "{words:?}: {error}");
         }
+    }
+
+    #[test]
+    fn options_of_docker_are_taken_or_name_the_right_one() {
+        let taken = request(&["--rm", "-w", "/x", "host", "--", "ls"]).unwrap();
+        assert_eq!(taken.options.cwd.as_deref(), Some("/x"));
+        assert!(taken.options.disposable && taken.image.as_deref() == Some("host"));
+        for words in [
+            &["-v", ".:/x", "--", "ls"][..],
+            &["host", "-v", ".:/x", "--", "ls"],
+            &["--volume=.:/x", "host", "ls"],
+        ] {
+            let message = request(words).unwrap_err().to_string();
+            assert!(
+                message.contains("has no -") && message.contains("-F SRC:/DST"),
+                "{words:?}: {message}"
+            );
+        }
+        let program = request(&["--", "-x"]).unwrap();
+        assert_eq!(program.command, ["-x"]);
     }
 
     #[test]

@@ -30,13 +30,19 @@ pub(in crate::cli) struct Shell {
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
     /// Drop the changes
-    #[arg(short = 'D', long)]
+    #[arg(short = 'D', long, visible_alias = "rm")]
     disposable: bool,
     /// Set a variable; K alone passes on its value from here
     #[arg(short, long, value_name = "K=V")]
     env: Vec<String>,
     /// Directory to start in; default: that of the session
-    #[arg(short = 'C', long, value_name = "DIR")]
+    #[arg(
+        short = 'C',
+        long,
+        short_alias = 'w',
+        alias = "workdir",
+        value_name = "DIR"
+    )]
     cwd: Option<String>,
     /// Seconds until the shell is stopped; default: as long as the backend allows
     #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]

@@ -13,6 +13,12 @@ use crate::store::sessions;
 
 /// List, create or delete branches
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  contree session branch try              at the newest entry
+  contree session branch try --from @3    at an earlier entry
+
+`@try` names the image of a branch, as in `contree diff @main @try`.")]
 pub(super) struct Branch {
     /// Branch to create, at the newest entry of the active one
     pub(super) name: Option<String>,

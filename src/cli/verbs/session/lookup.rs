@@ -5,7 +5,8 @@ use contree_error_codes::ErrorCode;
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::image_name::{nearest, short};
-use crate::store::sessions::{self, SessionRow};
+use super::super::session_state::EntryRef;
+use crate::store::sessions::{self, SessionEntry, SessionRow};
 
 /// The first digits of a UUID in the store.
 pub(super) fn short_text(uuid: &str) -> String {
@@ -44,11 +45,25 @@ pub(super) async fn session_key(cx: &VerbContext, text: &str) -> Result<SessionR
 
 impl VerbContext {
     /// The branches of the session, with their newest entries.
-    pub(super) async fn branches(&self) -> Result<Vec<(String, i64)>, VerbError> {
+    pub(in crate::cli::verbs) async fn branches(&self) -> Result<Vec<(String, i64)>, VerbError> {
         let (backend, key) = (self.backend(), self.key.clone());
         let store = self.tools.store();
         let branches = store.read_durably(move |c| sessions::branches(c, &backend, &key));
         Ok(branches.await?)
+    }
+
+    /// The newest entry of a branch.
+    ///
+    /// # Errors
+    /// If there is no such branch.
+    pub(in crate::cli::verbs) async fn branch_entry(
+        &self,
+        name: &str,
+    ) -> Result<SessionEntry, VerbError> {
+        let branches = self.branches().await?;
+        let found = branches.iter().find(|(branch, _)| branch == name);
+        let (_, tip) = found.ok_or_else(|| self.unknown_branch(name, &branches))?;
+        self.entry(EntryRef::Number(*tip)).await
     }
 
     /// The error for an unknown branch.
