@@ -219,7 +219,8 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// Replaces the parts of a value that match a pattern of `*` and `?`. A prefix or suffix is removed.
+/// Replaces the parts of a value that match a pattern of `*` and `?`. A prefix or suffix is
+/// removed.
 fn replace_matching(value: &str, pattern: &str, part: MatchedPart, replacement: &str) -> String {
     let pattern: Vec<char> = pattern.chars().collect();
     let value: Vec<char> = value.chars().collect();

@@ -195,7 +195,7 @@ fn source(text: &str) -> Result<Source, VerbError> {
         let scheme = if metadata.is_dir() {
             if !path.join("oci-layout").exists() {
                 return Err(VerbError::Usage(format!(
-                    "{text} is a directory, but not an OCI layout; pack its files with `tar -C {text} -cf FILE .` and import FILE, or write docker://{text} for an image of a registry"
+                    "{text} is a directory, but not an OCI layout; pack it with `tar -C {text} -cf FILE .` and import FILE, or write docker://{text} for a registry"
                 )));
             }
             "oci-layout"

@@ -204,8 +204,8 @@ impl BuildContext {
         Ok(source)
     }
 
-    /// Adds the entries of a directory. `relative` is its path below the root, and `below` that below
-    /// the source.
+    /// Adds the entries of a directory. `relative` is its path below the root, and `below` is its
+    /// path below the source.
     fn add_below(
         &self,
         local: &Path,
