@@ -2,7 +2,7 @@
 //!
 //! [`compare`] says how one file changed, [`pair_renames`] joins removed and added files of equal
 //! content, and [`write_patch`] writes a change in the format of `git apply`. The caller reads the
-//! files.
+//! files. [`hunks`] compares two texts.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
@@ -16,6 +16,7 @@ mod sha256;
 mod summary;
 
 pub use change::{Change, ChangeKind, Node, NodeKind, compare};
+pub use lines::hunks;
 pub use patch::{Content, Digest, MAX_TEXT_BYTES, needs_content, write_patch};
 pub use rename::{Side, pair_renames};
 pub use sha256::{sha256, sha256_of};

@@ -10,6 +10,14 @@ const CONTEXT: usize = 3;
 /// How long to look for the smallest difference. Later, any difference is taken.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The hunks of a unified difference, without a header. They are empty if the texts are equal.
+#[must_use]
+pub fn hunks(before: &str, after: &str) -> String {
+    let mut out = String::new();
+    push_hunks(&mut out, before, after);
+    out
+}
+
 /// Appends the hunks that turn one text into another.
 pub(crate) fn push_hunks(out: &mut String, before: &str, after: &str) {
     let (old, new) = (split(before), split(after));
@@ -65,12 +73,6 @@ fn push_lines(out: &mut String, mark: char, lines: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hunks(before: &str, after: &str) -> String {
-        let mut out = String::new();
-        push_hunks(&mut out, before, after);
-        out
-    }
 
     #[test]
     fn hunks_have_ranges_and_marks_for_missing_newlines() {

@@ -116,13 +116,17 @@ impl Plan {
             Some(_) => path.clone(),
             None => "/dev/null".to_owned(),
         };
-        similar::TextDiff::from_lines(
-            self.file.text.as_deref().unwrap_or_default(),
-            self.new.as_deref().unwrap_or_default(),
-        )
-        .unified_diff()
-        .header(&name(&self.file.text), &name(&self.new))
-        .to_string()
+        let before = self.file.text.as_deref().unwrap_or_default();
+        let after = self.new.as_deref().unwrap_or_default();
+        let hunks = contree_diff::hunks(before, after);
+        match hunks.is_empty() {
+            true => hunks,
+            false => format!(
+                "--- {}\n+++ {}\n{hunks}",
+                name(&self.file.text),
+                name(&self.new)
+            ),
+        }
     }
 
     /// Makes the change, and records it.
