@@ -63,7 +63,7 @@ enum AuthCommand {
 #[derive(Args, Debug)]
 struct List {
     /// Do not ask the services
-    #[arg(long)]
+    #[arg(short = 'O', long)]
     offline: bool,
 }
 
@@ -82,7 +82,7 @@ struct Logout {
     #[arg(add = complete::values(Known::Profiles))]
     name: Option<String>,
     /// Without effect, since nothing is asked; for the command line of contree-cli
-    #[arg(short, long, hide = true)]
+    #[arg(short, long, short_alias = 'y', hide = true)]
     force: bool,
 }
 
