@@ -13,7 +13,7 @@ use super::context::{VerbContext, run_verb};
 use super::error::VerbError;
 use super::login::{self, CloudLogin};
 use super::profile_file::ProfileFile;
-use super::rows::{VerbOptions, print_record, print_rows};
+use super::rows::{VerbOptions, print_record, print_result, print_rows};
 use crate::cli::error::CommandError;
 use crate::cli::output::{print, print_message};
 use crate::cli::process::runtime;
@@ -63,7 +63,7 @@ enum AuthCommand {
 #[derive(Args, Debug)]
 struct List {
     /// Do not ask the services
-    #[arg(long)]
+    #[arg(short = 'O', long)]
     offline: bool,
 }
 
@@ -82,7 +82,7 @@ struct Logout {
     #[arg(add = complete::values(Known::Profiles))]
     name: Option<String>,
     /// Accepted for the command line of contree-cli; nothing is asked
-    #[arg(short, long, hide = true)]
+    #[arg(short, long, short_alias = 'y', hide = true)]
     force: bool,
 }
 
@@ -112,6 +112,21 @@ struct AuthStatus {
     registries: Vec<RegistryLogin>,
 }
 
+/// The profile that is used from now on.
+#[derive(Serialize)]
+struct SelectedProfile<'a> {
+    profile: &'a str,
+}
+
+/// A removed profile, or the removed login of a registry.
+#[derive(Serialize)]
+struct RemovedLogin<'a> {
+    profile: Option<&'a str>,
+    registry: Option<&'a str>,
+    /// The profile that became the default instead.
+    active: Option<&'a str>,
+}
+
 /// The login of a registry.
 #[derive(Serialize)]
 struct RegistryLogin {
@@ -129,7 +144,7 @@ impl Auth {
                 self.token_stdin,
             ))),
             Some(AuthCommand::List(list)) => Ok(login::report(list.run(setup, options))),
-            Some(AuthCommand::Switch(switch)) => Ok(login::report(switch.run(setup))),
+            Some(AuthCommand::Switch(switch)) => Ok(login::report(switch.run(setup, options))),
             Some(AuthCommand::Logout(logout)) => logout.run(setup, options),
             Some(AuthCommand::Status(_)) => show_status(setup, options),
         }
@@ -261,14 +276,18 @@ fn unknown(setup: &Setup, name: &str) -> VerbError {
 }
 
 impl Switch {
-    fn run(&self, setup: &Setup) -> Result<u8, VerbError> {
+    fn run(&self, setup: &Setup, options: &VerbOptions) -> Result<u8, VerbError> {
         let mut file = ProfileFile::open(&setup.files)?;
         if !setup.files.profiles.contains_key(&self.name) {
             return Err(unknown(setup, &self.name));
         }
         file.set_active(Some(&self.name));
         file.write()?;
-        print(&format!("using profile {}\n", self.name))?;
+        let sentence = format!("using profile {}", self.name);
+        let record = SelectedProfile {
+            profile: &self.name,
+        };
+        print_result(options.format(), &record, &sentence)?;
         Ok(0)
     }
 }
@@ -278,7 +297,7 @@ impl Logout {
         let is_named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| active(setup));
         if setup.files.profiles.contains_key(&name) {
-            return Ok(login::report(remove_profile(setup, &name)));
+            return Ok(login::report(remove_profile(setup, options, &name)));
         }
         let registry = RegistryHost::for_login(&name);
         let (true, Ok(registry)) = (is_named, registry) else {
@@ -297,13 +316,19 @@ impl Logout {
                     ),
                 ));
             }
-            print(&format!("forgot the login of {registry}\n"))?;
+            let record = RemovedLogin {
+                profile: None,
+                registry: Some(registry.as_str()),
+                active: None,
+            };
+            let sentence = format!("forgot the login of {registry}");
+            print_result(cx.format, &record, &sentence)?;
             Ok(0)
         })
     }
 }
 
-fn remove_profile(setup: &Setup, name: &str) -> Result<u8, VerbError> {
+fn remove_profile(setup: &Setup, options: &VerbOptions, name: &str) -> Result<u8, VerbError> {
     let mut file = ProfileFile::open(&setup.files)?;
     if !file.remove_profile(name) {
         return Err(VerbError::WithCode(
@@ -324,7 +349,13 @@ fn remove_profile(setup: &Setup, name: &str) -> Result<u8, VerbError> {
         false => None,
     };
     file.write()?;
-    print(&format!("removed the profile {name}\n"))?;
+    let record = RemovedLogin {
+        profile: Some(name),
+        registry: None,
+        active: next.map(String::as_str),
+    };
+    let sentence = format!("removed the profile {name}");
+    print_result(options.format(), &record, &sentence)?;
     if let Some(next) = next {
         print_message(format_args!(
             "the profile {next} is the default now; `contree auth switch NAME` chooses another one"

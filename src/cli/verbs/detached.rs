@@ -6,14 +6,22 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::error::VerbError;
+use super::rows::{OutputFormat, print_result};
 use crate::cli::output::{print, print_error_line, print_message};
 use crate::tools::one_line;
 
 /// The variable that tells the new process what it is.
 const CHILD_VARIABLE: &str = "CONTREE_DETACHED_RUN";
+
+/// A run that was started, as JSON.
+#[derive(Serialize)]
+struct StartedRun {
+    uuid: Uuid,
+}
 
 /// Whether this is the process of a detached run.
 pub(super) fn is_child() -> bool {
@@ -22,7 +30,7 @@ pub(super) fn is_child() -> bool {
 
 /// Starts the process of a detached run, and prints the id of its operation. Returns the exit
 /// status.
-pub(super) fn start() -> Result<u8, VerbError> {
+pub(super) fn start(format: OutputFormat) -> Result<u8, VerbError> {
     let program = std::env::current_exe().map_err(VerbError::file("contree"))?;
     let mut child = Command::new(&program)
         .args(std::env::args_os().skip(1))
@@ -35,8 +43,8 @@ pub(super) fn start() -> Result<u8, VerbError> {
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).lines() {
             let line = line.map_err(VerbError::file(&program))?;
-            if line.parse::<Uuid>().is_ok() {
-                print(&format!("{line}\n"))?;
+            if let Ok(operation) = line.parse::<Uuid>() {
+                print_result(format, &StartedRun { uuid: operation }, &line)?;
                 return Ok(0);
             }
             print_message(line);
@@ -66,11 +74,16 @@ pub(super) fn say(message: &str) -> Result<(), VerbError> {
 }
 
 /// Prints the id of the operation, and leaves the terminal in the process of a detached run.
-pub(super) fn announce(operation: Uuid) -> Result<(), VerbError> {
+pub(super) fn announce(operation: Uuid, format: OutputFormat) -> Result<(), VerbError> {
     #[cfg(unix)]
     if is_child() {
         // It fails only for the leader of a process group, which has no terminal to leave.
         let _ = rustix::process::setsid();
     }
-    Ok(print(&format!("{operation}\n"))?)
+    let line = operation.to_string();
+    match is_child() {
+        // The other process makes JSON of it.
+        true => Ok(print(&format!("{line}\n"))?),
+        false => print_result(format, &StartedRun { uuid: operation }, &line),
+    }
 }

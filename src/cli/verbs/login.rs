@@ -58,7 +58,7 @@ pub(super) struct CloudLogin {
     #[arg(long = "type", value_name = "iam|jwt")]
     kind: Option<AuthType>,
     /// Replace an existing profile without asking
-    #[arg(short, long)]
+    #[arg(short, long, visible_short_alias = 'y')]
     force: bool,
 }
 

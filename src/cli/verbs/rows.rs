@@ -151,6 +151,18 @@ pub(super) fn print_record<T: Serialize + ?Sized>(
     Ok(print_json(&format!("{text}\n"))?)
 }
 
+/// Prints the result of a verb: a record as JSON, or a sentence for people.
+pub(super) fn print_result<T: Serialize + ?Sized>(
+    format: OutputFormat,
+    record: &T,
+    sentence: &str,
+) -> Result<(), VerbError> {
+    match format.is_json() {
+        true => print_record(format, record),
+        false => Ok(print(&format!("{sentence}\n"))?),
+    }
+}
+
 /// The abilities of standard output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Terminal {

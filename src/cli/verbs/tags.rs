@@ -2,13 +2,14 @@
 
 use clap::Args;
 use contree_error_codes::ErrorCode;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
-use super::rows::print_record;
+use super::rows::{print_record, print_result};
 use crate::Error;
 use crate::cli::output::print;
 use crate::cli::units::size;
@@ -32,6 +33,13 @@ pub(in crate::cli) struct Tag {
     delete: bool,
 }
 
+/// A changed tag as JSON.
+#[derive(Serialize)]
+struct ChangedTag<'a> {
+    uuid: Uuid,
+    tag: &'a str,
+}
+
 impl Tag {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let (image, tag) = match &self.names[..] {
@@ -48,12 +56,15 @@ impl Tag {
         let target = cx.client.image(image);
         if self.delete {
             target.untag(tag).await?;
-            print(&format!("removed {tag} from {}\n", short(&image)))?;
         } else {
             target.tag(tag).await?;
-            let tag = tag.strip_prefix("tag:").unwrap_or(tag);
-            print(&format!("{tag} is now {}\n", short(&image)))?;
         }
+        let tag = tag.strip_prefix("tag:").unwrap_or(tag);
+        let sentence = match self.delete {
+            true => format!("removed {tag} from {}", short(&image)),
+            false => format!("{tag} is now {}", short(&image)),
+        };
+        print_result(cx.format, &ChangedTag { uuid: image, tag }, &sentence)?;
         Ok(0)
     }
 }
@@ -76,7 +87,8 @@ impl Untag {
         let tag = self.name.strip_prefix("tag:").unwrap_or(&self.name);
         let image = cx.image(&format!("tag:{tag}")).await?;
         cx.client.image(image).untag(tag).await?;
-        print(&format!("removed {tag} from {}\n", short(&image)))?;
+        let sentence = format!("removed {tag} from {}", short(&image));
+        print_result(cx.format, &ChangedTag { uuid: image, tag }, &sentence)?;
         Ok(0)
     }
 }

@@ -105,6 +105,9 @@ impl Use {
         };
         let image = select(cx, name).await?;
         print_message(format_args!("using {name} ({})", short(&image)));
+        if cx.format.is_json() {
+            return show(cx).await;
+        }
         if cx.is_named {
             let key = cx.key.replace('\'', r"'\''");
             print(&format!("export CONTREE_SESSION='{key}'\n"))?;

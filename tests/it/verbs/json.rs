@@ -9,19 +9,42 @@ use super::Shell;
 /// The directory with the schemas. Each is about one object of an output.
 const SCHEMAS: &str = "tests/json_schemas";
 
-/// Verbs without a schema: their output is a sentence, a content or a stream. The record of `login`
-/// needs a service.
-const WITHOUT_JSON: [&str; 10] = [
-    "cat",
-    "completions",
-    "cp",
-    "export",
-    "http",
-    "login",
-    "save",
-    "serve",
-    "tag",
-    "untag",
+/// Verbs that have the schema of another one.
+const SAME: [(&str, &str); 10] = [
+    ("engine df", "df"),
+    ("engine prune", "prune"),
+    ("images list", "images"),
+    ("session", "use"),
+    ("session checkout", "use"),
+    ("session rollback", "use"),
+    ("session use", "use"),
+    ("shell", "run"),
+    ("untag", "tag"),
+    ("auth", "login"),
+];
+
+/// Verbs without a schema, and the reasons.
+const WITHOUT_JSON: [(&str, &str); 14] = [
+    (
+        "call",
+        "prints the result of a tool, which has a schema of its own",
+    ),
+    ("cat", "prints the content of a file"),
+    ("completions", "prints a script"),
+    ("cp", "writes files, and prints nothing"),
+    ("engine", "has only further commands"),
+    ("engine serve", "serves until it is ended"),
+    ("explain", "prints a text for people"),
+    ("export", "writes an archive, and prints nothing"),
+    ("http", "serves until it is ended"),
+    ("install", "shows a difference of files"),
+    ("serve", "serves until it is ended"),
+    ("skill", "has only further commands"),
+    ("skill install", "shows a difference of files"),
+    (
+        "tools",
+        "has formats of its own, one of them the answer of tools/list",
+    ),
 ];
 
 /// Returns what is wrong with an output, by the schema `name`.
@@ -44,6 +67,32 @@ fn problems(name: &str, output: &str) -> Vec<String> {
         count += 1;
     }
     assert!(count > 0, "{name}: no object was printed");
+    found
+}
+
+/// Checks the outputs of verbs against schemas. Each verb has an exit status, the name of a schema,
+/// and words. Returns what is wrong.
+fn check(
+    shell: &Shell,
+    used: &mut BTreeSet<String>,
+    verbs: &[(i32, &str, &[&str])],
+    input: &str,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (status, name, words) in verbs {
+        let mut json = vec!["--json"];
+        json.extend(*words);
+        let output = shell.with_input(&json, input.as_bytes());
+        let text = super::stdout(&output);
+        assert_eq!(
+            output.status.code(),
+            Some(*status),
+            "{words:?}: {text}{}",
+            super::stderr(&output)
+        );
+        found.extend(problems(name, &text));
+        used.insert((*name).to_owned());
+    }
     found
 }
 
@@ -73,12 +122,11 @@ fn the_json_of_each_verb_has_its_recorded_schema() {
     let registry = runtime.block_on(crate::push_registry::PushRegistry::start());
     let registry = registry.url("j:1");
     let mut used = BTreeSet::new();
-    let mut found = Vec::new();
-    for (status, name, words) in [
+    let verbs: &[(i32, &str, &[&str])] = &[
         (
             0,
             "run",
-            &["run", "-s", "echo x; echo two > /f; rm /l; mv /g /h"][..],
+            &["run", "-s", "echo x; echo two > /f; rm /l; mv /g /h"],
         ),
         (7, "run", &["run", "-D", "-s", "exit 7"]),
         (124, "run", &["run", "-D", "-t", "1", "--", "sleep", "60"]),
@@ -109,7 +157,7 @@ fn the_json_of_each_verb_has_its_recorded_schema() {
         (0, "publish", &["publish", running, "8000"]),
         (0, "snapshot", &["snapshot", running]),
         (0, "build", &["build", "-t", "b"]),
-        (0, "push", &["push", "@", &registry]),
+        (0, "push", &["push", "f", &registry]),
         (
             0,
             "apply",
@@ -120,24 +168,74 @@ fn the_json_of_each_verb_has_its_recorded_schema() {
         (0, "rmi", &["rmi", "-f", "@"]),
         (0, "prune", &["prune", "-n"]),
         (0, "prune", &["prune", "-f"]),
-    ] {
-        let mut json = vec!["--json"];
-        json.extend(words);
-        let output = shell.run(&json);
-        let text = super::stdout(&output);
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{words:?}: {text}{}",
-            super::stderr(&output)
-        );
-        found.extend(problems(name, &text));
-        used.insert(name.to_owned());
-    }
+    ];
+    let mut found = check(&shell, &mut used, verbs, "");
     shell.ok(&["kill", running]);
+    // The verbs that change the session come last.
+    let changes: &[(i32, &str, &[&str])] = &[
+        (0, "use", &["use", "host"]),
+        (0, "use", &["session"]),
+        (0, "session-branch-name", &["session", "branch", "b"]),
+        (0, "use", &["session", "checkout", "b"]),
+        (0, "use", &["session", "checkout", "-b", "c"]),
+        (0, "session-branch-name", &["session", "branch", "-U", "b"]),
+        (0, "use", &["session", "rollback"]),
+        (0, "tag", &["tag", "host", "u"]),
+        (0, "tag", &["tag", "-U", "host", "u"]),
+        (0, "tag", &["untag", "b"]),
+        (0, "images", &["images", "list"]),
+        (0, "save", &["save", "f", "saved.tar"]),
+        (
+            0,
+            "run-detached",
+            &["run", "-d", "-D", "host", "--", "true"],
+        ),
+        (0, "run", &["shell", "host", "-D"]),
+        (0, "use", &["-S", "other", "use", "host"]),
+        (0, "use", &["session", "use", "other"]),
+        (0, "session-delete", &["session", "delete", "other"]),
+        (0, "df", &["engine", "df"]),
+        (0, "engine-check", &["engine", "check", "--json"]),
+        (
+            0,
+            "engine-refresh-host",
+            &["engine", "refresh-host", "--json"],
+        ),
+        (0, "doctor", &["doctor", "--json"]),
+    ];
+    found.extend(check(&shell, &mut used, changes, ""));
+    found.extend(logins(&runtime, &mut used));
     assert!(found.is_empty(), "{}", found.join("\n"));
     let recorded: BTreeSet<String> = schema_names();
     assert_eq!(used, recorded, "each schema is used, and none is missing");
+}
+
+/// Checks the verbs of logins with a stub of a service, and returns what is wrong.
+fn logins(runtime: &tokio::runtime::Runtime, used: &mut BTreeSet<String>) -> Vec<String> {
+    let url = runtime.block_on(crate::support::stub::Stub::default().start());
+    let registry = runtime.block_on(crate::push_registry::PushRegistry::start());
+    let registry = registry.address;
+    let shell = Shell::new();
+    let (url, registry) = (url.as_str(), registry.as_str());
+    let verbs: &[(i32, &str, &[&str])] = &[
+        (0, "login", &["login", "--url", url, "--token-stdin"]),
+        (
+            0,
+            "login",
+            &["auth", "-p", "w", "-P", "x", "-u", url, "--token-stdin"],
+        ),
+        (0, "auth-list", &["auth", "list"]),
+        (0, "auth-switch", &["auth", "switch", "w"]),
+        (0, "auth-status", &["auth", "status"]),
+        (
+            0,
+            "login-registry",
+            &["login", registry, "--username", "me", "--password-stdin"],
+        ),
+        (0, "auth-logout", &["auth", "logout", registry]),
+        (0, "auth-logout", &["auth", "logout"]),
+    ];
+    check(&shell, used, verbs, "a-secret-token")
 }
 
 fn schema_names() -> BTreeSet<String> {
@@ -149,33 +247,44 @@ fn schema_names() -> BTreeSet<String> {
     files.map(name).collect()
 }
 
-/// A new verb needs a schema, or an entry in the list of those without JSON.
+/// Every verb of the program, with those of groups, from its help.
+fn verbs(words: &[&str], found: &mut BTreeSet<String>) {
+    let mut command = std::process::Command::new(crate::support::CONTREE);
+    let output = command.args(words).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let Some((_, commands)) = help.split_once("Commands:\n") else {
+        return;
+    };
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    for line in lines.filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
+        let name = line.split_whitespace().next().unwrap();
+        if name != "help" {
+            let verb = [words, &[name]].concat();
+            found.insert(verb.join(" "));
+            verbs(&verb, found);
+        }
+    }
+}
+
+/// A new verb needs a schema, or an entry in a list.
 #[test]
-fn each_verb_has_a_schema_or_prints_no_json() {
-    let program = |name: &str| {
-        let output = std::process::Command::new(name).arg("--help").output();
-        let help = String::from_utf8(output.unwrap().stdout).unwrap();
-        let (_, commands) = help.split_once("Commands:\n").unwrap();
-        let names = commands
-            .lines()
-            .take_while(|line| !line.is_empty())
-            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-            .map(|line| line.split_whitespace().next().unwrap().to_owned());
-        names.collect::<BTreeSet<String>>()
-    };
-    let all = program(crate::support::CONTREE);
-    let shared = program(env!("CARGO_BIN_EXE_contree-mcp"));
-    let verbs: Vec<&String> = all.difference(&shared).collect();
-    assert!(verbs.len() > 20, "{verbs:?}");
+fn each_verb_has_a_schema_or_a_reason() {
+    let mut all = BTreeSet::new();
+    verbs(&[], &mut all);
+    assert!(all.len() > 60, "{all:?}");
     let schemas = schema_names();
-    let has_schema = |verb: &str| {
-        let prefix = format!("{verb}-");
-        schemas
-            .iter()
-            .any(|name| name == verb || name.starts_with(&prefix))
-    };
-    for verb in verbs {
-        let without = WITHOUT_JSON.contains(&verb.as_str());
-        assert!(without != has_schema(verb), "{verb}");
+    let without: BTreeSet<&str> = WITHOUT_JSON.iter().map(|(verb, _)| *verb).collect();
+    for (verb, other) in SAME {
+        assert!(all.contains(verb), "{verb} is no verb");
+        assert!(schemas.contains(other), "{verb}: {other} has no schema");
+    }
+    for verb in &without {
+        assert!(all.contains(*verb), "{verb} is no verb");
+    }
+    for verb in &all {
+        let has_schema =
+            schemas.contains(&verb.replace(' ', "-")) || SAME.iter().any(|(same, _)| same == verb);
+        let is_without = without.contains(verb.as_str());
+        assert!(has_schema != is_without, "{verb}");
     }
 }

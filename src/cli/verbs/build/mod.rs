@@ -43,13 +43,16 @@ const FILE_NAMES: [&str; 2] = ["Dockerfile", "Containerfile"];
 
 /// Build an image from a Dockerfile
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    visible_alias = "bd",
+    after_help = "\
 Examples:
   contree build -t app .                          the file ./Dockerfile
   contree build -f ci/Dockerfile --target test --build-arg V=2 .
 
 Each step makes an image. An unchanged step runs nothing: its image is used again. A failed build keeps the
-steps before the failure. Exit status: 1 if a step failed, 2 if the command line is wrong.")]
+steps before the failure. Exit status: 1 if a step failed, 2 if the command line is wrong."
+)]
 pub(in crate::cli) struct Build {
     /// Directory with the files that COPY takes; default: this one
     #[arg(value_name = "DIR", default_value = ".", hide_default_value = true)]

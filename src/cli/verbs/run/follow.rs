@@ -62,7 +62,7 @@ impl StartedRun<'_> {
         self.sent.remember(cx, id).await;
         ports::publish(cx, &run, &self.ports).await?;
         if self.options.detach {
-            detached::announce(id)?;
+            detached::announce(id, cx.format)?;
             if !detached::is_child() {
                 run.detach();
                 return Ok(0);

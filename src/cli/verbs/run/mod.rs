@@ -102,7 +102,7 @@ fn run(setup: &Setup, options: &VerbOptions, request: Request) -> Result<u8, Com
         Ok(crate::config::SelectedBackend::Local)
     );
     if request.options.detach && is_local && !detached::is_child() {
-        return Ok(detached::start().unwrap_or_else(|error| {
+        return Ok(detached::start(options.format()).unwrap_or_else(|error| {
             print_error(&error, error.code());
             FAILED
         }));

@@ -55,6 +55,7 @@ impl Request {
         let mut rest = head;
         if let [first, others @ ..] = head
             && !is_variable(first)
+            && !is_exclusion(first, &options)
         {
             image = Some(first.clone());
             rest = others;
@@ -70,6 +71,10 @@ impl Request {
             options.add(later.run);
             verb_options.add(later.verb);
             for word in later.words {
+                if is_exclusion(&word, &options) {
+                    options.file_excludes.push(word);
+                    continue;
+                }
                 if !is_variable(&word) {
                     return Err(VerbError::Usage(format!(
                         "`{word}` before `--` is neither the image nor an option; `contree run [IMAGE] -- CMD` has at most one image"
@@ -166,6 +171,12 @@ fn is_variable(word: &str) -> bool {
     })
 }
 
+/// Whether a word is a further pattern of `--file-excludes`, as in an example of the official
+/// command line. No image has such a name.
+fn is_exclusion(word: &str, options: &RunOptions) -> bool {
+    !options.file_excludes.is_empty() && word.contains(['*', '?', '['])
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -226,6 +237,9 @@ mod tests {
             (variables.image, variables.command),
             (None, vec!["./app".to_owned()])
         );
+        let excluded = request(&["--file-excludes", "*.log", "*.tmp", "--", "make"]).unwrap();
+        assert_eq!(excluded.options.file_excludes, ["*.log", "*.tmp"]);
+        assert_eq!(excluded.image, None);
     }
 
     #[test]

@@ -5,10 +5,9 @@ use serde::Serialize;
 
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
-use super::super::rows::print_rows;
+use super::super::rows::{print_result, print_rows};
 use super::super::session_state::{EntryRef, no_image};
 use super::lookup::short_text;
-use crate::cli::output::print;
 use crate::store::sessions;
 
 /// List, create or delete branches
@@ -28,6 +27,17 @@ pub(super) struct Branch {
     /// Delete the branch; its history stays
     #[arg(short = 'U', long, visible_alias = "rm", requires = "name")]
     pub(super) delete: bool,
+    /// Whether JSON says nothing, since it is a part of another verb.
+    #[arg(skip)]
+    pub(super) is_part: bool,
+}
+
+/// A created or deleted branch as JSON.
+#[derive(Serialize)]
+struct ChangedBranch<'a> {
+    branch: &'a str,
+    /// The entry at which it begins, unless it was deleted.
+    entry: Option<i64>,
 }
 
 /// A branch in the list.
@@ -88,7 +98,11 @@ impl Branch {
             if !deleted {
                 return Err(cx.unknown_branch(&name, &branches));
             }
-            print(&format!("deleted branch {name}\n"))?;
+            let record = ChangedBranch {
+                branch: &name,
+                entry: None,
+            };
+            print_result(cx.format, &record, &format!("deleted branch {name}"))?;
             return Ok(0);
         }
         if name.is_empty() || name.starts_with(['@', '-']) {
@@ -117,7 +131,14 @@ impl Branch {
         store
             .write_durably(move |c| sessions::set_branch(c, &backend, &key, &created, tip))
             .await?;
-        print(&format!("created branch {name} at @{tip}\n"))?;
+        if !(self.is_part && cx.format.is_json()) {
+            let record = ChangedBranch {
+                branch: &name,
+                entry: Some(tip),
+            };
+            let sentence = format!("created branch {name} at @{tip}");
+            print_result(cx.format, &record, &sentence)?;
+        }
         Ok(0)
     }
 }

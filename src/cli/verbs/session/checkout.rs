@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
+use super::super::use_image;
 use super::branch::Branch;
 use crate::cli::output::print_message;
 use crate::store::sessions;
@@ -25,6 +26,7 @@ impl Checkout {
                 name: Some(self.branch.clone()),
                 from: None,
                 delete: false,
+                is_part: true,
             };
             branch.run(cx).await?;
         }
@@ -38,6 +40,9 @@ impl Checkout {
             .write_durably(move |c| sessions::activate(c, &backend, &key, &name))
             .await?;
         print_message(format_args!("on branch {branch} at @{tip}"));
+        if cx.format.is_json() {
+            return use_image::show(cx).await;
+        }
         Ok(0)
     }
 }

@@ -2,11 +2,12 @@
 
 use clap::Args;
 use contree_error_codes::ErrorCode;
+use serde::Serialize;
 
 use super::super::complete::{self, Known};
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
-use crate::cli::output::print;
+use super::super::rows::print_result;
 use crate::store::sessions;
 
 /// Delete sessions with their history; images stay
@@ -18,6 +19,12 @@ pub(super) struct Delete {
     /// Accepted for scripts; nothing is asked
     #[arg(short, long, visible_short_alias = 'y')]
     force: bool,
+}
+
+/// A deleted session as JSON.
+#[derive(Serialize)]
+struct DeletedSession<'a> {
+    session_key: &'a str,
 }
 
 impl Delete {
@@ -32,7 +39,8 @@ impl Delete {
                     format!("there is no session `{key}`; `contree session list` lists them"),
                 ));
             }
-            print(&format!("deleted session {key}\n"))?;
+            let record = DeletedSession { session_key: &key };
+            print_result(cx.format, &record, &format!("deleted session {key}"))?;
         }
         Ok(0)
     }

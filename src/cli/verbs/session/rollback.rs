@@ -6,6 +6,7 @@ use contree_error_codes::ErrorCode;
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::session_state::EntryRef;
+use super::super::use_image;
 use super::lookup::short_text;
 use crate::cli::output::print_message;
 use crate::store::sessions::{self, SessionEntry};
@@ -57,6 +58,9 @@ impl Rollback {
             entry.title,
             short_text(&entry.image)
         ));
+        if cx.format.is_json() {
+            return use_image::show(cx).await;
+        }
         Ok(0)
     }
 }

@@ -26,6 +26,9 @@ impl UseSession {
             short_text(&tip.image),
             row.key
         ));
+        if cx.format.is_json() {
+            return use_image::show(cx).await;
+        }
         Ok(0)
     }
 }
