@@ -1,6 +1,9 @@
 //! A service without the extensions: the client does the work itself and gives the same answers, or
 //! says that it cannot.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -10,16 +13,20 @@ use axum::response::{IntoResponse, Response};
 use contree::engine::{Listen, LocalConfig, ServeConfig, Server};
 use contree::types::{ImageImportRequest, InstanceSpawnRequest, PushRequest, Registry};
 use contree::{Backend, Client, DiffRequest, Error, ImageRef, LogRequest};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::push_registry::PushRegistry;
+use crate::support::Home;
+use crate::support::raw::RawClient;
 
 /// An engine, and a stand-in for a service before it that hides the extensions.
 struct Backends {
     engine: Client,
     service: Client,
+    /// The addresses of the engine and of the service.
+    addresses: [String; 2],
     stop: oneshot::Sender<()>,
     _data: tempfile::TempDir,
 }
@@ -99,6 +106,7 @@ impl Backends {
         Self {
             engine: Client::connect(Backend::new(&address).unwrap()).unwrap(),
             service: Client::connect(Backend::new(&service).unwrap()).unwrap(),
+            addresses: [address, service],
             stop,
             _data: data,
         }
@@ -266,6 +274,12 @@ async fn a_service_without_extensions_has_its_images_pushed_by_the_client() {
     // The engine's own push gives the same files.
     let own = registry.url("own:1");
     backends.engine.push(image, push_to(&own)).await.unwrap();
+    let own = import(&backends.engine, &own).await;
+    let request = DiffRequest {
+        base: Some(own),
+        ..DiffRequest::default()
+    };
+    assert_eq!(backends.engine.diff(copy, &request).await.unwrap().count, 0);
     let error = backends.service.push(image, push_to("oci-layout:/x")).await;
     let error = error.unwrap_err();
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
@@ -276,6 +290,96 @@ async fn a_service_without_extensions_has_its_images_pushed_by_the_client() {
         .await;
     let failed = failed.unwrap_err().to_string();
     assert!(failed.contains("cannot reach 127.0.0.1:1"), "{failed}");
+    let _ = backends.stop.send(());
+}
+
+/// What a download writes, by path: type and permissions, time, target of a link, content, and the
+/// path with which a file shares its content.
+type Written = BTreeMap<String, (u32, i64, i64, Option<PathBuf>, Vec<u8>, String)>;
+
+fn written(place: &Path) -> Written {
+    let mut found = Written::new();
+    let mut inodes = BTreeMap::new();
+    let mut open = vec![place.to_owned()];
+    while let Some(directory) = open.pop() {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        paths.sort();
+        for path in paths {
+            let about = path.symlink_metadata().unwrap();
+            let name = path.strip_prefix(place).unwrap().display().to_string();
+            let content = match about.is_file() {
+                true => std::fs::read(&path).unwrap(),
+                false => Vec::new(),
+            };
+            let first = inodes.entry(about.ino()).or_insert_with(|| name.clone());
+            let entry = (
+                about.mode(),
+                about.mtime(),
+                about.mtime_nsec(),
+                std::fs::read_link(&path).ok(),
+                content,
+                first.clone(),
+            );
+            found.insert(name, entry);
+            if about.is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    found
+}
+
+const MANY_KINDS: &str = "mkdir -p /out/d/e /out/empty '/out/sp ace' /out/closed; cd /out; echo one > a; \
+    echo two > d/b; printf 'a\\0b' > bin; head -c 300000 /dev/urandom > large; : > nothing; echo c > closed/c; \
+    chmod 750 a; chmod 700 empty; chmod 4711 d/b; chmod 444 bin; chmod 1777 d/e; chmod 555 closed; \
+    ln -s d/b link; ln -s none dangling; ln a hard; ln a d/hard; mkfifo pipe; \
+    echo u > \"sp ace/ä\"; touch -h -d '2001-02-03 04:05:06.789Z' a link; touch -d '1999-12-31 00:00:00Z' empty d/e d; \
+    seq 300 | while read n; do echo $n > d/e/file$n; done";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_extensions_downloads_the_same_files() {
+    let backends = Backends::start().await;
+    let image = backends
+        .commit("tag:host".parse().unwrap(), MANY_KINDS)
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut trees, mut answers) = (Vec::new(), Vec::new());
+    for (client, address) in [&backends.engine, &backends.service]
+        .into_iter()
+        .zip(&backends.addresses)
+    {
+        let place = folder.path().join(format!("unpacked{}", trees.len()));
+        client
+            .image(image)
+            .fs()
+            .unpack("/out", &place)
+            .await
+            .unwrap();
+        trees.push(written(&place));
+        // The tool keeps times, links and modes too.
+        let home = Home::new();
+        let place = home.path().join("place");
+        let answer = tokio::task::block_in_place(|| {
+            let mut raw = RawClient::initialized(home.command_for(address), "2025-11-25");
+            let arguments = json!({"image": image, "path": "/out", "destination": place});
+            raw.call_ok("download", arguments)
+        });
+        let counts = ["files", "links", "directories", "bytes", "skipped"];
+        answers.push(counts.map(|name| answer[name].clone()));
+        trees.push(written(&place));
+    }
+    assert_eq!(answers[0], answers[1]);
+    let [engine, tool, service, service_tool] = &trees[..] else {
+        panic!("four trees");
+    };
+    assert!(engine == service, "the client unpacks another directory");
+    assert!(tool == service_tool, "the tool writes another directory");
+    assert_eq!(tool.len(), 316);
+    assert!(!tool.contains_key("pipe") && tool.contains_key("empty"));
+    assert_eq!(tool["d/hard"].5, tool["a"].5);
     let _ = backends.stop.send(());
 }
 

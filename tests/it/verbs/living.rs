@@ -263,7 +263,7 @@ fn limits_and_the_network_of_one_run() {
     assert!(later.contains("setting of the engine"), "{later}");
     let size = shell.fails(2, &["run", "--memory", "big", "--", "true"]);
     assert!(size.contains("512m"), "{size}");
-    let account = shell.0.command().args(["call", "--raw", "whoami"]).output();
+    let account = shell.0.command().args(["call", "whoami"]).output();
     let is_enforced = stdout(&account.unwrap()).contains("instance_memory_bytes");
     let limits = [
         "run",
