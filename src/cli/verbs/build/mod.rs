@@ -50,8 +50,9 @@ Examples:
   contree build -t app .                          the file ./Dockerfile
   contree build -f ci/Dockerfile --target test --build-arg V=2 .
 
-Each step makes an image. An unchanged step runs nothing: its image is used again. A failed build keeps the
-steps before the failure. Exit status: 1 if a step failed, 2 if the command line is wrong."
+Each step makes an image. An unchanged step runs nothing: its image is used again. A failed build
+keeps the steps before the failure. Exit status: 1 if a step failed, 2 if the command line is
+wrong."
 )]
 pub(in crate::cli) struct Build {
     /// Directory with the files that COPY takes; default: this one
