@@ -140,7 +140,7 @@ impl VerbContext {
         let branches = self.branches().await.unwrap_or_default();
         if branches.iter().any(|(branch, _)| branch == name) {
             message.push_str(&format!("; `@{name}` is the image of the branch {name}"));
-            return VerbError::Missing(ErrorCode::ImageNotFound, message);
+            return VerbError::WithCode(ErrorCode::ImageNotFound, message);
         }
         if !near.is_empty() {
             message.push_str(&format!("; did you mean {}?", near.join(" or ")));

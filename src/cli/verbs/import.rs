@@ -211,7 +211,7 @@ fn source(text: &str) -> Result<Source, VerbError> {
         });
     }
     if ARCHIVES.iter().any(|ending| text.ends_with(ending)) && !text.contains([':', '/']) {
-        return Err(VerbError::Missing(
+        return Err(VerbError::WithCode(
             ErrorCode::LocalFileUnusable,
             format!("there is no file {text} here; give its path"),
         ));

@@ -81,7 +81,7 @@ fn check_target(target: &Path) -> Result<(), VerbError> {
         ));
     }
     if target.is_file() {
-        return Err(VerbError::Missing(
+        return Err(VerbError::WithCode(
             ErrorCode::PushTargetUnusable,
             format!(
                 "{} exists; remove it, or give another path",

@@ -160,7 +160,7 @@ impl Rmi {
             let tags = tags.filter_map(|found| found.tag.as_deref());
             let (named, others): (Vec<&str>, Vec<&str>) = tags.partition(|tag| named.contains(tag));
             if let ([tag, ..], [_, ..]) = (&named[..], &others[..]) {
-                return Err(VerbError::Missing(
+                return Err(VerbError::WithCode(
                     ErrorCode::ImageInUse,
                     format!(
                         "the image {} has the tag {} as well; `contree untag {tag}` removes this tag alone, and `contree rmi -f {tag}` deletes the image",
@@ -179,7 +179,7 @@ fn with_option(error: Error) -> VerbError {
     let message = error.to_string();
     match error.code() {
         ErrorCode::ImageInUse => {
-            VerbError::Missing(ErrorCode::ImageInUse, message.replace("force=true", "-f"))
+            VerbError::WithCode(ErrorCode::ImageInUse, message.replace("force=true", "-f"))
         }
         _ => error.into(),
     }
