@@ -34,7 +34,7 @@ pub(in crate::cli) struct VerbContext {
     signal_status: Arc<AtomicU8>,
 }
 
-/// Runs a verb. The first signal drops its future, which cancels what it started.
+/// Runs a verb. The first signal drops its future, which cancels the operations that it started.
 pub(super) fn run_verb<F>(setup: &Setup, options: &VerbOptions, verb: F) -> Result<u8, CommandError>
 where
     F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
@@ -202,7 +202,7 @@ impl VerbContext {
         status
     }
 
-    /// Runs work until the first signal. Dropping the work must cancel what it started.
+    /// Runs work until the first signal. Dropping the work must cancel its operations.
     ///
     /// # Errors
     /// The error of the work, or the end by a signal.

@@ -12,7 +12,7 @@ use super::error::VerbError;
 use crate::cli::output::{print, print_error_line, print_message};
 use crate::tools::one_line;
 
-/// The variable that tells the new process what it is.
+/// The variable that marks the process of a detached run.
 const CHILD_VARIABLE: &str = "CONTREE_DETACHED_RUN";
 
 /// Whether this is the process of a detached run.

@@ -45,7 +45,7 @@ impl Progress {
     }
 }
 
-/// The line goes away with the work, also after an error or a signal.
+/// The line disappears at the end of the work, even after an error or a signal.
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();

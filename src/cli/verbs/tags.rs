@@ -90,7 +90,7 @@ pub(in crate::cli) struct Rmi {
     /// Tags, UUIDs or beginnings of them, or @N
     #[arg(required = true, add = complete::values(Known::Images))]
     images: Vec<String>,
-    /// Also an image that others were made from; what they need stays
+    /// Also delete an image that others were made from; the layers that they need stay
     #[arg(short, long)]
     force: bool,
 }
