@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub use captured::{Captured, NotUtf8};
 pub use exit_status::{ExitStatus, Signal, UnknownSignal};
 
-/// The outcome of a command. `I` is what it leaves of its changes: an image, or `()`.
+/// The outcome of a command. `I` is the kept result of its changes: an image, or `()`.
 ///
 /// [`Output`](crate::Output) is the usual name of this type.
 #[derive(Clone, Debug)]

@@ -73,9 +73,9 @@ pub(super) struct Options {
     pub(super) network: super::network::NetworkOptions,
     #[command(flatten)]
     pub(super) sandbox: super::sandbox::SandboxOptions,
-    /// Let tools access files of this machine only at or below DIR; repeatable. Credentials, and
-    /// for writing files that run by themselves, are excluded unless they are given themselves.
-    /// Over HTTP, tools access no files without this option
+    /// Let tools access files of this machine only at or below DIR; repeatable. Files with
+    /// credentials, and for writing also files that other programs run, are excluded unless DIR
+    /// names them. Over HTTP, tools access no files without this option
     #[arg(long, global = true, value_name = "DIR", value_parser = home_path(), help_heading = OTHER)]
     pub(super) allow_path: Vec<std::path::PathBuf>,
     /// Level of logging to standard error [env: CONTREE_MCP_LOG_LEVEL]

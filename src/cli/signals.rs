@@ -25,7 +25,7 @@ pub(super) fn end_echoed_line() {
 /// at the second.
 ///
 /// A signal that was ignored when the process started stays ignored: `nohup` ignores SIGHUP, and a
-/// shell script ignores SIGINT for what it starts in the background.
+/// shell script ignores SIGINT for the programs that it starts in the background.
 ///
 /// # Errors
 /// If the process cannot listen for signals.

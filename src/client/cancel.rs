@@ -89,7 +89,7 @@ impl CancelOnDrop {
                 return;
             }
             let result = start(client.clone()).await;
-            // A guard that nobody receives is dropped, here or in the channel.
+            // A guard without a receiver is dropped, here or in the channel.
             let _ = sender.send(result.map(|(id, value)| (value, Self::new(&client, id))));
         };
         background::spawn(starting)?;

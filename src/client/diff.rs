@@ -158,7 +158,7 @@ impl Client {
         Ok(Some(index.map_err(unreadable)?))
     }
 
-    /// Finds out what is at a path, without following symbolic links.
+    /// Finds the entry at a path, without following symbolic links.
     async fn find_without_links(&self, image: Uuid, path: &Path) -> Result<Place, Error> {
         let mut parent = PathBuf::from("/");
         let names: Vec<_> = path

@@ -259,7 +259,7 @@ impl Follower {
         self.inspected = Instant::now();
         let record = match self.record().await {
             Ok(record) => record,
-            // The stream may go on although the status cannot be read.
+            // The stream may continue although the status cannot be read.
             Err(error) if !error.is_not_found() && Instant::now() < self.deadline.end() => {
                 return Ok(());
             }

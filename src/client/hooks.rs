@@ -136,7 +136,7 @@ impl ClientHooks<ClientState> for Client {
                 return Ok(answer);
             }
             let acted = answer.status().is_success() && !bodies::announces_page(answer.headers());
-            // With 303, the server has acted, and names the place of the result.
+            // With 303, the server has acted, and names the URL of the result.
             let unconfirmed = has_second_effect
                 && (acted
                     || may_have_acted(answer.status())

@@ -27,7 +27,7 @@ use crate::{Client, Error, backend::Delays, types};
 
 /// The content of a file in an image, as a stream.
 ///
-/// After a broken connection, the stream reads the file again and goes on after the last byte. It
+/// After a broken connection, the stream reads the file again and continues after the last byte. It
 /// ends with an error if that does not help.
 pub struct FileStream {
     /// The file's size in bytes, if the backend announces it.
@@ -229,7 +229,7 @@ impl Client {
     ///   process leaves nothing behind. On a filesystem without such files it has a temporary name
     ///   in the same directory. The next download to the directory removes it, if the process was
     ///   killed.
-    /// - After a broken connection, the download goes on after the last byte.
+    /// - After a broken connection, the download continues after the last byte.
     /// - Missing directories are created.
     /// - `mode` is the permissions of the new file before the umask. The default is those of the
     ///   file that it replaces, else 0666.

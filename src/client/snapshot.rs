@@ -6,7 +6,7 @@ use crate::{Client, Error, types};
 
 impl Client {
     /// Makes an image of the files of a running sandbox as they are now. Its processes stand still
-    /// meanwhile and then go on; the image has none of them.
+    /// meanwhile and then continue; the image has none of them.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the backend cannot do it. [`Error::Api`] with 409 if the run is

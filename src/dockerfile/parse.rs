@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, DockerfileError> {
     let escape = escape_of(text)?;
     let blanked = here_documents::blank(text, escape)?;
     let tree = parse_dockerfile::parse(&blanked.text).map_err(|error| {
-        // The parser's message ends with the place, which comes first here.
+        // The parser's message ends with the line, which comes first here.
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message);
         Problem::Syntax(message.to_owned()).at(error.line())

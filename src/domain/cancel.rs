@@ -1,6 +1,6 @@
 //! Cancels operations and processes whose handles are dropped.
 //!
-//! A start runs in a task of its own, which a dropped future does not end. So the answer with the
+//! A start runs in its own task, which a dropped future does not end. So the answer with the
 //! operation's id always arrives, and the operation can be cancelled.
 
 use std::{
@@ -43,7 +43,7 @@ impl CancelGuard {
         }
     }
 
-    /// The target has ended, or shall go on.
+    /// Drops without a cancellation, since the target has ended or is to continue.
     pub(super) fn release(&self) {
         self.released.store(true, Ordering::Relaxed);
     }
@@ -110,7 +110,7 @@ impl Drop for Cancellation {
     }
 }
 
-/// Requests the cancellation. If it fails, nobody is left to tell.
+/// Requests the cancellation. Its errors are lost, since the caller is gone.
 async fn cancel(client: &Client, target: CancelTarget) {
     match target {
         CancelTarget::Operation(operation) => drop(client.cancel(operation).await),

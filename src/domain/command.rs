@@ -23,7 +23,7 @@ const CONCURRENT_UPLOADS: usize = 8;
 /// - Dropping the future before its end cancels the run on the backend, at whatever point: a run
 ///   whose start is not answered yet is cancelled as soon as it is.
 /// - [`spawn`](Self::spawn) returns a handle while the command runs.
-/// - [`detach`](Self::detach) starts a run that goes on by itself.
+/// - [`detach`](Self::detach) starts a run that continues by itself.
 ///
 /// ```no_run
 /// # async fn example(base: contree::Image) -> Result<(), contree::Error> {
@@ -227,7 +227,7 @@ impl<C: Changes> Command<C> {
         Running::start(client, request).await
     }
 
-    /// Starts the command and leaves it to the backend. The run goes on when this process ends,
+    /// Starts the command and leaves it to the backend. The run continues when this process ends,
     /// unless the backend is an engine in this process.
     ///
     /// [`Client::attach`](crate::Client::attach) returns a handle of the run. Dropping the future

@@ -68,7 +68,7 @@ impl ImageFiles {
         captured_text(self.read(path).await?)
     }
 
-    /// Opens a file for reading. After a broken connection, reading goes on after the last byte.
+    /// Opens a file for reading. After a broken connection, reading continues after the last byte.
     ///
     /// # Errors
     /// The errors of [`read`](Self::read).

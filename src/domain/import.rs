@@ -16,7 +16,7 @@ use crate::{Client, Error, OperationStatus, events::Payload, output::PartialOutp
 /// An import of an image. Awaiting it waits for its end, and returns the image.
 ///
 /// Dropping the future before its end cancels the import on the backend, at whatever point.
-/// [`detach`](Self::detach) starts an import that goes on by itself.
+/// [`detach`](Self::detach) starts an import that continues by itself.
 #[must_use = "an import starts when it is awaited or detached"]
 pub struct Import {
     client: Client,

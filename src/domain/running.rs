@@ -146,8 +146,8 @@ impl<C: Changes> Running<C> {
             .await
     }
 
-    /// An image of the files of the sandbox as they are now. The processes stand still meanwhile
-    /// and then go on; the image has none of them.
+    /// An image of the files of the sandbox as they are now. The processes are paused meanwhile
+    /// and then continue; the image has none of them.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the backend cannot do it, and any error if the run is over.

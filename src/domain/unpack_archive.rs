@@ -155,7 +155,7 @@ fn make_room(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a symbolic link leads to a place within the root. A link without a target must be
+/// Whether a symbolic link leads to a path within the root. A link without a target must be
 /// relative and must not lead upwards.
 fn leads_inside(root: &Path, link: &Path) -> bool {
     match link.canonicalize() {

@@ -1,4 +1,4 @@
-//! The sources of origins: what is remembered, and the backend.
+//! The sources of origins: the remembered ones, and the backend.
 
 use uuid::Uuid;
 

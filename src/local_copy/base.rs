@@ -116,7 +116,7 @@ async fn read_tree(client: &Client, image: Uuid, path: &Path) -> Result<Tree, Er
 }
 
 impl BaseFiles {
-    /// Removes a path and what is below it.
+    /// Removes a path and all paths below it.
     fn remove(&mut self, path: &[u8]) {
         let is_below = |found: &[u8]| {
             let rest = found.strip_prefix(path);

@@ -63,7 +63,7 @@ pub(crate) async fn download_directory(
         Ok((staging, copied, attributes))
     });
     let (staging, mut copied, attributes) = read.await?.map_err(Error::io(destination))?;
-    rules.progress("moving the copy to its place");
+    rules.progress("moving the copy to its destination");
     let place = destination.to_owned();
     blocking(move || {
         let failed = Error::io(&place);
@@ -73,7 +73,7 @@ pub(crate) async fn download_directory(
     .await
 }
 
-/// Whether a place is free, or an empty directory.
+/// Whether a destination does not exist, or is an empty directory.
 fn is_vacant(place: &Path) -> io::Result<bool> {
     match std::fs::read_dir(place) {
         Ok(entries) => {
@@ -90,8 +90,8 @@ fn is_vacant(place: &Path) -> io::Result<bool> {
     }
 }
 
-/// The directory for the unfinished copy. It is beside the place if the copy can appear at once,
-/// else in the place.
+/// The directory for the unfinished copy. It is beside the destination if the copy can appear at
+/// once, else in the destination.
 fn staging_parent<'a>(place: &'a Path, rules: &WriteRules) -> io::Result<&'a Path> {
     use std::os::unix::fs::MetadataExt as _;
     let parent = place.parent().unwrap_or(Path::new("/"));
@@ -129,7 +129,7 @@ fn stage(place: &Path, rules: &WriteRules) -> io::Result<Staging> {
     }
 }
 
-/// Moves a finished copy to its place.
+/// Moves a finished copy to its destination.
 fn publish(
     staging: &Staging,
     place: &Path,
@@ -152,7 +152,7 @@ fn publish(
                     _ => Ok(()),
                 };
             }
-            // Such a directory is a mount point, or is not empty any more.
+            // Such a directory is a mount point, or is no longer empty.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -181,8 +181,8 @@ fn publish(
     set_attributes(&to, attributes, |path| !path.is_empty())
 }
 
-/// Moves what is in a tree into another one. `opened` gets the earlier permissions of directories
-/// that had to be opened up.
+/// Moves the entries of a tree into another one. `opened` gets the earlier permissions of
+/// directories that had to be opened up.
 fn move_all(
     from: &LocalTree,
     to: &LocalTree,

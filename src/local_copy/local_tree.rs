@@ -27,7 +27,7 @@ const STEP: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// The permissions that the owner of a directory needs to change what is in it.
+/// The permissions that the owner of a directory needs to change its entries.
 const OWNER: u32 = 0o700;
 /// The permissions of a directory that is made on the way to a file, before the umask.
 const NEW_DIRECTORY: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
@@ -210,7 +210,7 @@ impl LocalTree {
         }
     }
 
-    /// Lets the owner of a directory change what is in it. Returns the permissions from before, if
+    /// Lets the owner of a directory change its entries. Returns the permissions from before, if
     /// they changed. Anything but a directory of this user stays as it is.
     pub(super) fn open_up(&self, path: &[u8]) -> io::Result<Option<u32>> {
         let found = self.locate(path);
@@ -236,7 +236,7 @@ impl LocalTree {
         }
     }
 
-    /// Lets their owner change what is in any of the directories.
+    /// Lets the owner change the entries of all directories.
     pub(super) fn open_up_all(&self) -> io::Result<()> {
         let mut next = vec![Vec::new()];
         while let Some(directory) = next.pop() {

@@ -104,7 +104,7 @@ impl Performer {
         performed.and(set)
     }
 
-    /// Lets the owner of the directories change what is in them, where that is to be done.
+    /// Lets the owner change the entries of the directories in which actions are to be performed.
     fn open_up(&mut self, actions: &[Action]) -> Result<(), Error> {
         let changed = actions
             .iter()

@@ -65,7 +65,7 @@ impl Staging {
     }
 
     /// Makes a directory in `destination`, which is a real path. Until the end, the owner of the
-    /// destination may change what is in it.
+    /// destination may change its entries.
     pub(super) fn create_in(destination: &Path) -> io::Result<Self> {
         let tree = LocalTree::open(destination)?;
         let mode = tree.open_up(b"")?;
@@ -116,7 +116,7 @@ pub(super) fn is_staging(name: &[u8]) -> bool {
     random.is_some_and(|random| random.len() == 32 && random.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Removes the staging directories of killed processes: those of this user that nobody locks.
+/// Removes the staging directories of killed processes: those of this user that no process locks.
 fn remove_abandoned(parent: &Path, user: u32) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if !is_staging(entry.file_name().as_encoded_bytes()) {

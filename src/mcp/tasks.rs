@@ -43,7 +43,7 @@ struct RunningTask {
 }
 
 impl RunningTasks {
-    /// Adds a call that goes on after its request was answered, unless it has ended meanwhile.
+    /// Adds a call that continues after its request was answered, unless it has ended meanwhile.
     fn add(&self, operation: Uuid, progress: Arc<CallProgress>, created_at: String) {
         let mut running = self.lock();
         if !progress.is_over() {
@@ -81,7 +81,7 @@ impl RunningTasks {
     }
 }
 
-/// Removes a call from the running tasks when dropped, also if the call panics.
+/// Removes a call from the running tasks when dropped, even if the call panics.
 pub(super) struct RunningTaskGuard {
     tasks: Arc<Tasks>,
     progress: Arc<CallProgress>,

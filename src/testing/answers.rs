@@ -84,7 +84,7 @@ pub(super) fn events(
     )
 }
 
-/// The frames of events, after which the stream goes on with `rest`.
+/// The frames of events, after which the stream continues with `rest`.
 pub(super) fn frames(
     frames: Vec<String>,
     rest: impl Stream<Item = io::Result<Bytes>> + Send + 'static,

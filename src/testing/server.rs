@@ -112,7 +112,7 @@ impl StubServer {
         self.service.state().add_image(StubImage { tag, files })
     }
 
-    /// Sets the script of the runs of a command. A newer script for a command takes the place of an
+    /// Sets the script of the runs of a command. A newer script for a command replaces an
     /// older one; [`ScriptedRun::default`] is for all commands without a script.
     ///
     /// A command without any script exits with 127.

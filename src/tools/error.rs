@@ -17,7 +17,7 @@ pub enum ToolError {
     /// The arguments are invalid: send others.
     #[error(transparent)]
     InvalidArgument(ErrorDetails),
-    /// The named thing does not exist: look up its name.
+    /// The named object does not exist: look up its name.
     #[error(transparent)]
     NotFound(ErrorDetails),
     /// The settings of this server forbid it: its user can change them.
@@ -134,17 +134,17 @@ impl ToolError {
         Self::InvalidArgument(ErrorDetails::new(format!("{context}: {source}")).because_of(source))
     }
 
-    /// Creates an error for something that does not exist.
+    /// Creates an error for an object that does not exist.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
         Self::NotFound(ErrorDetails::new(message))
     }
 
-    /// Creates an error for something that the server's settings forbid.
+    /// Creates an error for an action that the server's settings forbid.
     pub(super) fn refused(message: impl Into<String>) -> Self {
         Self::Refused(ErrorDetails::new(message))
     }
 
-    /// Creates an error for something that the user declined.
+    /// Creates an error for an action that the user declined.
     pub(super) fn declined(message: impl Into<String>) -> Self {
         Self::Declined(ErrorDetails::new(message))
     }
@@ -210,14 +210,13 @@ impl ToolError {
         )
     }
 
-    /// Reports whether the named thing does not exist.
+    /// Reports whether the named object does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::NotFound(_))
     }
 
-    /// Reports whether the backend did not answer at all.
-    /// Reports whether the backend refused a request as it is.
+    /// Reports whether the backend refused the request itself, so that a repeat would fail too.
     pub(super) fn is_refused_by_backend(&self) -> bool {
         matches!(
             self,
@@ -225,6 +224,7 @@ impl ToolError {
         )
     }
 
+    /// Reports whether the backend did not answer at all.
     pub(super) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }

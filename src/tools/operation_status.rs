@@ -1,4 +1,4 @@
-//! State of an operation that a call started. Any client can ask for it, also after the server that
+//! State of an operation that a call started. Any client can ask for it, even after the server that
 //! started the operation has ended.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};

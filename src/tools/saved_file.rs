@@ -19,7 +19,7 @@ const MAX_LINKS: usize = 40;
 /// Returns the permissions of a file to be saved, given those of a file that it replaces.
 ///
 /// A new file has those that it has in the image, without execution. A file that replaces another
-/// one has those of that one. In both cases, nobody may read it who may not read it in the image.
+/// one has those of that one. In both cases, only users who may read it in the image may read it.
 pub(super) async fn mode(
     cx: &Context,
     image: Uuid,

@@ -7,7 +7,7 @@ use similar::{Algorithm, DiffOp, capture_diff_slices_deadline, group_diff_ops};
 
 /// Lines around a change that a hunk shows.
 const CONTEXT: usize = 3;
-/// How long to look for the smallest difference. Later, any difference is taken.
+/// How long to look for the smallest difference. After that, any difference is taken.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The hunks of a unified difference, without a header. They are empty if the texts are equal.

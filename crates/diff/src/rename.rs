@@ -17,8 +17,8 @@ pub enum Side {
 /// renames.
 ///
 /// `digest` is called for files whose size occurs on both sides. Empty files and files of other
-/// types are never renamed. Of several candidates, one with the same name in another directory
-/// precedes the first path.
+/// types are never renamed. Of several candidates, one with the same name in another directory is
+/// taken, else the first path.
 ///
 /// # Errors
 /// Those of `digest`.
@@ -71,7 +71,7 @@ pub fn pair_renames<D: Eq + std::hash::Hash, E>(
     Ok(())
 }
 
-/// The regular files with content among the changes of one kind: their places and sizes.
+/// The regular files with content among the changes of one kind: their indices and sizes.
 fn files(changes: &[Change], kind: ChangeKind) -> Vec<(usize, u64)> {
     let of_kind = |change: &&Change| change.kind == kind;
     let file = |at: usize, change: &Change| {

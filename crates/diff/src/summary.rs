@@ -9,9 +9,9 @@ pub struct Summary {
     pub path: String,
     /// How it changed.
     pub change: &'static str,
-    /// The type of the file, or the one that it had.
+    /// The type of the file now, or before its removal.
     pub kind: &'static str,
-    /// The type that it had, if that differs.
+    /// The type of the file before, if it differs.
     pub kind_before: Option<&'static str>,
     /// The path that a renamed file had.
     pub from: Option<String>,

@@ -40,7 +40,7 @@ impl DescriptorReservation {
         Ok(reservation)
     }
 
-    /// Waits until descriptors are free. The error is the last refusal, also if the operation is
+    /// Waits until descriptors are free. The error is the last refusal, even if the operation is
     /// cancelled meanwhile.
     pub(crate) async fn wait(cancel: &CancellationToken) -> Result<Self, ApiError> {
         let end = Instant::now() + MAX_WAIT;

@@ -79,7 +79,7 @@ pub enum EngineError {
         address: std::net::SocketAddr,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}; choose another address")]
     Listen {
         /// The address as the caller gave it.
         address: String,
@@ -92,7 +92,9 @@ pub enum EngineError {
     )]
     Start(#[source] std::io::Error),
     /// The engine's thread ended before it was ready.
-    #[error("the engine's thread ended before it was ready")]
+    #[error(
+        "the engine's thread ended before it was ready; start the program again, and report this if it happens again"
+    )]
     Thread,
 }
 
@@ -229,7 +231,7 @@ impl ApiError {
         self
     }
 
-    /// Sets the code of the cause, unless the message has shown a more general one.
+    /// Sets the code of the cause, unless the message has already given a code.
     fn caused_by(self, code: ErrorCode) -> Self {
         match self.code {
             ErrorCode::EngineFailed => self.with_code(code),

@@ -26,7 +26,7 @@ pub struct BodyStalled(Duration);
 /// Measures how long a server has waited for one client.
 pub(crate) struct ClientClock(Mutex<WaitStarts>);
 
-/// When the current wait for each thing began. `None` while the server does not wait for it.
+/// The starts of the current waits. `None`: the server does not wait for it.
 #[derive(Clone, Copy, Default)]
 struct WaitStarts {
     /// The head of the next request.
@@ -52,7 +52,7 @@ impl ClientClock {
         Some(since.elapsed())
     }
 
-    /// A request has arrived.
+    /// Notes that a request has arrived.
     pub(crate) fn begin_request(&self) {
         self.waits().head = None;
     }

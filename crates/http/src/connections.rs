@@ -118,7 +118,7 @@ where
             Some(()) = open.next_end() => continue,
             (stream, _) = listener.accept() => stream,
         };
-        if open.has_share(stream.peer()) {
+        if open.is_at_limit(stream.peer()) {
             // The loop does not wait, so that the others are not kept out.
             if let Ok(rejection) = Arc::clone(&rejections).try_acquire_owned() {
                 tokio::spawn(async move {

@@ -95,9 +95,9 @@ impl OpenConnections {
         Some(())
     }
 
-    /// Returns whether a peer has its share of connections. Its idle connections are then asked to
-    /// close, and its stalled ones are closed, so that it can connect again soon.
-    pub(crate) fn has_share(&self, peer: Option<Peer>) -> bool {
+    /// Returns whether a peer has all the connections that it may have. Then its idle connections
+    /// are asked to close, and its stalled ones are closed, so that it can connect again soon.
+    pub(crate) fn is_at_limit(&self, peer: Option<Peer>) -> bool {
         let (Some(peer), Some(share)) = (peer, self.max_per_peer) else {
             return false;
         };

@@ -19,15 +19,15 @@ const SECRET_PARTS: &[&str] = &[
 /// Words between underscores whose variables are secrets.
 const SECRET_WORDS: &[&str] = &["AUTH", "PASS", "PWD", "PAT", "DSN"];
 
-/// Variables that have one of these words, and no secret.
-const NO_SECRETS: &[&str] = &["PWD"];
+/// Variables that have one of these words, but are not secrets.
+const NOT_SECRET: &[&str] = &["PWD"];
 
 /// Returns whether a variable looks like a secret: by its name, or because its value is a URL with
 /// a password.
 #[must_use]
 pub fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let is_named_secret = !NO_SECRETS.contains(&name.as_str())
+    let is_named_secret = !NOT_SECRET.contains(&name.as_str())
         && (SECRET_PARTS.iter().any(|part| name.contains(part))
             || name.split('_').any(|word| SECRET_WORDS.contains(&word)));
     !value.is_empty() && (is_named_secret || has_password(value))

@@ -18,7 +18,7 @@ pub(super) enum AddressScope {
     Private,
     /// This machine.
     Loopback,
-    /// The link, such as a cloud's metadata service, or no place for a server.
+    /// The link, such as a cloud's metadata service, or an address that no server has.
     Link,
 }
 

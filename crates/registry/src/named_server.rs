@@ -1,5 +1,5 @@
-//! The clients for servers that a registry names, and not the user: targets of redirects, and token
-//! servers.
+//! The clients for servers that a registry names, rather than the user: targets of redirects, and
+//! token servers.
 //!
 //! Without a check, a registry could make this machine send requests to servers that the registry
 //! itself does not reach.

@@ -102,7 +102,7 @@ pub enum Error {
         /// The limit in bytes, from which the other follows.
         max_layer_bytes: u64,
     },
-    /// The sandbox hid what it wrote and was killed.
+    /// The sandbox hid its writes and was killed.
     #[error(
         "the writable layer may have grown to {bytes} bytes or {files} files beyond what max_layer_bytes ({limit}) allows, and it cannot be measured: \
          its directories never stop changing, or it holds files without names in unix sockets; the sandbox was ended and nothing is kept"
@@ -141,10 +141,10 @@ pub enum Error {
         exhausted: &'static str,
     },
     /// The sandbox ended by itself or was killed.
-    #[error("the sandbox is gone")]
+    #[error("the sandbox has ended")]
     Gone,
-    /// The processes of the sandbox did not stand still for a snapshot. They go on.
-    #[error("there is no snapshot, because {0} in time; the sandbox goes on, so try again")]
+    /// The processes of the sandbox could not be paused for a snapshot. They continue.
+    #[error("there is no snapshot, because {0} in time; the sandbox continues, so try again")]
     NotStill(&'static str),
     /// The caller has abandoned the work.
     #[error("the sandbox ends, so the snapshot was abandoned")]
@@ -180,7 +180,7 @@ fn describe_start(program: &OsStr, step: &Step, directory: &Path, error: &io::Er
 
 fn describe_setup(step: &Step, subject: Option<&str>, error: &io::Error) -> String {
     match subject {
-        Some(subject) => format!("set up the sandbox: {step} {subject}: {error}"),
-        None => format!("set up the sandbox: {step}: {error}"),
+        Some(subject) => format!("cannot set up the sandbox: {step} {subject}: {error}"),
+        None => format!("cannot set up the sandbox: {step}: {error}"),
     }
 }

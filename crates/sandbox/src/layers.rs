@@ -103,7 +103,7 @@ impl LayerStore {
         self.remove_tree(&layer_tree(id))
     }
 
-    /// Removes the rest of layers whose removal was interrupted.
+    /// Removes the remains of layers whose removal was interrupted.
     ///
     /// # Errors
     /// When the file system refuses.
@@ -221,7 +221,7 @@ impl LayerStore {
         Ok(())
     }
 
-    /// Removes everything in a run directory but its lock, which this process holds.
+    /// Removes everything in a run directory except its lock, which this process holds.
     ///
     /// # Errors
     /// When the file system refuses.

@@ -19,7 +19,7 @@ use crate::protocol::wire::{self, WireError};
 /// How long [`PackTask::wait`] waits for the report, which follows the archive at once.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Layers that are being written as an archive. Dropping the value stops that.
+/// Layers that are being written as an archive. Dropping the task stops the writing.
 #[derive(Debug)]
 pub struct PackTask {
     init: InitProcess,

@@ -20,7 +20,7 @@ use crate::store::runs::RunDir;
 /// How long [`UnpackTask::wait`] waits before it gives up.
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// An archive that is being unpacked. Dropping the value stops the unpacking.
+/// An archive that is being unpacked. Dropping the task stops the unpacking.
 #[derive(Debug)]
 pub struct UnpackTask {
     init: InitProcess,

@@ -53,7 +53,7 @@ impl TextChange {
     }
 
     /// Undoes the change in a text that was edited elsewhere since. `None` unless the inserted text
-    /// is there exactly once.
+    /// occurs exactly once.
     pub(super) fn undo_elsewhere(&self, edited: &str) -> Option<String> {
         if self.inserted.is_empty() || edited.matches(&self.inserted).count() != 1 {
             return None;

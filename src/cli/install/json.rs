@@ -28,7 +28,7 @@ fn parse(text: &str) -> Result<CstRootNode, EditError> {
 /// The object of a property. `None` if the object has no such property.
 ///
 /// # Errors
-/// If the property is there twice, or is not an object.
+/// If the property occurs twice, or is not an object.
 fn child(object: &CstObject, name: &str) -> Result<Option<CstObject>, EditError> {
     let Some(property) = property(object, name)? else {
         return Ok(None);

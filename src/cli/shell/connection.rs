@@ -110,7 +110,7 @@ async fn follow_size(terminal: Terminal, started_with: (u16, u16)) {
     }
 }
 
-/// Leaves raw mode while this process is stopped, and enters it again when it goes on.
+/// Leaves raw mode while this process is stopped, and enters it again when it continues.
 async fn follow_pauses(terminal: Terminal) {
     let kind = |signal: Signal| SignalKind::from_raw(signal.as_raw());
     let (Ok(mut stops), Ok(mut continues)) =

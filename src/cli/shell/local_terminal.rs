@@ -69,7 +69,7 @@ pub(super) fn observe(output: &[u8]) {
 }
 
 /// Stops this process as Ctrl-Z does, with the terminal as it was before raw mode. Returns when the
-/// process goes on.
+/// process continues.
 ///
 /// # Errors
 /// The system's error.

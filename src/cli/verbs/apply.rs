@@ -60,7 +60,7 @@ enum ConflictChoice {
     Theirs,
 }
 
-/// A path and what was done with it.
+/// A path with its outcome.
 #[derive(Serialize)]
 struct AppliedPath {
     change: &'static str,

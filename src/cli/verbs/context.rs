@@ -47,8 +47,8 @@ impl Drop for Ending {
     }
 }
 
-/// Runs a verb. The first signal drops its future, which cancels what it started. Then the exit
-/// status is that of the signal.
+/// Runs a verb. The first signal drops its future, which cancels the operations that it started.
+/// Then the exit status is that of the signal.
 pub(super) fn run_verb<F>(setup: &Setup, options: &VerbOptions, verb: F) -> Result<u8, CommandError>
 where
     F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
@@ -249,7 +249,7 @@ impl VerbContext {
         Ok(FAILED)
     }
 
-    /// Runs work until the first signal. Dropping the work must cancel what it started.
+    /// Runs work until the first signal. Dropping the work must cancel its operations.
     ///
     /// # Errors
     /// The error of the work, or the end by a signal.

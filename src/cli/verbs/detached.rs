@@ -14,7 +14,7 @@ use super::rows::{OutputFormat, print_result};
 use crate::cli::output::{print, print_error_line, print_message};
 use crate::tools::one_line;
 
-/// The variable that tells the new process what it is.
+/// The variable that marks the process of a detached run.
 const CHILD_VARIABLE: &str = "CONTREE_DETACHED_RUN";
 
 /// A run that was started, as JSON.

@@ -158,7 +158,7 @@ impl Exec {
 /// The directory in which the command of a run started; none for the directory of its image.
 ///
 /// # Errors
-/// If the operation has ended, or there is none.
+/// If the operation has ended, or does not exist.
 async fn start_directory(cx: &VerbContext, operation: Uuid) -> Result<Option<String>, VerbError> {
     let record = super::operations::record(cx, operation).await?;
     if let Some(status) = record.status.filter(|status| status.is_terminal()) {

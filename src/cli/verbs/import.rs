@@ -9,6 +9,7 @@ use contree_error_codes::ErrorCode;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::build::open_archive;
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
@@ -254,14 +255,15 @@ pub(super) fn absolute(path: &Path) -> Result<String, VerbError> {
     })
 }
 
-/// Whether an archive is one of `docker save`, which has a manifest in its root.
+/// Whether an archive, compressed or not, is one of `docker save`, which has a manifest in its
+/// root.
 fn is_docker_archive(path: &Path) -> bool {
-    let Ok(file) = std::fs::File::open(path) else {
+    let Ok(Some(reader)) = open_archive(path) else {
         return false;
     };
     /// Entries before the manifest, which is among the first or the last ones.
     const MAX_ENTRIES: usize = 10_000;
-    let mut archive = tar::Archive::new(std::io::BufReader::new(file));
+    let mut archive = tar::Archive::new(reader);
     let Ok(entries) = archive.entries() else {
         return false;
     };
@@ -313,6 +315,12 @@ mod tests {
                 format!("{scheme}:{}", path(name))
             );
         }
+        let compressed = std::fs::File::create(path("d.tar.gz")).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(compressed, flate2::Compression::fast());
+        let mut plain = std::fs::File::open(path("d.tar")).unwrap();
+        std::io::copy(&mut plain, &mut gzip).unwrap();
+        gzip.finish().unwrap();
+        assert!(is_docker_archive(Path::new(&path("d.tar.gz"))));
         std::fs::create_dir(path("layout")).unwrap();
         assert!(source(&path("layout")).is_err());
         std::fs::write(path("layout/oci-layout"), "{}").unwrap();

@@ -124,7 +124,7 @@ fn message_columns() -> usize {
     columns.saturating_sub(OTHER_COLUMNS).max(MIN_MESSAGE)
 }
 
-/// The line goes away with the work, also after an error or a signal.
+/// The line disappears at the end of the work, even after an error or a signal.
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();

@@ -106,7 +106,7 @@ pub(in crate::cli) struct Rmi {
     /// Tags, UUIDs or beginnings of them, or @N
     #[arg(required = true, add = complete::values(Known::Images))]
     images: Vec<String>,
-    /// Also an image with other tags, or that others were made from; what they need stays
+    /// Also delete an image with other tags, or one that others were made from; their layers stay
     #[arg(short, long)]
     force: bool,
 }

@@ -65,7 +65,7 @@ impl ProcessesTools for Handlers {
         };
         let output = followed.map_err(|error| {
             ToolError::from(error).with_hint(format!(
-                "process {process} may still run: `{}` goes on with it",
+                "process {process} may still run: `{}` continues with it",
                 target.next_call()
             ))
         })?;

@@ -214,7 +214,7 @@ async fn remember_placement(
     ))
 }
 
-/// Returns the number of bytes of each stream that the API shall record.
+/// Returns the number of bytes of each stream that the API is to record.
 ///
 /// The API keeps the head of a stream alone. So it records as much as it can, and the answer has
 /// the head and the tail of the record. A call without output in its answer needs no record.

@@ -178,7 +178,10 @@ pub(super) async fn mark_executables(
         }
         Ok(executable)
     });
-    let executable = known.await.unwrap_or_default();
+    let executable = known.await.unwrap_or_else(|error| {
+        tracing::warn!("cannot find out which uploaded files are executable: {error}");
+        std::collections::BTreeSet::new()
+    });
     for file in request.files.values_mut() {
         let uuid = file.uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
         if executable.contains(&uuid) {

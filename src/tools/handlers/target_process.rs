@@ -130,7 +130,7 @@ impl TargetProcess<'_> {
         })
     }
 
-    /// The call that goes on with the process.
+    /// The call that continues with the process.
     pub(super) fn next_call(&self) -> String {
         format!(
             "interact(operation_id=\"{}\", process_id={})",
@@ -264,7 +264,7 @@ impl TargetProcess<'_> {
         let mut position = cx.session().output_position(self.operation, self.process);
         let mut quiet_at = Instant::now() + first;
         let mut found = false;
-        // The end of the output of an ended process. Others that it started may go on writing.
+        // The end of the output of an ended process. Others that it started may keep writing.
         let mut last: Option<OutputPosition> = None;
         let output = loop {
             let end = match until {

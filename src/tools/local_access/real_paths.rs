@@ -167,7 +167,7 @@ impl RealPaths {
     }
 }
 
-/// Returns the real path of a link's target, also if the target is missing.
+/// Returns the real path of a link's target, even if the target is missing.
 fn link_target(link: &Path) -> PathBuf {
     let spelled = link.read_link().map(|target| match link.parent() {
         Some(parent) => parent.join(target),

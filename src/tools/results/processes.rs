@@ -9,7 +9,7 @@ use super::{ToolResult, is_false};
 use crate::tools::answer::ResourceLink;
 use crate::tools::fence::Fence;
 
-/// Result of `exec`: the ended process, or one that goes on with its output so far.
+/// Result of `exec`: the ended process, or one that continues, with its output so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Exec {
@@ -43,7 +43,7 @@ pub struct Exec {
     /// Whether bytes that are not UTF-8 were replaced
     #[serde(skip_serializing_if = "is_false")]
     pub lossy: bool,
-    /// The call that goes on with it
+    /// The call that continues with it
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

@@ -40,7 +40,7 @@ impl PushedImage {
     }
 }
 
-/// Result of `push_image`: what was pushed, or with `wait=false` only the operation.
+/// Result of `push_image`: the pushed image, or with `wait=false` only the operation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct PushImage {

@@ -185,7 +185,7 @@ pub(crate) struct PlacedFiles {
 }
 
 /// Remembers the files of local directories that a run of the command line placed, as the base on
-/// which `apply` compares. `destination` is the place of a single directory.
+/// which `apply` compares. `destination` is the path of a single directory.
 pub(crate) async fn remember_placed(
     session: &Session,
     backend: String,

@@ -144,7 +144,7 @@ fn branches_and_rollback_lose_nothing() {
     assert!(
         shell
             .fails(2, &["session", "rollback", "x"])
-            .contains("no place in the history")
+            .contains("not an entry of the history")
     );
     assert!(
         shell

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings::new(API, "library_example")
         // Every client has this state, and the crate's hooks read it.
         .with_state("crate::client::Token")
-        // An existing type takes the place of a schema.
+        // An existing type replaces a schema.
         .with_replacement("BookId", "::uuid::Uuid")
         // Small, named changes to the document. Tools with a body need the first three.
         .with_transforms(&[

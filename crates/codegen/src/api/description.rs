@@ -134,7 +134,7 @@ impl Description {
         Some(schema)
     }
 
-    /// The schema of a property, also if a part of `allOf` has it. The last part takes precedence.
+    /// The schema of a property, even if a part of `allOf` has it. The last part takes precedence.
     fn property_of<'a>(
         &'a self,
         schema: &'a Value,

@@ -249,7 +249,7 @@ mod tests {
         let (_file, location) = file(&encoder.finish().unwrap());
         let mut written = Counter(0);
         let mut size = ArchiveSize::new(location.length(), 64 << 30);
-        // The layers below used up what is free.
+        // The layers below used up the free space.
         size.add(512 << 20).unwrap();
         let result = copy_verified(&location, &mut size, &mut written);
         assert!(

@@ -127,9 +127,9 @@ impl OperationTask {
     }
 }
 
-/// Accepts an operation. Answers show `request`, so it has no secrets. `client` is the program that
-/// asks, as it names itself. Blocks. 429 if too many operations wait, or if there are too few
-/// descriptors.
+/// Accepts an operation. Answers show `request`, so it has no secrets. `client` is the name that
+/// the requesting program gives itself. Blocks. 429 if too many operations wait, or if there are
+/// too few descriptors.
 ///
 /// The run directory and its lock exist before the record does, so no other engine takes the
 /// operation for orphaned.
@@ -149,8 +149,8 @@ pub(crate) fn accept(
             "the engine is stopping",
         ));
     }
-    let is_left = request.get(DETACHED).and_then(Value::as_bool);
-    let is_left = is_left.unwrap_or(false);
+    let is_detached = request.get(DETACHED).and_then(Value::as_bool);
+    let is_detached = is_detached.unwrap_or(false);
     let ticket = queue.enter()?;
     let descriptors = DescriptorReservation::new()?;
     let withdraw = || {
@@ -159,7 +159,7 @@ pub(crate) fn accept(
     };
     let run = Arc::new(engine.store.create_run(&operation.to_string())?);
     let log = EventLog::create(&engine.log_path(operation)).inspect_err(|_| withdraw())?;
-    let running = Arc::new(RunningOperation::new(log, is_left));
+    let running = Arc::new(RunningOperation::new(log, is_detached));
     let status = if ticket.is_granted() {
         Status::Assigned
     } else {
@@ -250,7 +250,7 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
                     }
                 }
             };
-            // The work reserves its own.
+            // The work makes its own reservation.
             drop(descriptors);
             let work = work(Arc::clone(&engine), task.clone());
             let ((), work_ending) = tokio::join!(record_assigned, work);

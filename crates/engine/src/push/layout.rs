@@ -162,7 +162,7 @@ impl Layout {
         })
     }
 
-    /// Stores bytes as a blob, unless it is there. Returns whether it was written.
+    /// Stores bytes as a blob, unless the blob exists. Returns whether it was written.
     pub(super) fn store_bytes(&self, bytes: &[u8]) -> Result<bool, PushError> {
         let digest = Digest::of(bytes);
         if self.has_blob(&digest, bytes.len() as u64) {

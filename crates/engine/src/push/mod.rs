@@ -7,7 +7,7 @@
 //!    helper of the sandbox crate write a layer as an archive.
 //! 4. `job` sends the configuration and then the manifest, which makes the image complete.
 //!
-//! Until the manifest is there, no reader sees the image. A push that ends early leaves blobs,
+//! Until the manifest exists, no reader sees the image. A push that ends early leaves blobs,
 //! which the next push finds.
 
 mod docker_archive;

@@ -29,7 +29,7 @@ pub(crate) struct LoggedImage {
     pub(crate) children: u64,
     /// The number of files that it changed.
     pub(crate) files: Option<u64>,
-    /// The disk space of what it changed.
+    /// The disk space of its changes.
     pub(crate) bytes: Option<u64>,
     /// True if it is the image of this machine's programs, or was one.
     pub(crate) is_host: bool,

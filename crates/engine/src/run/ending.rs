@@ -32,8 +32,8 @@ pub(crate) enum RunEnding {
 }
 
 impl RunEnding {
-    /// Turns it into the ending of the operation's work. `commit` makes an image of a sandbox that
-    /// ended cleanly.
+    /// Turns the ending of the run into the ending of the operation's work. `commit` makes an image
+    /// of a sandbox that ended cleanly.
     pub(crate) fn into_work_ending(
         self,
         outcome: Option<InstanceResult>,

@@ -223,7 +223,7 @@ mod tests {
     fn programs_that_cannot_be_executed_have_a_hint() {
         let denied = "/bin/sh: 1: ping: Operation not permitted";
         assert_eq!(of_exit(Some(126), None, denied), [FILE_CAPABILITY]);
-        // A script goes on after such a command.
+        // A script continues after such a command.
         for line in [
             denied,
             "bash: line 12: /usr/bin/ping: Operation not permitted",
@@ -272,7 +272,7 @@ mod tests {
         ] {
             assert_eq!(of_exit(code, signal, output), [SEGMENTATION_FAULT]);
         }
-        // The command goes on after a program that ended so.
+        // The command continues after a program that ended so.
         let output = "Segmentation fault\n";
         assert_eq!(of_exit(Some(0), None, output), [SEGMENTATION_FAULT]);
         // A program that could write something is not one of another architecture.

@@ -50,7 +50,7 @@ pub(crate) struct RunPlan {
     pub(crate) chain: Vec<Layer>,
     /// Files to copy into the sandbox before the command starts.
     pub(crate) files: Vec<FileCopy>,
-    /// Paths to remove or to make before that.
+    /// Paths to remove or to make before the files are copied.
     pub(crate) changes: Vec<PathChange>,
     /// The ports to publish.
     pub(crate) ports: Vec<ReservedPort>,
@@ -155,9 +155,9 @@ async fn not_started(
     }
 }
 
-/// The reason for which the engine stopped waiting for the main process.
+/// The reason why the engine stopped waiting for the main process.
 enum StopCause {
-    /// It ended. `None`: its sandbox ended with it.
+    /// The process ended. `None`: its sandbox ended with it.
     Exit(Option<Exit>),
     TimeOut,
     Cancel,

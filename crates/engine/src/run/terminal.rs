@@ -27,7 +27,7 @@ pub(crate) struct ProcessTerminal {
     output: Mutex<TerminalOutput>,
     /// Notified when there is output, when it has ended, or when another client shows it.
     filled: Notify,
-    /// Notified when output was taken, or when no client shows the terminal any more.
+    /// Notified when output was taken, or when no client shows the terminal.
     room: Notify,
 }
 
@@ -148,7 +148,7 @@ pub(crate) enum TerminalEvent {
     Output(Vec<u8>),
     /// Another client shows the terminal now.
     TakenOver,
-    /// No process has the terminal open any more.
+    /// All processes have closed the terminal.
     Ended,
 }
 

@@ -110,7 +110,7 @@ struct Deletion {
 }
 
 impl Deletion {
-    /// Finds what is deleted with an image, or why it cannot be.
+    /// Finds the records that are deleted with an image, or the reason why it cannot be deleted.
     fn plan(c: &Connection, uuid: Uuid, force: bool) -> Result<Result<Self, DeleteError>, DbError> {
         let Some(image) = images::by_uuid(c, uuid)? else {
             return Ok(Err(DeleteError::Missing(uuid)));

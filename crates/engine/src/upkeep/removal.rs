@@ -165,7 +165,7 @@ impl Removal<'_> {
         let recorded = match self.engine.rows.read(rows::file_digests) {
             Ok(all) => all.contains(sha256),
             Err(error) => {
-                // The file stays while nobody knows whether it has a record again.
+                // The file stays as long as it is unknown whether it has a record again.
                 self.add_problem(path.display(), error);
                 true
             }

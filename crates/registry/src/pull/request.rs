@@ -26,7 +26,7 @@ const MAX_REDIRECTS: usize = 5;
 /// How often a request with a body checks that the body is still being sent.
 const BODY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The body of a request, which can be made anew for a further attempt.
+/// The body of a request, which can be made again for another attempt.
 pub(crate) struct RequestBody<'b> {
     pub(crate) make: &'b (dyn Fn() -> Body + Send + Sync),
     /// The number of bytes that were sent, over all attempts.

@@ -48,7 +48,7 @@ impl Repository<'_> {
     /// Uploads a blob, and reports the number of bytes so far to `progress`.
     ///
     /// After a broken connection, the upload continues where the registry says that it stopped. An
-    /// upload that the registry has forgotten begins anew. The whole blob is one request, unless
+    /// upload that the registry has forgotten starts again. The whole blob is one request, unless
     /// the registry refuses a request of that size.
     ///
     /// # Errors

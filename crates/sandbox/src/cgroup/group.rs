@@ -210,7 +210,7 @@ impl SandboxGroup {
     }
 }
 
-/// A frozen group. Its processes go on when the value is dropped.
+/// A frozen group. Its processes continue when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct FrozenGroup {
     directory: PathBuf,

@@ -12,7 +12,7 @@ use super::program_lists::{
     TERMINALS,
 };
 
-/// Collects the programs of a host into a plan, and lists what it left out with the reason.
+/// Collects the programs of a host into a plan, and lists the omitted files with the reasons.
 pub(super) struct ProgramCollector<'a> {
     host: &'a Host,
     closures: ClosureFinder<'a>,

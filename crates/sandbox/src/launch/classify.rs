@@ -167,7 +167,7 @@ fn namespaces_unavailable(errno: Errno, host: &HostInfo) -> Unavailable {
             return Unavailable::AppArmor;
         } else if host.container {
             (
-                "this is a container whose runtime refuses them, or what belongs to them".into(),
+                "this is a container whose runtime refuses them, or calls that they need".into(),
                 format!("{OPEN_CONTAINER}, or run outside of it"),
             )
         } else {
@@ -222,8 +222,8 @@ pub(crate) fn plain_error(failure: StepFailure) -> Error {
             Some(Errno::XDEV) => {
                 "it leads into /proc, /sys or /dev, which are not part of the image".into()
             }
-            Some(Errno::EXIST) => "a symbolic link on the way points to nothing".into(),
-            Some(Errno::NOTDIR) => "something on the way is not a directory".into(),
+            Some(Errno::EXIST) => "a symbolic link in the path has no target".into(),
+            Some(Errno::NOTDIR) => "a part of the path is not a directory".into(),
             Some(Errno::ISDIR) => "a directory is already there".into(),
             Some(Errno::INVAL) => "its owner does not exist in the sandbox".into(),
             _ => std::io::Error::from(failure.cause).to_string(),
@@ -390,7 +390,7 @@ mod tests {
         assert!(
             plain_error(failure(Step::Hostname, Errno::INVAL))
                 .to_string()
-                .starts_with("set up the sandbox: set the host name")
+                .starts_with("cannot set up the sandbox: set the host name")
         );
     }
 
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(unavailable(&failure, &host(), &options()), None);
         assert_eq!(
             plain_error(failure).to_string(),
-            "set up the sandbox: measure the writable layer: the cause in words"
+            "cannot set up the sandbox: measure the writable layer: the cause in words"
         );
     }
 

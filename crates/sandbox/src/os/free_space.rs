@@ -6,7 +6,7 @@ use rustix::fs::{fstatfs, fstatvfs};
 use rustix::io::Errno;
 
 /// The free bytes that sandboxes leave. A busy machine writes about this much in the time in which
-/// a sandbox is ended, and databases and logs of other programs go on with it.
+/// a sandbox is ended, and databases and logs of other programs continue with it.
 const FREE_BYTES: u64 = 256 << 20;
 /// The free inodes that sandboxes leave.
 const FREE_INODES: u64 = 10_000;

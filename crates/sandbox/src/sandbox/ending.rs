@@ -112,9 +112,7 @@ impl Sandbox {
                 Ok((found, bytes, files))
             }
             Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
-            Err(WireError::TimedOut) => {
-                Err(Error::TimedOut("compare what it wrote with the image"))
-            }
+            Err(WireError::TimedOut) => Err(Error::TimedOut("compare its changes with the image")),
             _ => Err(Error::Gone),
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct SnapshotSource {
     pub(super) temporary_lines: Vec<TemporaryLines>,
 }
 
-/// The time in which the processes of a sandbox stand still. They go on when it is dropped.
+/// The time in which the processes of a sandbox stand still. They continue when it is dropped.
 enum Standstill<'a> {
     /// The control group is frozen.
     Frozen { _group: FrozenGroup },
@@ -44,7 +44,7 @@ impl Drop for Standstill<'_> {
             // If this cannot be sent, the sandbox is gone.
             let _ = sandbox
                 .connection
-                .request("let its commands go on", |request| {
+                .request("let its commands continue", |request| {
                     (Pid1Request::Resume { request }, None)
                 });
         }

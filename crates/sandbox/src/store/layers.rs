@@ -48,7 +48,7 @@ impl StoreLayout {
         })
     }
 
-    /// Takes a layer out of its place before it is removed, and returns its new place.
+    /// Renames a layer before it is removed, and returns its new path.
     ///
     /// So a layer whose removal was interrupted is never taken for a whole one.
     pub(crate) fn retire_layer(&self, id: LayerId) -> PathBuf {

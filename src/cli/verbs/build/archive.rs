@@ -23,7 +23,7 @@ const MARK: std::ops::Range<usize> = 257..262;
 ///
 /// # Errors
 /// If the file cannot be read.
-pub(super) fn open(path: &Path) -> io::Result<Option<Box<dyn Read>>> {
+pub(in crate::cli::verbs) fn open(path: &Path) -> io::Result<Option<Box<dyn Read>>> {
     let mut source = BufReader::new(File::open(path)?);
     let start = source.fill_buf()?;
     let mut reader: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {

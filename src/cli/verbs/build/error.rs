@@ -37,7 +37,7 @@ pub(super) enum InstructionError {
     UnknownUser(String),
     #[error("the image has no group `{0}` in /etc/group; make it in a RUN, or give its number")]
     UnknownGroup(String),
-    #[error("this service takes no symbolic links, such as `{0}`; make it in a RUN with ln -s")]
+    #[error("this service places no symbolic links, such as `{0}`; make it in a RUN with ln -s")]
     SymlinkRefused(String),
     #[error("a service has no image without files; begin with FROM IMAGE instead of scratch")]
     Scratch,

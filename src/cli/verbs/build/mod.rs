@@ -31,6 +31,7 @@ use super::image_name::{nearest, short};
 use super::rows::print_record;
 use crate::cli::output::{print, print_message};
 use crate::dockerfile::{BuildArguments, Dockerfile};
+pub(super) use archive::open as open_archive;
 use commands::CommandRunner;
 use context::BuildContext;
 use error::StepError;

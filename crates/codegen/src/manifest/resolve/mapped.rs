@@ -1,4 +1,4 @@
-//! Tools that map directly to an operation, and the place of each argument in the request.
+//! Tools that map directly to an operation, and the location of each argument in the request.
 
 use super::super::api::{RequestBody, ScalarType};
 use super::super::model;
@@ -33,8 +33,8 @@ impl RequestTarget {
 }
 
 impl Resolver<'_> {
-    /// Finds the place of an argument of a mapped tool in the request. If there is none, reports a
-    /// problem and returns `None`.
+    /// Finds the location of an argument of a mapped tool in the request. If there is none, reports
+    /// a problem and returns `None`.
     pub(super) fn find_request_target(
         &mut self,
         label: &str,

@@ -239,7 +239,7 @@ fn operation_result(operation: &Operation) -> OperationResult {
     }
 }
 
-/// The result of a push. `None` if it is not over, and for other operations.
+/// The result of a push. `None` if the push has not ended, and for other operations.
 async fn push_result(
     engine: &Arc<Engine>,
     operation: &Operation,
@@ -294,7 +294,7 @@ pub(super) async fn cancel(
             StatusCode::CONFLICT,
             ErrorCode::OperationOver,
             format!(
-                "the operation {uuid} is over: {}",
+                "the operation {uuid} has already ended: {}",
                 operation.status.as_str()
             ),
         ));
@@ -302,7 +302,8 @@ pub(super) async fn cancel(
     match engine.running(uuid) {
         Some(running) => {
             if !running.cancel(CANCELLED_ON_REQUEST) {
-                let message = format!("the operation {uuid} is over; its result is being recorded");
+                let message =
+                    format!("the operation {uuid} has already ended; its result is being recorded");
                 return Err(ApiError::new(
                     StatusCode::CONFLICT,
                     ErrorCode::OperationOver,

@@ -52,7 +52,7 @@ pub(super) fn spawn(shared: &Arc<Interception>, id: FlowId, key: FlowKey, gone: 
             tokio::select! {
                 biased;
                 () = flow.stop.cancelled() => {}
-                // The flow is not in the table any more.
+                // The flow is no longer in the table.
                 () = gone.cancelled() => return,
                 () = serve(&flow, id, key) => {}
             }

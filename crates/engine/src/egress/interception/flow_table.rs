@@ -23,7 +23,7 @@ pub(super) struct FlowKey {
     pub(super) outside: SocketAddrV4,
 }
 
-/// A flow of the table, also after its number is that of another flow.
+/// A flow of the table, even after another flow has its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FlowId {
     pub(super) number: u16,
@@ -165,7 +165,7 @@ impl FlowTable {
         };
         match std::mem::replace(&mut flow.stage, passed) {
             Stage::Waiting { first, guard } => {
-                // The connection goes on, even if the command uses its port again.
+                // The connection continues, even if the command uses its port again.
                 guard.disarm();
                 self.waiting -= 1;
                 Some(first)

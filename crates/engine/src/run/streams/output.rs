@@ -71,7 +71,7 @@ pub(crate) fn record_terminal(
     })
 }
 
-/// Marks the end of a terminal's output when it is dropped, also if its reader is aborted. Without
+/// Marks the end of a terminal's output when it is dropped, even if its reader is aborted. Without
 /// that, the client that shows the terminal would never end.
 struct EndOfTerminal(Arc<ProcessTerminal>);
 

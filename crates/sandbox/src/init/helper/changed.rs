@@ -17,7 +17,7 @@ use super::temporary_lines;
 use crate::os::tree::{self, DiskUse, disk_use};
 use crate::protocol::spec::TemporaryLines;
 
-/// Takes temporary lines out of an upper directory that nothing uses any more, finds the first
+/// Takes temporary lines out of an upper directory that is no longer in use, finds the first
 /// change, if any, and measures the directory. The current directory is the store.
 pub(crate) fn inspect(
     store: &OwnedFd,

@@ -1,4 +1,4 @@
-//! Copies the upper directory of a running sandbox, whose processes stand still meanwhile.
+//! Copies the upper directory of a running sandbox, whose processes are paused meanwhile.
 //!
 //! The copy has the whiteouts and opaque marks of the original, so on top of the image's layers it
 //! shows the same files. Files share their blocks where the file system can clone them. Otherwise

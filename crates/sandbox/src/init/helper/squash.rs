@@ -5,7 +5,7 @@
 //! files of lower layers that the merged layers hid.
 //!
 //! Layers never change, so the new layer hard-links the files of the old ones. Only directories are
-//! made anew, with the owner, mode, attributes and times of the topmost.
+//! made again, with the owner, mode, attributes and times of the topmost.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};

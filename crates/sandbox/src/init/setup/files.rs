@@ -140,7 +140,7 @@ fn remove(parent: &OwnedFd, name: &OsStr, must_go: bool) -> Result<(), Errno> {
     }
 }
 
-/// Copies a file. It replaces a directory only if the request removes what was in it.
+/// Copies a file. It replaces a directory only if the request removes its entries.
 fn copy_file(
     root: BorrowedFd<'_>,
     store: BorrowedFd<'_>,

@@ -182,7 +182,7 @@ impl AllocationQueue {
     }
 }
 
-/// The end of a call that needs no room: its result, or nothing if nobody waits for one.
+/// The end of a call that needs no room: its result, or nothing if no call waits for one.
 type EarlyEnd = Option<(PendingCall, Result<(), Errno>)>;
 
 impl Allocation {

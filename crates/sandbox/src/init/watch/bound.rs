@@ -7,7 +7,7 @@ pub(super) struct UsageBound {
     pub limit: u64,
     /// The layer's use at the last measurement.
     measured: u64,
-    /// The upper bound on what was added since then.
+    /// The upper bound on the growth since then.
     growth: u64,
     /// The sizes of successful allocations since then.
     allocated: u64,

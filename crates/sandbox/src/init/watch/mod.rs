@@ -60,14 +60,15 @@ const MAX_INTERVAL: Duration = Duration::from_millis(200);
 const REMEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// Such measurements take at most this part of the time.
 const REMEASURE_PART: u32 = 50;
-/// The most time of a measurement while processes run. They may change what was measured already.
+/// The most time of a measurement while processes run. They may change directories that were
+/// measured already.
 const RUNNING_TIME: Duration = Duration::from_millis(100);
 /// The shortest time between two measurements with stopped processes while little was added.
 /// Otherwise a layer that is nearly full would be measured all the time when other programs write.
 const VERIFY_INTERVAL: Duration = Duration::from_millis(50);
 const LITTLE_BYTES: u64 = 16 << 20;
 const LITTLE_FILES: u64 = 1000;
-/// The most room that allocations leave, so that a command to which one was refused can go on.
+/// The most room that allocations leave, so that a command to which one was refused can continue.
 const MAX_RESERVE: u64 = 1 << 20;
 /// A sandbox may end for a full disk if at least this part of the floor was written since it began.
 const OWN_PART: u64 = 16;
@@ -246,7 +247,7 @@ impl<'a> LayerWatcher<'a> {
         Duration::from_micros(micros).clamp(MIN_INTERVAL, MAX_INTERVAL)
     }
 
-    /// Reads the file system's space and raises the bounds by what was added.
+    /// Reads the file system's space and raises the bounds by the growth.
     fn observe(&mut self) -> Result<(), Errno> {
         self.space = FileSystemSpace::read(&self.layer.directory)?;
         self.bytes.observe(self.space.used_bytes);

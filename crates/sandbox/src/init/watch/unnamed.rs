@@ -1,4 +1,4 @@
-//! Files of the writable layer that have no name any more, found through the sandbox's processes.
+//! Files of the writable layer that no longer have a name, found through the sandbox's processes.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -24,7 +24,7 @@ pub(super) struct UnnamedFiles {
 /// Finds the files on `device` that processes of the pid namespace hold without a name.
 ///
 /// - Every thread may have a table of descriptors of its own.
-/// - The first thread may have ended while others go on.
+/// - The first thread may have ended while others continue.
 /// - A running program and a working directory may be deleted too.
 ///
 /// It calls `proceed` at every file. If that returns false, the result is `None`.

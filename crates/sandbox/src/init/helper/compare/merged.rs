@@ -79,7 +79,7 @@ impl MergedDirectory {
                 if top.is_none() && !is_whiteout(&stat) {
                     return Ok(Found::Other(Rc::clone(&part.directory), stat));
                 }
-                // It hides what is below it.
+                // It hides the entries below it.
                 break;
             }
             let directory = openat(&part.directory, name, DIRECTORY, Mode::empty())?;

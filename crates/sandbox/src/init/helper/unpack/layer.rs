@@ -221,7 +221,7 @@ impl Layer {
         }
     }
 
-    /// Removes the entry `name`, and reports what it was. With `keep_directory`, a directory stays.
+    /// Removes the entry `name`, and reports its kind. With `keep_directory`, a directory stays.
     pub(super) fn remove_existing(
         directory: BorrowedFd<'_>,
         name: &[u8],
