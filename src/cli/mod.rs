@@ -106,8 +106,8 @@ enum VerbCommand {
 pub fn main(version: &'static str) -> ExitCode {
     output::set_program("contree-mcp");
     let command = CommandLine::command().version(version);
-    let matches = command.get_matches();
-    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = command.try_get_matches().unwrap_or_else(usage_error);
+    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(usage_error);
     let for_a_person = line
         .command
         .as_ref()
@@ -128,8 +128,9 @@ pub fn verb_main(version: &'static str) -> ExitCode {
     CompleteEnv::with_factory(move || verb_command(version))
         .var(COMPLETE_VARIABLE)
         .complete();
-    let matches = verb_command(version).get_matches();
-    let line = VerbLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = verb_command(version).try_get_matches();
+    let matches = matches.unwrap_or_else(usage_error);
+    let line = VerbLine::from_arg_matches(&matches).unwrap_or_else(usage_error);
     let for_a_person = match &line.command {
         VerbCommand::Verb(_) => true,
         VerbCommand::Shared(command) => command.is_for_a_person(),
@@ -171,6 +172,20 @@ fn verb_command(version: &'static str) -> clap::Command {
         });
     }
     command
+}
+
+/// Reports a wrong command line, or shows the help, and exits. An argument with hidden characters is
+/// shown escaped and without colours, since it could control the terminal.
+fn usage_error<T>(error: clap::Error) -> T {
+    let is_hidden = |argument: std::ffi::OsString| {
+        let text = argument.to_string_lossy();
+        matches!(crate::tools::visible(&text), std::borrow::Cow::Owned(_))
+    };
+    if std::env::args_os().any(is_hidden) && error.use_stderr() {
+        output::print_error_line(error.to_string().trim_end());
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 fn exit(done: Result<u8, CommandError>) -> ExitCode {

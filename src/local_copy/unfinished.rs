@@ -30,7 +30,10 @@ impl Drop for Unfinished {
 
 /// Waits until the copies of this process have ended and removed their temporary files, or until a
 /// time has passed. Blocks.
-#[cfg_attr(not(feature = "mcp"), allow(dead_code, reason = "the program calls it"))]
+#[cfg_attr(
+    not(feature = "mcp"),
+    allow(dead_code, reason = "the program calls it")
+)]
 pub(crate) fn wait_for_unfinished(limit: Duration) {
     // After the time, the next use of the directory removes the files.
     let waited = CHANGED.wait_timeout_while(count(), limit, |unfinished| *unfinished > 0);

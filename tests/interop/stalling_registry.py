@@ -40,9 +40,6 @@ class StallingRegistry:
         self.pieces = threading.Semaphore(0)
         self.held = True
 
-    def forget_blobs(self) -> None:
-        self.blobs.clear()
-
     def step(self) -> None:
         self.pieces.release()
 

@@ -168,6 +168,11 @@ impl Terminal {
         }
     }
 
+    /// The number of columns; none for a pipe or a file.
+    pub(super) fn width(self) -> Option<u16> {
+        self.width
+    }
+
     /// Emphasises a text.
     pub(super) fn strong(self, text: &str) -> String {
         match self.has_colours {
@@ -302,9 +307,25 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_gets_fewer_columns_and_whole_short_ones() {
-        let header = ["OPERATION", "KIND", "CREATED", "MEMORY", "PROCESSES", "IMAGE", "ERROR"];
+        let header = [
+            "OPERATION",
+            "KIND",
+            "CREATED",
+            "MEMORY",
+            "PROCESSES",
+            "IMAGE",
+            "ERROR",
+        ];
         let uuid = "018f2b5c-0000-7000-8000-000000000002";
-        let row = ["1a2b3c4d", "instance", "59 min ago", "1023.5 MiB", "12", uuid, "x y"];
+        let row = [
+            "1a2b3c4d",
+            "instance",
+            "59 min ago",
+            "1023.5 MiB",
+            "12",
+            uuid,
+            "x y",
+        ];
         let shown = |width| {
             let terminal = Terminal {
                 width: Some(width),
@@ -320,7 +341,10 @@ mod tests {
         for whole in ["1a2b3c4d", "59 min ago", "018f2b5c", "x y"] {
             assert!(narrow.contains(whole), "{narrow}");
         }
-        assert!(!narrow.contains("PROCESSES") && !narrow.contains(uuid), "{narrow}");
+        assert!(
+            !narrow.contains("PROCESSES") && !narrow.contains(uuid),
+            "{narrow}"
+        );
         assert!(!narrow.contains('…'), "{narrow}");
     }
 

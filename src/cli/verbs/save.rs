@@ -57,7 +57,7 @@ impl Save {
 }
 
 /// The tag by which the user named the image, else a tag of it.
-async fn own_name(
+pub(super) async fn own_name(
     cx: &VerbContext,
     given: &str,
     image: uuid::Uuid,

@@ -52,7 +52,9 @@ pub(super) fn ends_part(line: &str, part: &str) -> bool {
     let name = part
         .strip_prefix("layer ")
         .and_then(|rest| rest.strip_suffix(": sent"));
-    let ended = line.strip_prefix("sent ").and_then(|rest| rest.split_once(':'));
+    let ended = line
+        .strip_prefix("sent ")
+        .and_then(|rest| rest.split_once(':'));
     matches!((name, ended), (Some(name), Some((ended, _))) if name == ended)
 }
 
@@ -83,7 +85,7 @@ fn factor(unit: &str) -> Option<u64> {
 fn scaled(number: &str, factor: u64) -> Option<u64> {
     let number: f64 = number.parse().ok()?;
     let is_amount = number.is_finite() && number >= 0.0;
-    is_amount.then(|| (number * factor as f64) as u64)
+    is_amount.then_some((number * factor as f64) as u64)
 }
 
 #[cfg(test)]

@@ -180,12 +180,7 @@ impl StartedRun<'_> {
 }
 
 /// Cancels a run after a signal.
-async fn cancel<C: Changes>(
-    cx: &VerbContext,
-    run: Running<C>,
-    raw: &RawOutput,
-    signal: u8,
-) -> u8 {
+async fn cancel<C: Changes>(cx: &VerbContext, run: Running<C>, raw: &RawOutput, signal: u8) -> u8 {
     let _ending = cx.ending();
     raw.finish();
     match tokio::time::timeout(CANCEL_TIMEOUT, run.cancel()).await {

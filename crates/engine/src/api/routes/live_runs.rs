@@ -18,9 +18,11 @@ use crate::error::ApiError;
 use crate::operation::running::RunningOperation;
 use crate::rows::operations::{self, INSTANCE, Operation, Status};
 
-/// How long another process may take to answer. Without its answer, the list lacks the state of its
-/// runs.
+/// How long another process may take to answer about one run.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long another process may take to answer about its runs for a list. Without its answer, the
+/// list lacks their state, and a process that hangs must not hold up each list.
+const LIST_TIMEOUT: Duration = Duration::from_millis(500);
 /// The most processes that are asked at once.
 const MAX_REQUESTS: usize = 8;
 
@@ -80,7 +82,7 @@ impl RemoteRuns {
         let asked = stream::iter(self.0.into_keys())
             .map(|socket| async move {
                 let path = "/v1/operations?kind=instance&status=EXECUTING&limit=1000";
-                let answer = answer::<Vec<RunState>>(&socket, path).await;
+                let answer = answer::<Vec<RunState>>(&socket, path, LIST_TIMEOUT).await;
                 answer.unwrap_or_default()
             })
             .buffer_unordered(MAX_REQUESTS);
@@ -100,8 +102,8 @@ struct RunState {
     x_live: Option<LiveRun>,
 }
 
-async fn answer<T: DeserializeOwned>(socket: &str, path: &str) -> Option<T> {
-    let body = forward::get(socket, path, ANSWER_TIMEOUT).await?;
+async fn answer<T: DeserializeOwned>(socket: &str, path: &str, limit: Duration) -> Option<T> {
+    let body = forward::get(socket, path, limit).await?;
     serde_json::from_slice(&body)
         .inspect_err(|error| tracing::debug!(socket, %error, "cannot read the state of runs"))
         .ok()
@@ -111,7 +113,9 @@ async fn answer<T: DeserializeOwned>(socket: &str, path: &str) -> Option<T> {
 async fn ask_about(remote: RemoteRuns, run: Uuid) -> Option<LiveRun> {
     let (socket, _) = remote.0.into_iter().next()?;
     let path = format!("/v1/operations/{run}");
-    answer::<RunState>(&socket, &path).await?.x_live
+    answer::<RunState>(&socket, &path, ANSWER_TIMEOUT)
+        .await?
+        .x_live
 }
 
 /// Adds the states to a list of operations.
