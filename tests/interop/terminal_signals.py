@@ -28,7 +28,7 @@ def interrupt(session, line: str, wanted, status: int | None = INTERRUPTED) -> t
         raise Failure(f"`{line}` ended with {found} and not {status}:\n{text}")
     pane.check_sane()
     session.check_nothing_left(before, files)
-    for word in ("error", "panicked", "Broken pipe", "[cancelled]"):
+    for word in ("rror:", "panicked", "Broken pipe", "[cancelled]"):
         if word in text:
             raise Failure(f"`{line}` says {word}:\n{text}")
     return found, text
