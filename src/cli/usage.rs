@@ -1,12 +1,15 @@
 //! Errors of the command line: clap's, with proposals that name words of these programs.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::habits;
+use super::output::print_error_line;
 use super::verbs::nearest;
+use crate::tools::visible;
 
 /// The option whose value is a time limit.
 const TIMEOUT: &str = "--timeout";
@@ -14,7 +17,14 @@ const TIMEOUT: &str = "--timeout";
 /// Prints an error of the command line, or the help that was asked for, and exits.
 pub(super) fn exit(error: clap::Error, program: &clap::Command) -> ! {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    corrected(error, program, &words).exit()
+    let error = corrected(error, program, &words);
+    // The error repeats words of the command line, which may have hidden characters.
+    let has_hidden = |word: &OsString| matches!(visible(&word.to_string_lossy()), Cow::Owned(_));
+    if error.use_stderr() && words.iter().any(has_hidden) {
+        print_error_line(error.to_string().trim_end());
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
 }
 
 /// The same error with other proposals. Those of clap propose hidden commands, options of other

@@ -335,6 +335,37 @@ mod tests {
     }
 
     #[test]
+    fn a_stopped_call_does_nothing_more_and_closes_the_directories() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let directory = root.join("d");
+        fs::create_dir(&directory).unwrap();
+        let set = |mode| fs::set_permissions(&directory, PermissionsExt::from_mode(mode)).unwrap();
+        set(0o555);
+        let stop = StopFlag::default();
+        drop(stop.set_on_drop());
+        let mut performer = Performer {
+            stop,
+            local: LocalTree::open(&root).unwrap(),
+            staging: Staging::create(&root).unwrap(),
+            done: Done::default(),
+            uses: HashMap::new(),
+            opened: BTreeMap::new(),
+            modes: BTreeMap::new(),
+        };
+        let action = Action {
+            path: b"d/x".to_vec(),
+            expected: Local::Missing,
+            kind: text(),
+        };
+        assert!(performer.run(&[action], &WriteRules::default()).is_err());
+        assert_eq!(performer.opened.len(), 1);
+        assert!(performer.done.written.is_empty());
+        let mode = fs::metadata(&directory).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o555);
+    }
+
+    #[test]
     fn a_directory_is_writable_before_its_files_are_removed() {
         let kinds = [
             ("d", ActionKind::SetMode(0o755)),

@@ -40,9 +40,6 @@ class StallingRegistry:
         self.pieces = threading.Semaphore(0)
         self.held = True
 
-    def forget_blobs(self) -> None:
-        self.blobs.clear()
-
     def step(self) -> None:
         self.pieces.release()
 
@@ -117,8 +114,8 @@ class Requests(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/v2/.+/blobs/(sha256:[0-9a-f]+)", self.path):
             blob = registry.blobs.get(found[1])
             return self.answer(200, blob) if blob is not None else self.answer(404)
-        if found := re.fullmatch(r"/v2/.+/manifests/(.+)", self.path):
-            manifest = registry.manifests.get(found[1])
+        if found := re.fullmatch(r"/v2/(.+)/manifests/(.+)", self.path):
+            manifest = registry.manifests.get(f"{found[1]}:{found[2]}")
             if manifest:
                 digest = "sha256:" + hashlib.sha256(manifest[1]).hexdigest()
                 return self.answer(200, manifest[1], Content_Type=manifest[0], Docker_Content_Digest=digest)
@@ -136,10 +133,11 @@ class Requests(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.read()
-        if found := re.fullmatch(r"/v2/.+/manifests/(.+)", self.path):
+        if found := re.fullmatch(r"/v2/(.+)/manifests/(.+)", self.path):
             kind = self.headers.get("Content-Type", "")
             digest = "sha256:" + hashlib.sha256(body).hexdigest()
-            self.registry.manifests[found[1]] = self.registry.manifests[digest] = (kind, body)
+            for name in (found[2], digest):
+                self.registry.manifests[f"{found[1]}:{name}"] = (kind, body)
             return self.answer(201, Docker_Content_Digest=digest)
         self.keep(body, self.path)
         self.answer(201)

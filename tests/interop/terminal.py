@@ -1,7 +1,7 @@
 """Drives `contree` on a terminal as a person does, by tmux: Ctrl-C in each long verb, progress bars,
 tables, a shell in a sandbox, pipes, and places without a terminal.
 
-    python3 -P terminal.py CONTREE [NAME...]
+    python3 terminal.py CONTREE [NAME...]
 
 NAME selects scenarios. Needs tmux, and a machine on which sandboxes run."""
 
@@ -15,7 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 import terminal_output
 import terminal_shell
 import terminal_signals

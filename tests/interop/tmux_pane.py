@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Seconds until something that does not come is a failure.
-PATIENCE = 60
+PATIENCE = 120
 INTERVAL = 0.03
 # The characters that a terminal shows for keys such as Ctrl-C.
 ECHOED = re.compile(r"\^[A-Z\\]")

@@ -1,12 +1,14 @@
 //! `contree-mcp engine df`: shows the disk usage of the data directory.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
 use super::super::error::CommandError;
 use super::super::output::{print, print_json};
 use super::super::setup::Setup;
 use super::super::units::size;
 use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, Usage, prune, usage};
+use crate::tools::one_line;
 
 /// Show the disk usage of the data directory, and how much pruning would free
 #[derive(clap::Args, Debug)]
@@ -35,6 +37,14 @@ impl Df {
         }
         Ok(0)
     }
+}
+
+/// The number of columns of standard output; none if it is no terminal.
+fn terminal_columns() -> Option<usize> {
+    let stdout = std::io::stdout();
+    let size = terminal_size::terminal_size_of(&stdout);
+    let columns = size.map_or(80, |(width, _)| usize::from(width.0));
+    stdout.is_terminal().then_some(columns)
 }
 
 fn report_text(used: &Usage, free: &Pruned, all: bool) -> String {
@@ -71,20 +81,24 @@ fn report_text(used: &Usage, free: &Pruned, all: bool) -> String {
         let _ = writeln!(text, "{name:<10} {count:>8}  {detail}");
     }
     if all {
+        // A terminal gets one line for each image. The beginning of a UUID names an image too.
+        let columns = terminal_columns();
+        let digits = if columns.is_some() { 8 } else { 36 };
         let _ = writeln!(
             text,
-            "\n{:<36}  {:>10}  {:>10}  tags",
+            "\n{:<digits$}  {:>10}  {:>10}  tags",
             "image", "size", "unique"
         );
         for image in &used.images {
-            let _ = writeln!(
-                text,
-                "{}  {:>10}  {:>10}  {}",
-                image.uuid,
+            let line = format!(
+                "{:.digits$}  {:>10}  {:>10}  {}",
+                image.uuid.to_string(),
                 size(image.bytes),
                 size(image.unique_bytes),
-                image.tags.join(" ")
+                one_line(&image.tags.join(" "))
             );
+            let kept: String = line.chars().take(columns.unwrap_or(usize::MAX)).collect();
+            let _ = writeln!(text, "{kept}");
         }
     }
     let _ = writeln!(

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use contree_error_codes::ErrorCode;
+use contree_registry::push::local_path::split_new_name;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -62,12 +63,19 @@ impl Push {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let reference = self.reference.trim();
         let is_local = super::import::is_local_scheme(reference);
-        let url = match (is_local, reference.contains("://")) {
+        let mut url = match (is_local, reference.contains("://")) {
             (true, _) => local_url(cx, reference)?,
             (false, true) => reference.to_owned(),
             (false, false) => format!("docker://{reference}"),
         };
         let image = cx.image(&self.image).await?;
+        if is_local
+            && let Some((_, path)) = url.split_once(':')
+            && split_new_name(path).1.is_none()
+            && let Some(name) = super::save::own_name(cx, &self.image, image).await?
+        {
+            url = format!("{url}:{name}");
+        }
         let login = match is_local {
             true => None,
             false => stored_login(cx, &url).await,

@@ -185,6 +185,11 @@ impl Terminal {
         }
     }
 
+    /// The number of columns; none for a pipe or a file.
+    pub(super) fn width(self) -> Option<u16> {
+        self.width
+    }
+
     /// Emphasises a text.
     pub(super) fn strong(self, text: &str) -> String {
         match self.has_colours {

@@ -59,7 +59,7 @@ impl Save {
 }
 
 /// The tag that the user gave, else a tag of the image.
-async fn own_name(
+pub(super) async fn own_name(
     cx: &VerbContext,
     given: &str,
     image: uuid::Uuid,

@@ -8,10 +8,12 @@ use uuid::Uuid;
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
-use super::rows::print_record;
+use super::progress::shortened;
+use super::rows::{Terminal, print_record};
 use crate::OperationStatus;
 use crate::cli::output::print;
 use crate::cli::units::age;
+use crate::tools::one_line;
 
 /// An image of the tree.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -120,7 +122,13 @@ impl ImageTree {
             }
             return Ok(0);
         }
-        let text: String = lines.iter().map(|(node, lead)| line(node, lead)).collect();
+        let width = Terminal::of_stdout().width();
+        let lines = lines.iter().map(|(node, lead)| {
+            let line = line(node, lead);
+            let line = width.map_or(line.clone(), |width| shortened(&line, width.into()));
+            format!("{line}\n")
+        });
+        let text: String = lines.collect();
         print(&text)?;
         Ok(0)
     }
@@ -164,7 +172,7 @@ fn line(node: &TreeNode, lead: &str) -> String {
     };
     let tags = node.tags.join(" ");
     let text = format!("{lead}{mark}{}  {age}  {tags}", short(&node.uuid));
-    format!("{}\n", text.trim_end())
+    one_line(text.trim_end()).into_owned()
 }
 
 #[cfg(test)]

@@ -108,8 +108,13 @@ fn images_are_saved_to_files_and_layouts() {
     assert_eq!(shell.ok(&["cat", "copy:2:/app"]), "1\n");
     let packed = shell.fails(2, &["save", "app:1", "app.tar.gz"]);
     assert!(packed.contains("without compression"), "{packed}");
-    let local = shell.fails(2, &["push", "app:1", "oci-layout:/tmp/x"]);
-    assert!(local.contains("`contree save"), "{local}");
+    shell.ok(&["push", "app:1", "oci-layout:pushed"]);
+    let index = std::fs::read_to_string(shell.0.path().join("pushed/index.json")).unwrap();
+    assert!(index.contains("\"app:1\""), "{index}");
+    shell.ok(&["images", "import", "oci-layout:pushed", "--tag", "copy:3"]);
+    assert_eq!(shell.ok(&["cat", "copy:3:/app"]), "1\n");
+    let files = shell.fails(2, &["push", "app:1", "rootfs:/tmp/x"]);
+    assert!(files.contains("`contree save"), "{files}");
 }
 
 #[test]

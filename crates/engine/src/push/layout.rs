@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use contree_registry::Digest;
@@ -18,6 +19,8 @@ use super::error::PushError;
 
 /// The annotation that names an image in an index.
 const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
+/// The file that marks a layout.
+const MARKER: &str = "oci-layout";
 /// The prefix of the names of unfinished files.
 const UNFINISHED: &str = ".contree-push-";
 /// How long a push waits for another program that writes to the layout.
@@ -30,6 +33,13 @@ const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// A layout directory that this push has locked.
 pub(super) struct Layout {
     directory: PathBuf,
+    /// Whether this push has made the layout, and the directory itself.
+    is_new: bool,
+    has_made_directory: bool,
+    /// The blobs that this push has stored.
+    stored: Mutex<Vec<PathBuf>>,
+    /// Whether the index names the image, so that its blobs stay.
+    is_complete: AtomicBool,
     /// The number of unfinished files so far, for their names.
     unfinished: AtomicU64,
     /// The open directory. Closing it releases the lock.
@@ -40,6 +50,7 @@ impl Layout {
     /// Opens or makes the layout, and waits while another program has locked it.
     pub(super) async fn open(directory: &Path) -> Result<Self, PushError> {
         let failed = PushError::write(directory);
+        let has_made_directory = !directory.exists();
         fs::create_dir_all(directory).map_err(&failed)?;
         let lock = File::open(directory).map_err(&failed)?;
         let mut waited = Duration::ZERO;
@@ -61,10 +72,16 @@ impl Layout {
         }
         let layout = Self {
             directory: directory.to_owned(),
+            is_new: !directory.join(MARKER).exists(),
+            has_made_directory,
+            stored: Mutex::default(),
+            // Until the checks have passed, nothing in the directory is of this push.
+            is_complete: AtomicBool::new(true),
             unfinished: AtomicU64::new(0),
             _lock: lock,
         };
         layout.check()?;
+        layout.is_complete.store(false, Ordering::Release);
         layout.remove_unfinished();
         Ok(layout)
     }
@@ -75,7 +92,7 @@ impl Layout {
             path: self.directory.clone(),
             why: why.to_owned(),
         };
-        let marker = self.directory.join("oci-layout");
+        let marker = self.directory.join(MARKER);
         match fs::read(&marker) {
             Ok(bytes) => {
                 let version = serde_json::from_slice::<Value>(&bytes)
@@ -156,6 +173,7 @@ impl Layout {
             target.sync_all()?;
             fs::rename(&unfinished, &path)
         };
+        self.note(&path);
         store().map_err(|error| {
             let _ = fs::remove_file(&unfinished);
             PushError::write(&path)(error)
@@ -168,6 +186,7 @@ impl Layout {
         if self.has_blob(&digest, bytes.len() as u64) {
             return Ok(false);
         }
+        self.note(&self.blob_path(&digest));
         self.write(&self.blob_path(&digest), bytes)?;
         Ok(true)
     }
@@ -205,7 +224,19 @@ impl Layout {
         // Before the index, so that it never names a blob that a power loss has taken.
         sync_directory(&self.directory.join("blobs/sha256"))?;
         self.write(&self.directory.join("index.json"), &bytes)?;
+        self.is_complete.store(true, Ordering::Release);
         sync_directory(&self.directory)
+    }
+
+    /// Notes a blob that the layout lacked before this push.
+    fn note(&self, path: &Path) {
+        if !path.exists() {
+            self.stored().push(path.to_owned());
+        }
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the index. A new one has no images.
@@ -260,6 +291,29 @@ impl Layout {
     fn unfinished(&self, path: &Path) -> PathBuf {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
         path.with_file_name(format!("{UNFINISHED}{number}"))
+    }
+}
+
+/// A push that fails or is cancelled leaves the directory as it was.
+impl Drop for Layout {
+    fn drop(&mut self) {
+        if self.is_complete.load(Ordering::Acquire) {
+            return;
+        }
+        for path in self.stored().drain(..) {
+            let _ = fs::remove_file(path);
+        }
+        if !self.is_new {
+            return;
+        }
+        // Directories that have files of others stay.
+        let _ = fs::remove_file(self.directory.join(MARKER));
+        for part in ["blobs/sha256", "blobs"] {
+            let _ = fs::remove_dir(self.directory.join(part));
+        }
+        if self.has_made_directory {
+            let _ = fs::remove_dir(&self.directory);
+        }
     }
 }
 
@@ -333,9 +387,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_push_that_ends_early_leaves_the_directory_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let layout = Layout::open(&path).await.unwrap();
+        assert!(layout.store_bytes(b"a blob").unwrap());
+        drop(layout);
+        assert!(!path.exists());
+
+        let layout = Layout::open(&path).await.unwrap();
+        layout.store_bytes(b"kept").unwrap();
+        layout
+            .add_to_index(b"kept", "application/json", Some("one"))
+            .unwrap();
+        drop(layout);
+        let layout = Layout::open(&path).await.unwrap();
+        assert!(!layout.store_bytes(b"kept").unwrap());
+        assert!(layout.store_bytes(b"cut off").unwrap());
+        drop(layout);
+        let blobs = fs::read_dir(path.join("blobs/sha256")).unwrap().count();
+        assert_eq!(blobs, 1);
+        assert!(path.join("index.json").exists());
+    }
+
+    #[tokio::test]
     async fn unfinished_files_of_killed_pushes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Layout::open(folder.path()).await.unwrap());
+        let layout = Layout::open(folder.path()).await.unwrap();
+        layout.add_to_index(b"a", "application/json", None).unwrap();
+        drop(layout);
         let rest = folder.path().join("blobs/sha256/.contree-push-abc");
         fs::write(&rest, "half").unwrap();
         let layout = Layout::open(folder.path()).await.unwrap();

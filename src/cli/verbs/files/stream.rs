@@ -7,12 +7,17 @@ use super::super::error::VerbError;
 use super::super::exit_status::CLOSED;
 use crate::FileReader;
 use crate::cli::process::ProcessError;
+use crate::tools::ToolError;
 
 impl VerbContext {
     pub(super) async fn next_chunk(
         &self,
         content: &mut FileReader,
     ) -> Result<Option<bytes::Bytes>, VerbError> {
+        // Chunks may be there faster than they are written, and then nothing waits for a signal.
+        if self.cancelled.is_cancelled() {
+            return Err(ToolError::cancelled("cancelled").into());
+        }
         self.unless_interrupted(async { content.next().await.transpose() })
             .await
     }

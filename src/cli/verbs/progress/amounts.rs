@@ -85,7 +85,7 @@ fn factor(unit: &str) -> Option<u64> {
 fn scaled(number: &str, factor: u64) -> Option<u64> {
     let number: f64 = number.parse().ok()?;
     let is_amount = number.is_finite() && number >= 0.0;
-    is_amount.then(|| (number * factor as f64) as u64)
+    is_amount.then_some((number * factor as f64) as u64)
 }
 
 #[cfg(test)]
