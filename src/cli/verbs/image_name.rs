@@ -33,8 +33,8 @@ fn digits(text: &str) -> String {
 }
 
 impl VerbContext {
-    /// The UUID of an image: a tag with or without `tag:`, a UUID, a unique beginning of one, an
-    /// entry of the session such as `@` or `@3`, or a branch of it such as `@main`.
+    /// The UUID of an image. It is named by a tag with or without `tag:`, or by a UUID or a unique
+    /// beginning of one. `@` and `@3` are entries of the session, and `@main` is a branch of it.
     ///
     /// # Errors
     /// If there is no such image. The error proposes similar tags, and the import that would bring

@@ -100,7 +100,7 @@ impl ImportImages {
             let tag = self.tag.clone().or_else(|| source.tag.clone());
             let Some(tag) = tag else {
                 return Err(VerbError::Usage(format!(
-                    "`{text}` is on this machine, and its image needs a name; give one: `contree images import {text} --tag NAME`"
+                    "`{text}` is on this machine, so it has no name of its own; give --tag NAME"
                 )));
             };
             if source.is_local && !cx.is_local() {
