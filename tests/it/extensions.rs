@@ -293,7 +293,7 @@ async fn a_service_without_extensions_has_its_images_pushed_by_the_client() {
     let _ = backends.stop.send(());
 }
 
-/// What a download writes, by path: type and permissions, time, target of a link, content, and the
+/// The files of a download by path: type and permissions, time, target of a link, content, and the
 /// path with which a file shares its content.
 type Written = BTreeMap<String, (u32, i64, i64, Option<PathBuf>, Vec<u8>, String)>;
 
