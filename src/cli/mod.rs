@@ -174,8 +174,8 @@ fn verb_command(version: &'static str) -> clap::Command {
     command
 }
 
-/// Reports a wrong command line, or shows the help, and exits. An argument with hidden characters is
-/// shown escaped and without colours, since it could control the terminal.
+/// Reports a wrong command line, or shows the help, and exits. An argument with hidden characters
+/// is shown escaped and without colours, since it could control the terminal.
 fn usage_error<T>(error: clap::Error) -> T {
     let is_hidden = |argument: std::ffi::OsString| {
         let text = argument.to_string_lossy();

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::VerbError;
 use super::rows::{OutputFormat, VerbOptions};
-use super::run::{CLOSED, FAILED};
 use crate::cli::error::CommandError;
 use crate::cli::output::print_error;
 use crate::cli::process::runtime;
@@ -20,6 +19,11 @@ use crate::{CancelOnDrop, Client, Error, ImageRef};
 
 /// The variable that names the session.
 const SESSION_VARIABLE: &str = "CONTREE_SESSION";
+
+/// Exit status if a command could not run.
+pub(super) const FAILED: u8 = 125;
+/// Exit status if the reader closed standard output, as of a program ended by SIGPIPE.
+pub(super) const CLOSED: u8 = 141;
 
 /// The context of a verb.
 pub(in crate::cli) struct VerbContext {

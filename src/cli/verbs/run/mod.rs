@@ -14,6 +14,7 @@ use clap::Args;
 
 use super::attachment::SentFiles;
 use super::complete::{self, Known};
+pub(super) use super::context::{CLOSED, FAILED};
 use super::context::{VerbContext, run_verb};
 use super::detached;
 use super::error::VerbError;
@@ -37,10 +38,6 @@ pub(super) use terminal::{
 const TIMEOUT: u64 = 120;
 /// Exit status if the command's time limit expired, as of `timeout(1)`.
 const TIMED_OUT: u8 = 124;
-/// Exit status if the command could not run.
-pub(super) const FAILED: u8 = 125;
-/// Exit status if the reader closed standard output, as of a program ended by SIGPIPE.
-pub(super) const CLOSED: u8 = 141;
 
 /// Run a command on the session's image and keep what it changed
 #[derive(Args, Debug)]
