@@ -1,5 +1,5 @@
-"""Drives `contree` on a terminal as a person does, by tmux: Ctrl-C in each long verb, progress bars,
-tables, a shell in a sandbox, pipes, and places without a terminal.
+"""Drives `contree` on a terminal as a person does, by tmux: Ctrl-C in each long verb, progress
+bars, tables, a shell in a sandbox, pipes, and places without a terminal.
 
     python3 terminal.py CONTREE [NAME...]
 

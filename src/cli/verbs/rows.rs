@@ -244,8 +244,8 @@ fn room(widths: &[usize], longest: usize) -> usize {
     columns.map(|width| width + usize::from(GAP)).sum()
 }
 
-/// A table without lines. On a terminal, each row is one line: columns of a narrow one are left out,
-/// and long cells are cut.
+/// A table without lines. On a terminal, each row is one line: columns of a narrow one are left
+/// out, and long cells are cut.
 fn table(mut header: Vec<String>, mut rows: Vec<Vec<String>>, terminal: Terminal) -> String {
     let whole = match terminal.width {
         Some(width) => fit(&mut header, &mut rows, width.into()),
