@@ -14,6 +14,7 @@ use super::error::VerbError;
 use super::progress::Progress;
 use super::registry::stored_login;
 use super::rows::print_record;
+use super::session_state::EntryRef;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::size;
 use crate::events::Payload;
@@ -72,7 +73,7 @@ impl Push {
         if is_local
             && let Some((_, path)) = url.split_once(':')
             && split_new_name(path).1.is_none()
-            && let Some(name) = super::save::own_name(cx, &self.image, image).await?
+            && let Some(name) = own_name(cx, &self.image, image).await?
         {
             url = format!("{url}:{name}");
         }
@@ -107,6 +108,20 @@ fn local_url(cx: &VerbContext, reference: &str) -> Result<String, VerbError> {
     }
     let path = super::import::absolute(Path::new(path.strip_prefix("//").unwrap_or(path)))?;
     Ok(format!("{scheme}:{path}"))
+}
+
+/// The tag by which the user named the image, else a tag of it.
+pub(super) async fn own_name(
+    cx: &VerbContext,
+    given: &str,
+    image: Uuid,
+) -> Result<Option<String>, VerbError> {
+    let tags = cx.tags().await?;
+    let given = given.strip_prefix("tag:").unwrap_or(given);
+    if EntryRef::parse(given).is_none() && tags.iter().any(|tag| tag == given) {
+        return Ok(Some(given.to_owned()));
+    }
+    Ok(cx.client.image(image).info().await?.tag)
 }
 
 /// Shows the result of a push.

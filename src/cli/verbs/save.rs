@@ -9,8 +9,7 @@ use contree_registry::push::local_path::split_new_name;
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
-use super::push::{push, show};
-use super::session_state::EntryRef;
+use super::push::{own_name, push, show};
 
 /// Endings of compressed archives, which are not written.
 const COMPRESSED: [&str; 5] = ["gz", "tgz", "zst", "xz", "bz2"];
@@ -56,40 +55,6 @@ impl Save {
         let pushed = push(cx, image, url, None, self.squash).await?;
         show(cx, image, &self.target.display().to_string(), &pushed)
     }
-}
-
-/// The tag that the user gave, else a tag of the image.
-pub(super) async fn own_name(
-    cx: &VerbContext,
-    given: &str,
-    image: uuid::Uuid,
-) -> Result<Option<String>, VerbError> {
-    let tags = cx.tags().await?;
-    let given = given.strip_prefix("tag:").unwrap_or(given);
-    if EntryRef::parse(given).is_none() && tags.iter().any(|tag| tag == given) {
-        return Ok(Some(given.to_owned()));
-    }
-    Ok(cx.client.image(image).info().await?.tag)
-}
-
-/// Refuses a file that exists, and `-`.
-fn check_target(target: &Path) -> Result<(), VerbError> {
-    if target == Path::new("-") {
-        return Err(VerbError::Usage(
-            "an archive is written to a file alone, not to standard output; give a path such as image.tar"
-                .to_owned(),
-        ));
-    }
-    if target.is_file() {
-        return Err(VerbError::WithCode(
-            ErrorCode::PushTargetUnusable,
-            format!(
-                "{} exists; remove it, or give another path",
-                target.display()
-            ),
-        ));
-    }
-    Ok(())
 }
 
 /// The target of a push for a path and a name.
