@@ -57,6 +57,26 @@ impl Save {
     }
 }
 
+/// Refuses a file that exists, and `-`.
+fn check_target(target: &Path) -> Result<(), VerbError> {
+    if target == Path::new("-") {
+        return Err(VerbError::Usage(
+            "an archive is written to a file alone, not to standard output; give a path such as image.tar"
+                .to_owned(),
+        ));
+    }
+    if target.is_file() {
+        return Err(VerbError::WithCode(
+            ErrorCode::PushTargetUnusable,
+            format!(
+                "{} exists; remove it, or give another path",
+                target.display()
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// The target of a push for a path and a name.
 fn target_url(target: &Path, name: Option<&str>) -> Result<String, VerbError> {
     let text = target.to_str().ok_or_else(|| {
