@@ -34,9 +34,6 @@ class StallingRegistry:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def hold(self) -> None:
-        self.held = True
-
-    def hold_again(self) -> None:
         self.pieces = threading.Semaphore(0)
         self.held = True
 

@@ -18,7 +18,7 @@ def check(condition: object, what: str) -> None:
 def watch(session, line: str, bar: str) -> None:
     """Types a line whose transfer stops, lets pieces pass until a bar comes, and then all."""
     pane, registry = session.pane, session.registry
-    registry.hold_again()
+    registry.hold()
     pane.start(line)
 
     def has_bar() -> bool:

@@ -107,13 +107,15 @@ def connections(pid: int) -> bool:
 
 def ctrl_c_in_push_and_import(session) -> None:
     registry = session.registry
+    # Blobs of earlier pushes would not travel again.
+    registry.blobs.clear()
     registry.hold()
     interrupt(session, f"contree push big:1 {registry.address}/cut:1", lambda: registry.waiting)
     if "cut" in str(registry.manifests):
         raise Failure("the cut-off push has a manifest")
     registry.release()
     session.pane.run(f"contree push big:1 {registry.address}/whole:1")
-    registry.hold_again()
+    registry.hold()
     before = session.data
     session.data = session.root / "empty"
     interrupt(session, f"CONTREE_DATA_DIR={session.data} contree images import {registry.address}/whole:1", lambda: registry.waiting)
