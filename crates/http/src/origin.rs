@@ -172,7 +172,7 @@ fn is_same_origin(origin: &str, host: &str) -> bool {
     without_default_port(authority) == without_default_port(host)
 }
 
-/// Normalizes a host: lower case, without the brackets of IPv6 and without a trailing dot.
+/// Normalises a host: lower case, without the brackets of IPv6 and without a trailing dot.
 fn normalize(host: &str) -> String {
     host.trim_start_matches('[')
         .trim_end_matches(']')

@@ -20,7 +20,7 @@ impl RegistryHost {
         Self(HUB_NAME.to_owned())
     }
 
-    /// The normalized name, such as `docker.io` or `localhost:5000`.
+    /// The normalised name, such as `docker.io` or `localhost:5000`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -87,8 +87,8 @@ impl DbError {
 /// missing file with mode 0600.
 ///
 /// `PRAGMA user_version` holds the number of applied migrations. A `.lock` file next to the
-/// database serializes opening, because switching a new file to the write-ahead log ignores the
-/// busy time-out.
+/// database lets one process at a time open it, because switching a new file to the write-ahead log
+/// ignores the busy time-out.
 pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     let failed = |source| DbError::Open {
         path: path.to_owned(),

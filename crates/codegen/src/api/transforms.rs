@@ -1,4 +1,4 @@
-//! Small, named changes to the API document on its way to the client generator.
+//! Small, named changes to the API document, which precede the generation of the client.
 //!
 //! `openapi/contree.yaml` describes the interface exactly. The generator has limits: one success
 //! type and one error type for each operation, and no overridden properties. It also generates code
@@ -350,10 +350,10 @@ fn each_parameter(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     });
 }
 
-/// Visits every object of the document, since a schema is recognized by its keywords alone.
+/// Visits every object of the document, since only its keywords show that it is a schema.
 ///
-/// Maps from names to schemas (`properties`) are not visited themselves, so that a property called
-/// `default` is kept.
+/// Maps from names to schemas (`properties` and `schemas`) are not visited themselves, so that a
+/// property called `default` is kept.
 fn each_schema(node: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     match node {
         Value::Array(items) => items.iter_mut().for_each(|item| each_schema(item, change)),

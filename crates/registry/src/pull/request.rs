@@ -29,6 +29,7 @@ const BODY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The body of a request, which can be made again for another attempt.
 pub(crate) struct RequestBody<'b> {
+    /// Makes the body for one attempt.
     pub(crate) make: &'b (dyn Fn() -> Body + Send + Sync),
     /// The number of bytes that the current attempt has sent.
     pub(crate) sent: &'b AtomicU64,
