@@ -50,8 +50,8 @@ pub struct ConnectionBounds {
     pub write_timeout: Option<Duration>,
     /// How long a client may pause within the body of a request. `None`: without limit.
     pub body_timeout: Option<Duration>,
-    /// The largest head of a request in bytes, and the size of the write buffer. `None`: hyper's
-    /// default.
+    /// The largest head of a request in bytes, and the size of the write buffer. At least 8192,
+    /// since hyper panics at less. `None`: hyper's default.
     pub buffer_bytes: Option<usize>,
     /// How long clients may take to read the last responses at shutdown.
     pub drain_timeout: Duration,
