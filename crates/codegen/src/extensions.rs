@@ -21,13 +21,13 @@ pub enum ExtensionError {
     /// The merged document cannot be written.
     #[error("the merged document cannot be written: {0}")]
     Write(#[from] serde_json::Error),
-    /// A path has another prefix.
+    /// A path of the extensions does not begin with `/x/`.
     #[error("the path {0} of the extensions does not begin with /x/ (rename it)")]
     Path(String),
-    /// The API has something of the same name.
+    /// The API document already has a part of this name.
     #[error("the API document already has {0} (rename it in the extensions)")]
     Taken(String),
-    /// An added field has another prefix.
+    /// The name of an added field does not begin with `x-`.
     #[error("the extensions add {schema}.{field}, whose name does not begin with x- (rename it)")]
     Field {
         /// The schema of the API.
@@ -35,7 +35,7 @@ pub enum ExtensionError {
         /// The added field.
         field: String,
     },
-    /// The extensions change more than fields of a schema.
+    /// The extensions change a keyword of the API's schema other than `properties`.
     #[error(
         "the extensions change `{keyword}` of the API's schema {schema}; they may only add optional properties"
     )]

@@ -228,7 +228,7 @@ fn an_operation_that_disappears_fails_the_build() {
     assert!(error.contains("PUT /books/{bookId}"), "{error}");
     assert!(error.contains("without_operation"), "{error}");
     assert!(!error.contains('\n'), "{error}");
-    // A deliberate omission is named.
+    // An omission that the settings name is allowed.
     api::generate(DOCUMENT, &lossy.without_operation("replaceBook")).unwrap();
 }
 
@@ -331,7 +331,7 @@ fn a_default_answer_can_be_that_of_all_errors() {
 
 #[test]
 fn a_part_that_the_generator_does_not_support_is_reported_in_one_line() {
-    // Two success types.
+    // The operation has two success types, which progenitor does not support.
     let document = DOCUMENT.replace(
         "        '404':",
         "        '201': {description: b, content: {application/json: {schema: {type: string}}}}\n        '404':",

@@ -1,7 +1,7 @@
 //! The codes of Contree's errors, each with its cause and remedy.
 //!
-//! A code is stable: a release may add codes, and none changes the meaning of a code. The message
-//! of an error says what happened in this case; the code says which kind of error it is.
+//! A code is stable: a release may add codes, but never changes the meaning of one. The message of
+//! an error describes this case, and the code names the kind of error.
 //!
 //! ```
 //! use contree_error_codes::ErrorCode;
@@ -78,7 +78,7 @@ macro_rules! define {
 
 codes!(define);
 
-/// No error has this code.
+/// The error for a text that is not the code of any error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnknownCode;
@@ -107,7 +107,7 @@ impl fmt::Display for ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code of an error of the operating system that has the same remedy wherever it happens.
+    /// The code of an operating system's error whose remedy does not depend on the failed call.
     #[must_use]
     pub fn of_io(error: &io::Error) -> Option<Self> {
         /// The numbers of ENFILE and EMFILE, which are the same on all Unix systems.

@@ -1,6 +1,6 @@
 //! The table: sections with codes, and for each code its name, cause and remedy.
 //!
-//! A code is never renamed or used for another error. Errors with the same remedy share one.
+//! A code is never renamed or used for another error. Errors with the same remedy share a code.
 
 /// Passes the table to another macro.
 macro_rules! codes {

@@ -21,7 +21,7 @@ pub enum TokenError {
 }
 
 impl BearerToken {
-    /// Requires `token` of every request.
+    /// Creates a check that requires `token` of every request.
     pub fn new(token: &str) -> Self {
         Self(sha256(token.as_bytes()))
     }
@@ -33,7 +33,7 @@ impl BearerToken {
             .and_then(|value| bearer(value.as_bytes()))
             .ok_or(TokenError::Missing)?;
         let received = sha256(received);
-        // Constant time: compares every byte.
+        // The comparison reads every byte, so it takes constant time.
         let difference = std::hint::black_box(&self.0)
             .iter()
             .zip(std::hint::black_box(&received))

@@ -1,4 +1,4 @@
-//! Measures how long a server waits for each client, so that stalled clients lose their
+//! Measures the time that a server waits for each client, so that stalled clients lose their
 //! connections.
 
 use std::io;
@@ -12,7 +12,8 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// The bytes of a body that count as progress. A client that sends single bytes makes none.
+/// The number of body bytes that counts as progress. A client that sends single bytes makes no
+/// progress.
 const PROGRESS_BYTES: usize = 16 * 1024;
 
 /// The error of a request whose body does not arrive.
@@ -23,10 +24,10 @@ const PROGRESS_BYTES: usize = 16 * 1024;
 )]
 pub struct BodyStalled(Duration);
 
-/// Measures how long a server has waited for one client.
+/// Measures the time that a server has waited for one client.
 pub(crate) struct ClientClock(Mutex<WaitStarts>);
 
-/// The starts of the current waits. `None`: the server does not wait for it.
+/// The starts of the current waits. `None`: the server does not wait for that.
 #[derive(Clone, Copy, Default)]
 struct WaitStarts {
     /// The head of the next request.
@@ -45,7 +46,8 @@ impl ClientClock {
         Arc::new(clock)
     }
 
-    /// How long the server has waited for the client. `None` if the client waits for the server.
+    /// The time that the server has waited for the client. `None` if the client waits for the
+    /// server.
     pub(crate) fn stalled_for(&self) -> Option<Duration> {
         let WaitStarts { head, body, write } = *self.waits();
         let since = [head, body, write].into_iter().flatten().min()?;
@@ -163,7 +165,7 @@ impl RequestBody {
         }
     }
 
-    /// Returns the time-out once the client has kept the server waiting for as long.
+    /// Returns the time-out once the client has kept the server waiting for that long.
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
         let waited = self.waited;
         let since = *self.waiting_since.get_or_insert_with(Instant::now);

@@ -30,8 +30,8 @@ pub use crate::open_connections::Peer;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a rejected client may take to read the 503 response.
 const REJECTION_TIMEOUT: Duration = Duration::from_millis(100);
-/// The most clients that read at once that they have too many connections. Further ones are
-/// disconnected without a response.
+/// The most clients over their share of connections that receive a 503 response at once. Further
+/// ones are disconnected without a response.
 const MAX_REJECTIONS: usize = 16;
 
 /// The local address that a connection was made to, or `None` for a Unix socket. Every request has
@@ -44,14 +44,14 @@ pub struct LocalAddress(pub Option<IpAddr>);
 pub struct ConnectionBounds {
     /// The most open connections.
     pub max_connections: usize,
-    /// The most open connections of one peer. `None`: as many as of all together.
+    /// The most open connections of one peer. `None`: up to `max_connections`.
     pub max_per_peer: Option<usize>,
     /// How long a client may leave a response unread. `None`: without limit.
     pub write_timeout: Option<Duration>,
     /// How long a client may pause within the body of a request. `None`: without limit.
     pub body_timeout: Option<Duration>,
-    /// The largest head of a request in bytes, and the size of the write buffer. `None`: hyper's
-    /// default.
+    /// The largest head of a request in bytes, and the size of the write buffer. At least 8192,
+    /// since hyper panics at less. `None`: hyper's default.
     pub buffer_bytes: Option<usize>,
     /// How long clients may take to read the last responses at shutdown.
     pub drain_timeout: Duration,
@@ -73,7 +73,7 @@ pub trait AcceptedStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The local address of the connection, or `None` for a Unix socket.
     fn local_ip(&self) -> Option<IpAddr>;
 
-    /// The peer, if the system knows it. A client may have gone already.
+    /// The peer, if the system knows it. It is unknown if the client has already disconnected.
     fn peer(&self) -> Option<Peer>;
 }
 
@@ -112,14 +112,14 @@ where
     let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
     loop {
         let stream = tokio::select! {
-            // Ended connections no longer count when the next client is judged.
+            // Ended connections are removed before the next client is counted.
             biased;
             () = shutdown.stop.cancelled() => break,
             Some(()) = open.next_end() => continue,
             (stream, _) = listener.accept() => stream,
         };
         if open.is_at_limit(stream.peer()) {
-            // The loop does not wait, so that the others are not kept out.
+            // The loop does not wait for this client, so that others can connect.
             if let Ok(rejection) = Arc::clone(&rejections).try_acquire_owned() {
                 tokio::spawn(async move {
                     reject(stream).await;
@@ -169,7 +169,7 @@ where
     tasks.shutdown().await;
 }
 
-/// Answers 503, to a client that may not even read it.
+/// Answers 503, and waits at most [`REJECTION_TIMEOUT`] for the client to read it.
 async fn reject(mut stream: impl AcceptedStream) {
     let text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let answering = async {

@@ -1,7 +1,7 @@
-//! The first checks of an HTTP server: a bounded accept loop, host and origin checks, bearer
-//! tokens. Also what neither of them shows: the values of variables that look like secrets.
+//! The parts that the engine's server and the MCP server share: a bounded accept loop, checks of
+//! host and origin, and bearer tokens. It also finds the variables whose values neither shows.
 //!
-//! The crate knows neither the engine nor MCP; each of them writes its own error responses.
+//! The crate depends on neither server. Each server writes its own error responses.
 
 #![forbid(unsafe_code)]
 

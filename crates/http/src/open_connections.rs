@@ -1,4 +1,4 @@
-//! The open connections of a server, and making room for new ones.
+//! Tracks the open connections of a server, and makes room for new ones.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,7 +21,7 @@ const IDLE_GRACE: Duration = Duration::from_millis(500);
 const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the server looks for stalled clients while it has no free connection.
 const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
-/// The bits of an IPv6 address that tell peers apart. One peer often has all addresses of such a
+/// The bits of an IPv6 address that tell peers apart. One peer often has all addresses of a /64
 /// network.
 const IPV6_PEER_MASK: u128 = !(u64::MAX as u128);
 
@@ -109,8 +109,8 @@ impl OpenConnections {
         true
     }
 
-    /// Returns a permit, for which idle and stalled connections are closed if none is free. `None`
-    /// if every client is busy.
+    /// Returns a permit. If no permit is free, closes idle and stalled connections. `None` if every
+    /// client stays busy.
     pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Some(permit);

@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 
 /// The host names that requests to a server may use.
 pub struct AllowedHosts {
-    /// Names beyond loopback and the connection's local address. `None`: the host is not checked,
-    /// as on a Unix socket.
+    /// Names in addition to loopback and the connection's local address. `None`: the host is not
+    /// checked, as on a Unix socket.
     listed: Option<Vec<HostName>>,
 }
 
@@ -90,7 +90,7 @@ impl AllowedHosts {
                 ));
             }
         }
-        // Requests without an origin, such as images and links in a page, have this header.
+        // Requests without an origin, such as those for images of a page, have this header.
         if let Some(site) = request.headers.get("sec-fetch-site")
             && site != "same-origin"
             && site != "none"
@@ -150,7 +150,7 @@ fn request_host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
         Some(authority) => authority.clone(),
         None => Authority::try_from(single_value(headers, &header::HOST)?).ok()?,
     };
-    // This header has no user information.
+    // A valid `Host` header has no user information.
     (!host.as_str().contains('@')).then_some(host)
 }
 
@@ -172,7 +172,7 @@ fn is_same_origin(origin: &str, host: &str) -> bool {
     without_default_port(authority) == without_default_port(host)
 }
 
-/// Normalizes a host: lower case, without the brackets of IPv6 and without a trailing dot.
+/// Normalises a host: lower case, without the brackets of IPv6 and without a trailing dot.
 fn normalize(host: &str) -> String {
     host.trim_start_matches('[')
         .trim_end_matches(']')

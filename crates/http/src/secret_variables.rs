@@ -1,9 +1,9 @@
-//! Variables that look like secrets, whose values are not shown.
+//! Finds variables that look like secrets, so that their values are not shown.
 
 /// The text that replaces a secret.
 pub const MASK: &str = "***";
 
-/// Parts of names whose variables are secrets.
+/// Texts that mark a variable as a secret if its name contains them.
 const SECRET_PARTS: &[&str] = &[
     "TOKEN",
     "KEY",
@@ -16,10 +16,10 @@ const SECRET_PARTS: &[&str] = &[
     "COOKIE",
 ];
 
-/// Words between underscores whose variables are secrets.
+/// Words that mark a variable as a secret if its name has them between underscores.
 const SECRET_WORDS: &[&str] = &["AUTH", "PASS", "PWD", "PAT", "DSN"];
 
-/// Variables that have one of these words, but are not secrets.
+/// Variables that have such a name, but are not secrets.
 const NOT_SECRET: &[&str] = &["PWD"];
 
 /// Returns whether a variable looks like a secret: by its name, or because its value is a URL with

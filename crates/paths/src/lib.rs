@@ -1,4 +1,4 @@
-//! Expands a leading `~` in paths that users write into variables, options, files of settings and
+//! Expands a leading `~` in paths that users write into variables, options, settings files and
 //! arguments.
 
 #![forbid(unsafe_code)]
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HomeError {
-    /// There is no home directory.
+    /// No home directory is known, or it is not an absolute path.
     #[error(
         "there is no home directory for the `~` of `{}`: set HOME, or give an absolute path",
         .0.display()
@@ -25,7 +25,7 @@ pub enum HomeError {
 
 /// Replaces a leading `~` with the home directory. Other paths stay unchanged.
 ///
-/// `home` is called only for a path that begins with `~`. Its path counts only if it is absolute.
+/// `home` is called only for a path that begins with `~`. A relative result counts as no home.
 ///
 /// ```
 /// use contree_paths::expand_home;

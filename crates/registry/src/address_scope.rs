@@ -1,5 +1,5 @@
 //! The part of the network in which an address lies. A registry may lead a client only to its own
-//! part or to the internet.
+//! part or to the internet, and a registry on this machine also to private networks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -18,12 +18,12 @@ pub(super) enum AddressScope {
     Private,
     /// This machine.
     Loopback,
-    /// The link, such as a cloud's metadata service, or an address that no server has.
+    /// The local link, such as a cloud's metadata service, or an address that no server has.
     Link,
 }
 
 impl AddressScope {
-    /// The scope of an address. An IPv4 address that an IPv6 address embeds counts.
+    /// The scope of an address. If an IPv6 address embeds an IPv4 address, that one decides.
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::of_v4(address),
@@ -54,11 +54,11 @@ impl AddressScope {
         };
         match segments {
             [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Self::Loopback,
-            // IPv4-compatible, and the well-known prefix of translators.
+            // IPv4-compatible addresses, and the well-known prefix of NAT64 translators.
             [0, 0, 0, 0, 0, 0, high, low] => v4(high, low).max(Self::Private),
             [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
             [0x64, 0xff9b, 1, ..] => Self::Private,
-            // 6to4. Teredo has no servers.
+            // 6to4 embeds an IPv4 address. Teredo, in the next line, has no servers.
             [0x2002, high, low, ..] => v4(high, low),
             [0x2001, 0, ..] => Self::Link,
             [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] => Self::Link,
@@ -68,7 +68,8 @@ impl AddressScope {
         }
     }
 
-    /// Returns whether a registry in this scope may lead a client to an address in `other`.
+    /// Returns whether a registry in this scope may lead a client to an address in `other`. A
+    /// registry on this machine may also lead to private networks.
     pub(super) fn may_lead_to(self, other: Self) -> bool {
         other == Self::Public || other == self || (self == Self::Loopback && other == Self::Private)
     }
@@ -112,7 +113,7 @@ pub(super) enum ServerHost<'a> {
     Name(&'a str),
 }
 
-/// The host of a URL, before it is resolved.
+/// Returns the host of a URL without resolving it.
 pub(super) fn server_host(url: &Url) -> ServerHost<'_> {
     match url.host() {
         Some(UrlHost::Ipv4(address)) => ServerHost::Address(address.into()),

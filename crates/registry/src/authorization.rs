@@ -29,13 +29,13 @@ struct TokenResponse {
 /// Returns the `Authorization` header that answers the challenges of `registry`. It holds a token,
 /// or the login itself. A Bearer challenge has precedence over Basic.
 ///
-/// The token is for `scope`, or without one for the scope of the challenge. A token server must use
-/// `https`, except on this machine for a registry on this machine. It must be on the internet or
-/// where the registry is. Its redirects are not followed.
+/// The token is for `scope`, or for the challenge's scope if `scope` is `None`. A token server must
+/// use `https`, unless both it and the registry are on this machine. It must be on the internet or
+/// in the registry's part of the network. Its redirects are not followed.
 ///
 /// # Errors
 /// Returns [`RegistryError::Rejected`] if the login is rejected, and [`RegistryError::LoginNeeded`]
-/// if a login is required and there is none.
+/// if `login` is `None` and the registry requires one.
 pub async fn authorize(
     http: &HttpClients,
     registry: &RegistryHost,
@@ -80,7 +80,7 @@ pub async fn authorize(
         }
         Some(Login::Identity(_)) => Err(RegistryError::Rejected {
             registry: registry.clone(),
-            message: "it requires a user and password, and only a refresh token was given".into(),
+            message: "it requires a user and password, but only a refresh token was given".into(),
         }),
         None => Err(RegistryError::LoginNeeded {
             registry: registry.clone(),
@@ -181,7 +181,8 @@ async fn request_token(
         .ok_or_else(|| invalid("gives no token".into()))
 }
 
-/// The client for a token server. The registry itself may be its own token server anywhere.
+/// The client for a token server. A registry that is its own token server may be in any part of the
+/// network.
 async fn token_client(
     http: &HttpClients,
     registry: &RegistryHost,
@@ -208,7 +209,7 @@ fn token_server(registry: &RegistryHost, realm: &str) -> Result<Url, RegistryErr
     }
     match url.scheme() {
         "https" => Ok(url),
-        // A remote registry must not make us send requests to programs on this machine.
+        // A remote registry must not make this program send requests to others on this machine.
         "http" if is_loopback(&url) && registry.is_loopback() => Ok(url),
         _ => Err(invalid("it is not `https`")),
     }

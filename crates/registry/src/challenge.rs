@@ -42,7 +42,7 @@ fn parse(value: &str) -> Vec<Challenge> {
     loop {
         input.skip(|c| c == ',' || c.is_ascii_whitespace());
         let Some(name) = input.token() else {
-            // Malformed: continues after the next comma.
+            // After malformed input, parsing continues after the next comma.
             if input.skip_to_comma() {
                 continue;
             }
@@ -152,8 +152,8 @@ impl ChallengeParser<'_> {
         None
     }
 
-    /// Skips a value without a name, as in `Negotiate`: letters, digits and `-._~+/`, then any
-    /// number of `=`.
+    /// Skips a `token68`, a value without a name as in `Negotiate`: letters, digits and `-._~+/`,
+    /// then any number of `=`.
     fn skip_token68(&mut self) {
         let body = self
             .0

@@ -1,4 +1,4 @@
-//! A resolver that returns only addresses to which a registry may lead.
+//! A resolver that returns only addresses to which a registry may lead a client.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address_scope::AddressScope;
 
-/// The error of a server to which a registry may not lead.
+/// The error for a server to which a registry may not lead a client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{host}{}, which is {}: only a registry that is there itself may name it",
@@ -21,7 +21,7 @@ pub(super) struct RefusedServer {
     pub(super) scope: AddressScope,
 }
 
-/// A resolver that returns only addresses to which a registry in this scope may lead.
+/// A resolver that returns only addresses to which a registry in this scope may lead a client.
 pub(super) struct CheckingResolver(pub(super) AddressScope);
 
 impl Resolve for CheckingResolver {
@@ -51,7 +51,7 @@ impl Resolve for CheckingResolver {
 }
 
 impl CheckingResolver {
-    /// The resolver in the form that the HTTP library takes.
+    /// Makes a shared resolver, which the HTTP library requires.
     pub(super) fn shared(from: AddressScope) -> Arc<Self> {
         Arc::new(Self(from))
     }

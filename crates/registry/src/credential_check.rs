@@ -10,9 +10,9 @@ use super::{HttpClients, Login, RegistryError, RegistryHost, authorize, challeng
 /// The result of checking credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialCheck {
-    /// The registry accepts them.
+    /// The registry accepts the credentials.
     Accepted,
-    /// The registry requires no credentials, so they were not checked.
+    /// The registry requires no credentials, so it did not check them.
     NotRequired,
 }
 

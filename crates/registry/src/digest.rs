@@ -35,7 +35,7 @@ impl Digest {
 pub struct Hasher(Context);
 
 impl Hasher {
-    /// A hasher of no content yet.
+    /// Creates a hasher without content.
     pub fn new() -> Self {
         Self(Context::new(&SHA256))
     }

@@ -33,10 +33,10 @@ pub enum RegistryError {
     Rejected {
         /// The registry.
         registry: RegistryHost,
-        /// The status and message of the registry.
+        /// The status and message of the registry, or another reason.
         message: String,
     },
-    /// The registry requires credentials, and none were given.
+    /// The registry requires credentials, and the caller gave none.
     #[error("{registry} requires credentials")]
     LoginNeeded {
         /// The registry.
@@ -47,7 +47,7 @@ pub enum RegistryError {
     Protocol {
         /// The registry.
         registry: RegistryHost,
-        /// The reason, as a sentence about the registry.
+        /// The reason, as a sentence about the registry. It may leave out the subject.
         why: String,
     },
     /// The downloaded content cannot be written to this machine's disk.

@@ -9,8 +9,8 @@ const HUB_NAME: &str = "docker.io";
 /// The host of Docker Hub's API.
 const HUB_API: &str = "registry-1.docker.io";
 
-/// A registry by its host, and by its port if that is not the default. Equal registries have equal
-/// texts.
+/// A registry, named by its host and its port. A default port is left out, so equal registries have
+/// equal texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistryHost(pub(super) String);
 
@@ -20,7 +20,7 @@ impl RegistryHost {
         Self(HUB_NAME.to_owned())
     }
 
-    /// The name as people write it.
+    /// The normalised name, such as `docker.io` or `localhost:5000`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

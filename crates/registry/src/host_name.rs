@@ -118,8 +118,8 @@ impl RegistryHost {
     }
 }
 
-/// Returns whether the first part of a reference has a user before its host. The `@` of a digest is
-/// not one.
+/// Returns whether the first part of a reference has a user before its host. The `@` before a
+/// digest does not count.
 fn has_user(first: &str) -> bool {
     first.rsplit_once('@').is_some_and(|(_, rest)| {
         !["sha", "md5:", "blake"]

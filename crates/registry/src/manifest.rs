@@ -20,7 +20,7 @@ use super::Digest;
 pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 /// The media type of an OCI manifest.
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The most layers of an image.
+/// The most layers that an image may have.
 pub const MAX_LAYERS: usize = 127;
 
 /// The media types of manifests for the `Accept` header.
@@ -112,7 +112,7 @@ pub enum ManifestError {
     /// The document is neither an image nor an index.
     #[error("it is not an image: its manifest has neither layers nor manifests, or both")]
     NeitherImageNorIndex,
-    /// The configuration is that of another artifact.
+    /// The configuration belongs to an artifact that is not an image.
     #[error("it is not an image, but an artifact of type `{0}`")]
     OtherArtifact(String),
     /// The configuration is too large.
@@ -131,7 +131,7 @@ pub enum ManifestError {
         /// Its media type.
         kind: String,
     },
-    /// The compression of a layer is not supported.
+    /// The media type of a layer is not supported.
     #[error("its layer {digest} is of type `{kind}`, which is not supported")]
     UnknownLayer {
         /// The layer's digest.
@@ -258,7 +258,7 @@ fn check_layer(layer: &Descriptor) -> Result<(), ManifestError> {
     })
 }
 
-/// The media type that a manifest states, or that of an OCI manifest if it states none.
+/// The media type that a manifest states, or the type of an OCI manifest if it states no type.
 pub fn media_type(bytes: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Stated {
@@ -275,7 +275,8 @@ pub fn media_type(bytes: &[u8]) -> String {
 /// Chooses the manifest of an index that is for this machine.
 ///
 /// # Errors
-/// Returns the available platforms if none is for this machine.
+/// Returns [`ManifestError::NoPlatform`] with the available platforms if no image is for this
+/// machine.
 pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     let here = this_platform();
     let images: Vec<&Descriptor> = index

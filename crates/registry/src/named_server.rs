@@ -2,7 +2,7 @@
 //! token servers.
 //!
 //! Without a check, a registry could make this machine send requests to servers that the registry
-//! itself does not reach.
+//! itself cannot reach.
 
 use std::error::Error;
 
@@ -58,7 +58,7 @@ fn is_proxied(url: &Url) -> bool {
         .is_ok_and(|uri| Matcher::from_system().intercept(&uri).is_some())
 }
 
-/// The error of a registry that leads to a refused server.
+/// The error for a registry that leads to a refused server.
 fn server_error(registry: &RegistryHost, server: &RefusedServer) -> RegistryError {
     RegistryError::Protocol {
         registry: registry.clone(),
@@ -66,7 +66,7 @@ fn server_error(registry: &RegistryHost, server: &RefusedServer) -> RegistryErro
     }
 }
 
-/// Returns the error of a registry that leads to a refused server, if that is the cause.
+/// Looks for a refused server among the causes of an error, and returns the registry's error.
 pub(super) fn refused_server_error(
     registry: &RegistryHost,
     error: &(dyn Error + 'static),

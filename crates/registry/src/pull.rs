@@ -62,7 +62,7 @@ pub struct Repository<'a> {
     sources: Vec<String>,
     authorization: Mutex<Option<HeaderValue>>,
     pub(super) first_wait: Duration,
-    /// The registry's part of the network, once a redirect needs it.
+    /// The registry's part of the network. The first redirect to another server determines it.
     scope: OnceLock<AddressScope>,
 }
 
@@ -117,8 +117,8 @@ impl<'a> Repository<'a> {
     /// Finds the image of the reference.
     ///
     /// # Errors
-    /// Fails if the image does not exist or does not match its digest, and if it is not an image or
-    /// is for another kind of machine.
+    /// Fails if the content does not exist, does not match its digest, is not an image, or is for
+    /// another kind of machine.
     pub async fn find_image(&self) -> Result<ResolvedImage, RegistryError> {
         let mut tag_or_digest = self.reference.tag_or_digest();
         let mut expected = self.reference.digest().cloned();

@@ -70,14 +70,14 @@ impl Repository<'_> {
     /// Mounts a blob from another repository of the same registry.
     ///
     /// # Errors
-    /// Fails if the registry does not answer, or denies access to this repository.
+    /// Fails if the registry does not answer, or its token server denies access to this repository.
     pub async fn mount(&self, digest: &Digest, from: &str) -> Result<MountOutcome, RegistryError> {
         let mut url = self.uploads_url()?;
         url.query_pairs_mut()
             .append_pair("mount", &digest.to_string())
             .append_pair("from", from);
         let request = OutgoingRequest::new(Method::POST, no_content());
-        // Every status is an answer. A registry that denies access to the source does not mount.
+        // Refusals are answers here, since a registry may deny access to the source.
         let response = self
             .send_with_retries(&url, &request, "a mounted blob", |_| true)
             .await?;
@@ -91,8 +91,8 @@ impl Repository<'_> {
         }
     }
 
-    /// Stores a manifest under the tag of the reference, or under its digest if the reference
-    /// states one.
+    /// Stores a manifest under the digest and the tag that the reference states. If it states
+    /// neither, the tag is `latest`.
     ///
     /// # Errors
     /// Fails if the reference states another digest, or the registry refuses the manifest.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 
-/// The program's cryptography, or else ring. Nothing is installed for the process.
+/// The cryptography that the program has installed, or else ring. This function installs none.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default()
         .cloned()
@@ -26,8 +26,8 @@ pub(super) fn system_certificates() -> Result<ClientConfig, rustls::Error> {
 
 /// A TLS configuration without root certificates, for clients that never encrypt.
 ///
-/// Without it, rustls would load the system's certificates. That is slow, and fails where there are
-/// none.
+/// Without it, rustls would load the system's certificates. That is slow, and fails on a system
+/// without certificates.
 pub(super) fn no_certificates() -> Result<ClientConfig, rustls::Error> {
     Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?

@@ -14,7 +14,7 @@ use super::{RegistryError, RegistryHost};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request and its response may take. All of them are small.
+/// How long a small request and its response may take. Requests to a repository set a longer time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Clients for `https`, and for `http` on this machine. Each is made when first used.
@@ -22,8 +22,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct HttpClients {
     encrypted: OnceLock<Client>,
     plain: OnceLock<Client>,
-    /// For servers that a registry names, by the scope of the registry. Each has connections of its
-    /// own, since those of the other clients may lead anywhere.
+    /// Clients for servers that a registry names, by the scope of the registry. Each has its own
+    /// connections, since those of the other clients may lead anywhere.
     checking: [OnceLock<Client>; 4],
 }
 
@@ -45,7 +45,7 @@ impl HttpClients {
     }
 
     /// Returns the client that connects only to addresses to which a registry in the scope `from`
-    /// may lead.
+    /// may lead it.
     ///
     /// # Errors
     /// Fails if the system's certificates cannot be read.

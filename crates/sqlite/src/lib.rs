@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 /// How long a connection waits for another process's write before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long opening a database waits for another process that opens it.
+/// How long opening a database waits for another process that is opening it.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub use lock::lock_file;
@@ -87,8 +87,8 @@ impl DbError {
 /// missing file with mode 0600.
 ///
 /// `PRAGMA user_version` holds the number of applied migrations. A `.lock` file next to the
-/// database serializes opening, because switching a new file to the write-ahead log ignores the
-/// busy time-out.
+/// database lets one process at a time open it, because switching a new file to the write-ahead log
+/// ignores the busy time-out.
 pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     let failed = |source| DbError::Open {
         path: path.to_owned(),
@@ -103,7 +103,7 @@ fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A transaction that is synced later stays whole after a power loss, or is not there at all.
+    // After a power loss, a transaction that was not yet synced is either complete or missing.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // In KiB. Statements touch single rows, and the kernel caches the file's pages anyway.
@@ -112,7 +112,7 @@ fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     Ok(connection)
 }
 
-/// Maps SQLite's error codes to our errors, which name the database and say what to do.
+/// Maps SQLite's error codes to the variants that name the database and the remedy.
 #[must_use]
 pub fn classify(path: &Path, error: DbError) -> DbError {
     let DbError::Sqlite(source) = error else {

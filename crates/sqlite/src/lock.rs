@@ -1,4 +1,4 @@
-//! Locks of files, with a bounded wait. The log names a lock that is not free.
+//! Locks files, with a bounded wait. The log names a lock that another process holds.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -11,12 +11,12 @@ const NOTICE_AFTER: Duration = Duration::from_secs(2);
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// Takes an exclusive advisory lock on an open file, and waits at most `longest` for it. The log
-/// names a lock that is not free for two seconds.
+/// Takes an exclusive advisory lock on an open file, and waits at most `longest` for it. After
+/// two seconds, the log names the lock.
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] if another process holds the lock for longer. The message says what
-/// to do.
+/// [`io::ErrorKind::TimedOut`] if another process holds the lock for longer. The message gives the
+/// remedy.
 pub fn lock_file(file: &File, path: &Path, longest: Duration) -> io::Result<()> {
     wait_for(|| file.try_lock(), path, NOTICE_AFTER, longest)
 }

@@ -1,5 +1,5 @@
-//! The settings of templates: undefined variables are errors, HTML is escaped, and block tags leave
-//! no blank lines.
+//! The settings of templates: undefined variables are errors, values in `.html.j2` templates are
+//! escaped, and block tags leave no blank lines.
 //!
 //! The build and the server render with the same settings, so the checks of the build also hold for
 //! the server.

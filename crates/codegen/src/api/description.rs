@@ -1,16 +1,16 @@
-//! The descriptions of the document, by the names in the generated code.
+//! Looks up descriptions in the document by the names of the generated code.
 
 use serde_json::Value;
 
-/// The longest chain of references that is followed.
+/// The most references in a chain, and the most nested `allOf` parts, that are followed.
 const MAX_REFERENCES: usize = 16;
 
-/// The descriptions of a document.
+/// A document whose descriptions can be looked up.
 pub(super) struct Description {
     document: Value,
 }
 
-/// A name without case and punctuation, since the generator changes both.
+/// A name in lower case and without punctuation, since the generator changes both.
 pub(super) fn normalise(name: &str) -> String {
     let name = name.strip_prefix("r#").unwrap_or(name);
     name.chars()
@@ -50,7 +50,8 @@ impl Description {
         self.text(self.property_of(schema, property, MAX_REFERENCES)?)
     }
 
-    /// The summary of an operation, by the name of its function.
+    /// The first line of the summary of an operation, else of its description, by the name of its
+    /// function.
     pub(super) fn summary(&self, function: &str) -> Option<String> {
         let (_, operation) = self.operation(function)?;
         let text = ["summary", "description"]
@@ -153,7 +154,7 @@ impl Description {
             .next()
     }
 
-    /// The description of a schema, a parameter or what it refers to.
+    /// The first description or title of a schema or parameter, of its reference, or of its parts.
     fn text(&self, value: &Value) -> Option<String> {
         let resolved = self.resolve(value);
         let parts = resolved["allOf"].as_array().into_iter().flatten();

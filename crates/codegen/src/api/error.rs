@@ -1,6 +1,6 @@
-//! Errors of the generation of a client.
+//! Errors of generating a client.
 
-/// An error of the generation of a client. Its message is one line.
+/// An error of generating a client. Its message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -62,7 +62,7 @@ pub enum ClientError {
         /// The operations, each with its method and path.
         operations: Vec<String>,
     },
-    /// An omitted operation is not one of the document, or has a function.
+    /// The document lacks an omitted operation, or the client has a function for it.
     #[error("{document}: `without_operation(\"{operation}\")` has no effect: {why}")]
     UselessOmission {
         /// The path of the document.
@@ -72,15 +72,15 @@ pub enum ClientError {
         /// The reason.
         why: &'static str,
     },
-    /// The generator does not support a part of the document.
-    #[error("{document}: the client generator fails: {source}")]
+    /// The generator returned an error.
+    #[error("{document}: the client generator failed: {source}")]
     Generator {
         /// The path of the document.
         document: String,
         /// The error of the generator.
         source: Box<progenitor::Error>,
     },
-    /// The generator stopped at a part of the document that it does not support.
+    /// The generator panicked at a part of the document that it does not support.
     #[error(
         "{document}: the client generator does not support a part of the document: {message}; \
          change that part with a transform"

@@ -1,9 +1,9 @@
-//! Keeps the values of some properties out of `Debug` output, such as passwords.
+//! Keeps the values of secret properties, such as passwords, out of `Debug` output.
 
 use quote::quote;
 use syn::{Attribute, Fields, Item, ItemStruct, Path, Token, parse_quote, punctuated::Punctuated};
 
-/// Replaces the derived `Debug` of every struct that has a field with a name in `hidden`.
+/// Replaces the derived `Debug` of every struct that has a field named in `hidden`.
 pub(super) fn hide(items: &mut Vec<Item>, hidden: &[String]) {
     let mut implementations = Vec::new();
     for item in items.iter_mut() {
@@ -28,7 +28,7 @@ fn has_hidden_field(fields: &Fields, hidden: &[String]) -> bool {
     names.any(|name| hidden.contains(&name.to_string()))
 }
 
-/// Removes `Debug` from the derived traits. False if it is not derived.
+/// Removes `Debug` from the derived traits. Returns false if it is not derived.
 fn remove_debug(attributes: &mut [Attribute]) -> bool {
     let mut is_removed = false;
     for attribute in attributes {

@@ -3,9 +3,9 @@
 //!
 //! The generator is progenitor. Its output is refined:
 //!
-//! - Every public item has documentation, from the document where it says something.
-//! - Enumerations keep values that they do not know, and objects ignore unknown properties. So a
-//!   newer server does not make answers unreadable.
+//! - Every public item has documentation, which the document's descriptions provide if they exist.
+//! - Enumerations keep unknown values, and objects ignore unknown properties. So a client can read
+//!   the answers of a newer server.
 //! - Structs and enumerations are `#[non_exhaustive]`; builders make the structs.
 //! - Functions that no user can call are hidden.
 //! - `Debug` does not show the values of secret properties.
@@ -43,7 +43,7 @@ pub struct Output {
 /// The part that cannot be read or generated, in one line for `cargo::error`.
 pub fn generate(document: &str, settings: &Settings) -> Result<Output, ClientError> {
     let name = settings.document();
-    // Parsed as a plain value first, since that reports duplicate keys with their position.
+    // The first step parses a plain value, since that reports duplicate keys with their position.
     let mut document: Value =
         serde_yaml::from_str(document).map_err(|source| ClientError::Document {
             document: name.to_owned(),
@@ -79,8 +79,10 @@ fn parse_document(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, Cl
     })
 }
 
-/// The source that the generator makes. The generator panics at parts of a document that it does
-/// not support, and a build script needs one line instead.
+/// Runs the generator and parses its output.
+///
+/// The generator panics at parts of a document that it does not support. The panic becomes an
+/// error, since a build script needs a message of one line.
 fn source<T: quote::ToTokens>(
     name: &str,
     generate: impl FnOnce() -> Result<T, progenitor::Error>,

@@ -1,4 +1,4 @@
-//! The operations of the document, and whether the client has a function for each.
+//! Reads the operations of the document, and checks that the client has a function for each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,8 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// The sentence in the documentation of the generated function.
+    /// The sentence in the documentation of the generated function. It identifies a function whose
+    /// name differs from the operation's id.
     fn sentence(&self) -> String {
         format!(
             "Sends a `{}` request to `{}`",
@@ -35,7 +36,7 @@ impl Operation {
 /// The operations of the document.
 ///
 /// # Errors
-/// An entry that the generator would skip without a word, or for which it would make invalid code.
+/// An entry that the generator would skip silently, or for which it would make invalid code.
 pub(super) fn operations(name: &str, document: &Value) -> Result<Vec<Operation>, ClientError> {
     let fail = |place: String, problem: &str| ClientError::Operation {
         document: name.to_owned(),
@@ -53,7 +54,7 @@ pub(super) fn operations(name: &str, document: &Value) -> Result<Vec<Operation>,
             return Err(fail(place, "a path begins with `/`"));
         }
         let Some(item) = item.as_object() else {
-            return Err(fail(place, "a path has an object with its operations"));
+            return Err(fail(place, "the value of a path must be an object"));
         };
         for (key, operation) in item {
             if OTHER_KEYS.contains(&key.as_str()) || key.starts_with("x-") {

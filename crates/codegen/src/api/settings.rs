@@ -1,4 +1,4 @@
-//! The choices of a client that the document leaves open.
+//! The settings of a generated client.
 
 use progenitor::{GenerationSettings, HooksMode, InterfaceStyle, TypeImpl};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::{description::normalise, error::ClientError};
 /// A change of the document, such as those in [`transforms`](super::transforms).
 pub type Transform = fn(&mut Value);
 
-/// The choices of a client that the document leaves open.
+/// The settings of a generated client: the choices that the document leaves open.
 ///
 /// Only the names of the document and of the crate are necessary. The methods that begin with
 /// `with_` and `without_` are options.
@@ -46,8 +46,8 @@ impl Settings {
     /// Sets the type of a client's state, by its path within the client's crate.
     ///
     /// The crate implements `progenitor_client::ClientHooks` with this type for the client, to add
-    /// credentials or retries. It alone makes clients, with `Client::new_with_client`. Without a
-    /// state, `Client::new` is public, and the crate implements nothing.
+    /// credentials or retries. Only that crate makes clients, with `Client::new_with_client`.
+    /// Without a state, `Client::new` is public, and the crate implements nothing.
     #[must_use]
     pub fn with_state(mut self, path: &str) -> Self {
         self.state = Some(path.to_owned());
@@ -78,17 +78,19 @@ impl Settings {
         self
     }
 
-    /// Allows that the client has no function for an operation, by its `operationId`.
+    /// Omits an operation, by its `operationId`: the client need not have a function for it.
     ///
-    /// Any other operation of the document without a function is an error, and so is an omitted
-    /// operation that the document does not have or that has a function.
+    /// Any other operation of the document without a function is an error. So is an omitted
+    /// operation that the document does not have, or for which the client has a function.
     #[must_use]
     pub fn without_operation(mut self, id: &str) -> Self {
         self.omitted.push(id.to_owned());
         self
     }
 
-    /// Hides the value of a property from `Debug`, in every type that has it, such as a password.
+    /// Hides the value of a property, such as a password, from `Debug` in every type that has it.
+    ///
+    /// `property` is the name of the Rust field, which may differ from the name in JSON.
     #[must_use]
     pub fn with_hidden(mut self, property: &str) -> Self {
         self.hidden.push(property.to_owned());
@@ -159,7 +161,7 @@ impl Settings {
                 .with_hooks(HooksMode::Expected);
         }
         for (schema, path) in &self.replacements {
-            // Checked here, since the generator would panic.
+            // The generator would panic at an invalid path.
             let _: syn::TypePath = self.parse("replacement", path)?;
             let path = match path.strip_prefix("crate::") {
                 Some(path) => format!("{library}::{path}"),

@@ -1,4 +1,4 @@
-//! Small, named changes to the API document on its way to the client generator.
+//! Small, named changes to the API document, which precede the generation of the client.
 //!
 //! `openapi/contree.yaml` describes the interface exactly. The generator has limits: one success
 //! type and one error type for each operation, and no overridden properties. It also generates code
@@ -40,7 +40,8 @@ pub(super) const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
 
-/// The reference to the status of an operation, which the client replaces by an open enumeration.
+/// The reference to the status of an operation, which the client replaces with an open
+/// enumeration.
 const STATUS: &str = "#/components/schemas/OperationStatus";
 
 /// Adds the image as the answer of a look-up by tag. The server redirects to the image, and the
@@ -140,8 +141,8 @@ pub fn prefer_json(document: &mut Value) {
     });
 }
 
-/// Turns flags (`""`, `"0"`, `"1"`) into numbers, since variants of an enumeration would have no
-/// names.
+/// Turns flags (`""`, `"0"`, `"1"`) into numbers, since an enumeration of these values would have
+/// variants without valid names.
 pub fn integer_flags(document: &mut Value) {
     each_parameter(document, |parameter| {
         if parameter["schema"]["enum"] == json!(["", "0", "1"]) {
@@ -150,8 +151,7 @@ pub fn integer_flags(document: &mut Value) {
     });
 }
 
-/// Opens the enumerations in answers, so that a value added by the server does not make an answer
-/// unreadable.
+/// Opens the enumerations in answers, so that a client can read values that a newer server adds.
 ///
 /// Statuses and kinds of operations have hand-written open types; the other enumerations become
 /// strings.
@@ -284,6 +284,7 @@ pub fn plain_numbers(document: &mut Value) {
 /// Removes defaults, so that fields are optional and the server fills them in.
 ///
 /// The client would always send a field with a default, and could not distinguish an absent one.
+/// A `default` that is an object stays, since it may be the default answer of an operation.
 pub fn drop_defaults(document: &mut Value) {
     each_schema(document, &mut |schema| {
         if !schema.get("default").is_some_and(Value::is_object) {
@@ -349,10 +350,10 @@ fn each_parameter(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     });
 }
 
-/// Visits every object of the document, since a schema is recognized by its keywords alone.
+/// Visits every object of the document, since only its keywords show that it is a schema.
 ///
-/// Maps from names to schemas (`properties`) are not visited themselves, so that a property called
-/// `default` is kept.
+/// Maps from names to schemas (`properties` and `schemas`) are not visited themselves, so that a
+/// property called `default` is kept.
 fn each_schema(node: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     match node {
         Value::Array(items) => items.iter_mut().for_each(|item| each_schema(item, change)),

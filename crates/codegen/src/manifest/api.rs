@@ -47,8 +47,8 @@ pub struct BodyField {
     pub required: bool,
     /// Whether the client's type for it is an `Option`, since it may be absent or null.
     pub optional: bool,
-    /// Its type, or the type of its items if it is a list. None if the types of tool and client
-    /// differ.
+    /// Its type, or the type of its items if it is a list. `None` if the tool and the client have
+    /// different types for it.
     pub scalar: Option<ScalarType>,
 }
 
@@ -76,7 +76,7 @@ pub enum RequestBody {
     None,
     /// A JSON object with these fields.
     Fields(Vec<BodyField>),
-    /// A body that arguments cannot be fields of, with a description of it for messages.
+    /// A body that is not a JSON object with known fields. The text describes it for messages.
     Other(String),
 }
 
@@ -175,7 +175,7 @@ impl Api {
         }
     }
 
-    /// Finds `Schema.field` or `operationId.parameter`.
+    /// Finds `Schema.field`, `operationId.parameter`, or a field of the operation's body.
     ///
     /// # Errors
     /// The part of the reference that does not exist, with the closest known name.
@@ -287,8 +287,8 @@ impl Api {
         RequestBody::Fields(fields.collect())
     }
 
-    /// The client's type for a field with this schema. The transforms of [`crate::api`] have
-    /// removed patterns, bounds, time formats and defaults.
+    /// The client's type for a field with this schema. Patterns, bounds, time formats and defaults
+    /// do not matter, since the transforms of [`crate::api`] remove them from the client.
     fn scalar(&self, schema: &Value) -> Option<ScalarType> {
         let schema = Value::Object(self.merged(schema).ok()?);
         let bare = |keys: &[&str]| keys.iter().all(|key| schema.get(key).is_none());
@@ -355,7 +355,7 @@ impl Api {
         })
     }
 
-    /// The part of a schema that every client can read. The error says why there is none.
+    /// Reduces a schema to the part that every client can read. Fails if there is no such part.
     fn shape(&self, schema: &Value) -> Result<Shape, ShapeError> {
         let merged = self.merged(schema)?;
         if merged.contains_key("properties") {
@@ -444,7 +444,8 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value, &Value)> {
         .collect()
 }
 
-/// The number of the first line with the whole word `wanted`; 1 if there is none.
+/// The number of the first line with `wanted`, without a letter or digit after it; 1 if there is
+/// none.
 fn line_of(text: &str, wanted: &str) -> u64 {
     let has_word = |line: &str| {
         line.match_indices(wanted).any(|(start, _)| {

@@ -2,10 +2,10 @@
 
 /// The line before a generated region.
 pub const BEGIN: &str = "<!-- tools: begin, generated from tools.yaml -->";
-/// The line after it.
+/// The line after a generated region.
 pub const END: &str = "<!-- tools: end -->";
 
-/// A rendered page in the form of its file, with one newline at its end.
+/// Trims a rendered page and ends it with one newline.
 pub fn finish(text: &str) -> String {
     format!("{}\n", text.trim())
 }
@@ -13,8 +13,8 @@ pub fn finish(text: &str) -> String {
 /// The beginning of a page that is generated as a whole.
 const WHOLE: &str = "<!-- Generated from tools.yaml";
 
-/// The new content of a page. A page generated as a whole (such as JSON) is replaced; otherwise the
-/// region between the markers is.
+/// The new content of a page. The generated text replaces the whole page if it is one, such as
+/// JSON. Otherwise it replaces the region between the markers.
 ///
 /// `None` for a hand-written page without markers, so that it is never overwritten.
 pub fn update(page: &str, generated: &str) -> Option<String> {

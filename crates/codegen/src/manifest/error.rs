@@ -30,7 +30,7 @@ pub enum ShapeError {
         "`{0}` is not a type (write string, integer, number, boolean, `array of …` or `map of …`)"
     )]
     UnknownType(String),
-    /// A value has another type.
+    /// A value does not have the required type.
     #[error("{value} is not of type {kind}")]
     WrongType {
         /// The value.
@@ -107,7 +107,7 @@ pub enum ReferenceError {
 /// An error in the URI of a resource template.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum UriTemplateError {
-    /// The scheme is another one.
+    /// The URI does not begin with the scheme of the project.
     #[error("`{uri}` does not begin with `{scheme}://` (add that prefix)")]
     Scheme {
         /// The URI.
@@ -121,7 +121,7 @@ pub enum UriTemplateError {
     /// A segment is neither a word nor a variable.
     #[error("`{0}` is not a valid segment of the URI (write a word, or one variable in braces)")]
     Segment(String),
-    /// There is no variable.
+    /// The URI has no variable.
     #[error("`{0}` has no variable (add one, or make the text a guide)")]
     NoVariable(String),
 }

@@ -1,4 +1,4 @@
-//! Input and output around `compile`: reads the sources and writes the generated code.
+//! Reads the sources for `compile` and writes the generated code.
 
 use std::path::Path;
 use std::{fs, io};
@@ -29,7 +29,7 @@ pub struct Project<'a> {
 /// Generates `tools.rs` in `out_dir`, and reports mistakes as errors of cargo.
 ///
 /// # Errors
-/// If a source cannot be read or the result cannot be written.
+/// Fails if a source cannot be read or the result cannot be written.
 pub fn generate(project: &Project<'_>, out_dir: &Path) -> io::Result<()> {
     let sources = [project.manifest, project.templates, project.api];
     for path in sources.into_iter().chain(project.extensions) {
@@ -49,7 +49,8 @@ pub fn generate(project: &Project<'_>, out_dir: &Path) -> io::Result<()> {
 /// Compiles the manifest of a project.
 ///
 /// # Errors
-/// If a source cannot be read. The inner error lists the mistakes in the sources.
+/// The outer error is that of a source that cannot be read. The inner error lists the mistakes in
+/// the sources.
 pub fn compile_files(project: &Project<'_>) -> io::Result<Result<Output, Vec<Problem>>> {
     let manifest = read(project.root, project.manifest)?;
     let templates = read_templates(&project.root.join(project.templates))?;
@@ -71,7 +72,7 @@ pub fn compile_files(project: &Project<'_>) -> io::Result<Result<Output, Vec<Pro
 /// Reads one file under the name that messages show.
 ///
 /// # Errors
-/// If the file cannot be read as UTF-8; the message names it.
+/// Fails if the file cannot be read as UTF-8. The message names it.
 pub fn read(root: &Path, name: &str) -> io::Result<SourceFile> {
     let text = fs::read_to_string(root.join(name))
         .map_err(|error| io::Error::new(error.kind(), format!("cannot read {name}: {error}")))?;
@@ -84,7 +85,7 @@ pub fn read(root: &Path, name: &str) -> io::Result<SourceFile> {
 /// Reads every template (`*.j2`), named by its path below `directory`. Other files are ignored.
 ///
 /// # Errors
-/// If a template cannot be read.
+/// Fails if a template cannot be read.
 pub fn read_templates(directory: &Path) -> io::Result<Vec<SourceFile>> {
     let mut templates = Vec::new();
     let mut directories = vec![directory.to_owned()];

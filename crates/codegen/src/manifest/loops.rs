@@ -1,5 +1,5 @@
-//! Checks fields of loop variables, also in branches that are not taken. Minijinja knows where a
-//! loop variable is declared, but not its values.
+//! Checks fields of loop variables, also in branches that are not taken. Minijinja finds undeclared
+//! variables, but does not know the values of a loop variable.
 
 use serde_json::Value;
 

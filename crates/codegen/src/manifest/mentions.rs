@@ -58,7 +58,7 @@ impl<'a> MentionChecker<'a> {
         } else {
             (entry.file.to_owned(), entry.line)
         };
-        // A page repeats descriptions, so a mistake that was already reported for one is skipped.
+        // A page repeats descriptions, so a mistake in a description is reported only once.
         let mut report = |mention: &str, text: String| {
             let line = source
                 .lines()
@@ -117,7 +117,7 @@ impl<'a> MentionChecker<'a> {
     }
 }
 
-/// The lines between backticks.
+/// The trimmed lines of code between backticks.
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('`')
         .skip(1)
@@ -132,7 +132,7 @@ fn call(span: &str) -> Option<(&str, &str)> {
     super::names::is_snake_case(name).then_some((name, arguments))
 }
 
-/// The names before `=` outside of quotes and brackets.
+/// The names of keyword arguments: those before a `=` that is outside of quotes and brackets.
 fn keywords(arguments: &str) -> Vec<&str> {
     let mut keywords = Vec::new();
     let (mut start, mut depth, mut quoted, mut escaped) = (0, 0_u32, false, false);

@@ -27,7 +27,8 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Either ` (did you mean …?)`, or the known names if none is similar.
+/// The end of a message about an unknown name: ` (did you mean …?)`, or the first known names if
+/// none is similar.
 pub fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(wrong, known.clone()) {
         Some(name) => format!(" (did you mean `{name}`?)"),

@@ -11,7 +11,7 @@ pub struct SourceFile {
     pub text: String,
 }
 
-/// A mistake. Its text says what is wrong and how to fix it.
+/// A mistake in a source file, with its position and its fix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file to edit.
@@ -23,7 +23,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A mistake in `file` at `line`.
+    /// Creates the problem of a mistake in `file` at `line`.
     pub fn new(file: &str, line: u64, text: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),

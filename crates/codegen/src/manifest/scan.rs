@@ -1,4 +1,4 @@
-//! Finds the code in templates, with its lines, without running it.
+//! Finds the code in templates, with its lines, and does not run it.
 
 /// The line, counted from 0, that reads the variable `path`; 0 if none does.
 pub fn line_of(source: &str, path: &str) -> u64 {

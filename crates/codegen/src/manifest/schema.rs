@@ -6,7 +6,7 @@ use super::resolve::{ResolvedManifest, Tool};
 use super::shape::Shape;
 use super::texts::RenderedTexts;
 
-/// The formats that all big providers of models accept in the schema of a tool. Some of them refuse
+/// The formats that all large model providers accept in the schema of a tool. Some providers refuse
 /// a tool with any other format.
 const SHARED_FORMATS: [&str; 1] = ["date-time"];
 
@@ -15,7 +15,7 @@ pub fn published_schema(tool: &Tool, texts: &RenderedTexts) -> Value {
     schema(tool, texts, without_other_formats)
 }
 
-/// The schema that arguments are checked with. It also has the formats that are not published.
+/// The schema against which arguments are checked. It also has the formats that are not published.
 pub fn argument_schema(tool: &Tool, texts: &RenderedTexts) -> Value {
     schema(tool, texts, |shape| shape)
 }

@@ -89,7 +89,7 @@ impl Shape {
     /// Sets one keyword of a schema from the API document.
     ///
     /// # Errors
-    /// If the keyword is not supported, so that none is ignored silently.
+    /// Fails if the keyword is not supported, so that no keyword is ignored silently.
     pub fn set(&mut self, key: &str, value: &Value) -> Result<(), ShapeError> {
         match key {
             "format" => {

@@ -1,4 +1,4 @@
-//! Rendering and checking of templates. Minijinja looks up variables, filters and included files
+//! Renders and checks templates. Minijinja looks up variables, filters and included files
 //! only in branches that are taken; the checks cover all branches.
 
 use std::collections::BTreeSet;
@@ -95,8 +95,7 @@ impl Templates {
         self.render_template(&name, entry, context, problems)
     }
 
-    /// Renders a checked template again with other variables. Optional variables may be missing
-    /// now.
+    /// Renders a checked template again with other variables. Here, optional ones may be missing.
     pub fn render_again(
         &self,
         entry: TextEntry<'_>,
@@ -263,7 +262,7 @@ impl Templates {
                     break;
                 };
                 known = next;
-                // Fields of texts and lists are methods and items, which are resolved at rendering.
+                // After a text or a list, a name is a method or an item, which rendering resolves.
                 if !known.is_object() {
                     break;
                 }

@@ -17,16 +17,17 @@ use super::{Inputs, documents};
 pub struct RenderedTexts {
     /// The instructions that a client receives when it connects.
     pub instructions: String,
-    /// The guides by name.
+    /// The name and the text of each guide.
     pub guides: Vec<(String, String)>,
-    /// The generated pages by path.
+    /// The path and the content of each generated page.
     pub documents: Vec<(String, String)>,
-    /// The values for templates with the rendered texts, for templates that the server renders at
-    /// run time.
+    /// The values, including the rendered texts, for templates that the server renders at run time.
     pub facts: Value,
     /// The template of the instructions.
     pub instructions_template: String,
+    /// The tools that each prompt calls.
     prompts: BTreeMap<String, BTreeSet<String>>,
+    /// The tools that each guide mentions.
     guide_tools: BTreeMap<String, BTreeSet<String>>,
     descriptions: BTreeMap<String, String>,
     params: BTreeMap<(String, String), String>,
@@ -199,7 +200,7 @@ fn prompt_text(
 /// The sample value of an argument without a default.
 const SAMPLE: &str = "VALUE";
 
-/// The text before rendering, for the search of lines.
+/// The text before rendering, in which the lines of mistakes are found.
 fn source<'a>(inputs: &'a Inputs<'_>, text: &'a str) -> &'a str {
     let template = inputs
         .templates
@@ -336,8 +337,8 @@ fn type_name(param: &Param) -> String {
     }
 }
 
-/// The values for the web page. Samples replace those that the server adds when it renders the
-/// page, such as texts as HTML.
+/// The values for the web page. Samples stand for the values that the server adds when it renders
+/// the page, such as texts in HTML.
 fn for_page(facts: &Value) -> Value {
     let mut context = facts.clone();
     let copy = |entry: &mut Value, from: &str, to: &str| entry[to] = entry[from].clone();

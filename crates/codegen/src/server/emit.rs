@@ -20,7 +20,7 @@ pub(super) struct Emitter<'a> {
 /// The Rust type of a field, with its default.
 struct Field {
     rust: TokenStream,
-    /// The value of an absent field.
+    /// The value of an absent field. Empty code stands for `Default::default()`.
     default: Option<TokenStream>,
 }
 
@@ -360,7 +360,7 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// A default as Rust code; empty if `Default` returns the same.
+/// A default as Rust code, which is empty if `Default` returns the same value.
 fn literal(value: &Value, allow_text: bool) -> Result<TokenStream, ServerTypesError> {
     let is_rust_default = match value {
         Value::Bool(value) => !value,
@@ -400,7 +400,7 @@ fn parse_rust_type(rust: &str) -> Result<TokenStream, ServerTypesError> {
 }
 
 fn type_name(name: &str) -> Ident {
-    // The case is not changed, so that acronyms stay as in the document.
+    // The case stays as in the document, since a change would spell acronyms differently.
     Ident::new(&name.replace(['-', '.'], "_"), Span::call_site())
 }
 

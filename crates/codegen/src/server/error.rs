@@ -1,8 +1,8 @@
-//! Errors of the generation of a server's types.
+//! Errors of generating a server's types.
 
 use serde_json::Value;
 
-/// An error of the generation of a server's types. Its message is one line.
+/// An error of generating a server's types. Its message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerTypesError {

@@ -14,7 +14,7 @@
 //! | `allOf` | One struct with all properties; the last one of a name takes precedence |
 //! | `oneOf` | An untagged enum, `String` if all are texts, or any JSON value if one has no name |
 //! | `additionalProperties: false` | A struct that refuses unknown fields |
-//! | `format: password` | A struct whose `Debug` shows nothing |
+//! | `format: password` | A struct whose `Debug` shows no fields |
 
 mod emit;
 mod error;
@@ -31,7 +31,7 @@ pub use settings::Settings;
 /// # Errors
 /// The part that cannot be read or generated.
 pub fn generate(document: &str, settings: &Settings) -> Result<String, ServerTypesError> {
-    // Parsed as a plain value first, since that reports duplicate keys with their position.
+    // The first step parses a plain value, since that reports duplicate keys with their position.
     let mut document: Value = serde_yaml::from_str(document)?;
     settings.refine(&mut document)?;
     let tokens = emit::Emitter::new(&document, settings).emit()?;

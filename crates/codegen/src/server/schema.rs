@@ -42,8 +42,8 @@ impl Schemas<'_> {
             .ok_or_else(|| ServerTypesError::UnknownSchema(name.to_owned()))
     }
 
-    /// A schema merged with the schemas that it refers to. Its own keywords take precedence; of
-    /// equal properties, the last one does.
+    /// A schema merged with the schemas that it refers to. Its own keywords replace those of its
+    /// parts. Of several parts with a property of one name, the last one takes precedence.
     pub(super) fn merged(&self, schema: &Value) -> Result<Value, ServerTypesError> {
         let mut merged = Map::new();
         if let Some(path) = schema["$ref"].as_str() {

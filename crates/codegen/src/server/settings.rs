@@ -1,4 +1,4 @@
-//! The choices of a server that the document leaves open.
+//! The settings of a server's generated types.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::ServerTypesError;
 
-/// The choices of a server that the document leaves open.
+/// The settings of a server's generated types: the choices that the document leaves open.
 #[derive(Debug, Default)]
 pub struct Settings {
     types: Vec<(String, String)>,
@@ -45,7 +45,7 @@ impl Settings {
         self
     }
 
-    /// Sets the Rust type of integers without a lower bound; the default is `i64`.
+    /// Sets the Rust type of integers without a lower bound of at least 0; the default is `i64`.
     #[must_use]
     pub fn with_integer(mut self, rust: &str) -> Self {
         self.integer = Some(rust.to_owned());

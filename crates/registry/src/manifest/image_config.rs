@@ -8,8 +8,8 @@ use super::ManifestError;
 use super::platform::{Platform, standard_architecture, this_platform};
 use crate::Digest;
 
-/// The label of a configuration with the working directory that was saved in an image of ours. The
-/// working directories of other images are not saved ones.
+/// The label that holds the saved working directory of an image that Contree made. The working
+/// directories of other images do not count as saved.
 pub const SAVED_DIRECTORY_LABEL: &str = "dev.contree.cwd";
 
 /// The longest working directory in bytes (`PATH_MAX`).
@@ -24,7 +24,7 @@ pub struct ImageConfig {
     pub diff_ids: Vec<Digest>,
     /// The environment variables of commands.
     pub env: BTreeMap<String, String>,
-    /// The saved working directory, if the image is one of ours and has one.
+    /// The saved working directory, if Contree made the image and saved one.
     pub saved_directory: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Downloads of blobs, which continue after broken connections.
+//! Downloads blobs, and continues after broken connections.
 
 use std::path::Path;
 

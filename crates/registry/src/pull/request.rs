@@ -18,7 +18,8 @@ use crate::{Challenge, Digest, RegistryError, authorize, challenges};
 
 /// The longest wait that a server may request.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// How long a download may take. An import's own time-out ends it earlier.
+/// How long a request and its response may take, with all their content. The time-out of an import
+/// or push ends it earlier.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// The most redirects of one request.
 const MAX_REDIRECTS: usize = 5;
@@ -28,10 +29,11 @@ const BODY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The body of a request, which can be made again for another attempt.
 pub(crate) struct RequestBody<'b> {
+    /// Makes the body for one attempt.
     pub(crate) make: &'b (dyn Fn() -> Body + Send + Sync),
-    /// The number of bytes that were sent, over all attempts.
+    /// The number of bytes that the current attempt has sent.
     pub(crate) sent: &'b AtomicU64,
-    /// Called with the bytes that were sent.
+    /// Receives the number of bytes that the current attempt has sent.
     pub(crate) progress: &'b (dyn Fn(u64) + Send + Sync),
 }
 
@@ -73,7 +75,7 @@ pub(super) enum RequestedContent<'a> {
 }
 
 impl Repository<'_> {
-    /// Sends a GET, and repeats it after errors that may pass.
+    /// Sends a GET, and repeats it after temporary errors.
     pub(super) async fn get_with_retries(
         &self,
         path: &str,
@@ -123,7 +125,7 @@ impl Repository<'_> {
     }
 
     /// The error of an unsuccessful response, and the wait that the registry requests. `subject`
-    /// names the content. `missing` makes the error of 404 from the registry's message.
+    /// names the content. `missing` makes the error for status 404 from the registry's message.
     pub(crate) async fn failure(
         &self,
         response: Response,
@@ -194,8 +196,8 @@ impl Repository<'_> {
         self.send_following_redirects(url, request).await
     }
 
-    /// Answers the registry's challenges. A token server may refuse the repositories from which
-    /// blobs could be mounted; then the token is for this repository alone.
+    /// Answers the registry's challenges. If a token server refuses the repositories from which
+    /// blobs could be mounted, the token is for this repository alone.
     async fn authorization_for(
         &self,
         challenges: &[Challenge],
@@ -228,11 +230,11 @@ impl Repository<'_> {
     /// The URL of a path of the registry's API.
     pub(crate) fn api_url(&self, path: &str) -> Result<Url, RegistryError> {
         Url::parse(&format!("{}{path}", self.reference.host().api()))
-            .map_err(|_| self.protocol_error("cannot be addressed".to_owned()))
+            .map_err(|_| self.protocol_error("its URL is not valid".to_owned()))
     }
 
-    /// The client for a URL of the registry, or for one to which it redirects. The latter must be
-    /// on the internet or where the registry is.
+    /// The client for a URL of the registry, or for one to which it redirects. The target of a
+    /// redirect must be on the internet or in the registry's part of the network.
     async fn client(&self, start: &Url, url: &Url) -> Result<Client, RegistryError> {
         if url.origin() == start.origin() {
             return self.http.client(url);
@@ -294,8 +296,8 @@ impl Repository<'_> {
         Err(self.protocol_error(format!("redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Waits for a response. A registry that neither answers nor takes more of the body for
-    /// [`SILENCE_TIMEOUT`] is silent.
+    /// Waits for a response. Fails if the registry neither answers nor takes more of the body for
+    /// [`SILENCE_TIMEOUT`].
     async fn wait_for_response<T>(
         &self,
         response: impl Future<Output = T>,
@@ -329,7 +331,7 @@ impl Repository<'_> {
     /// no valid one.
     ///
     /// # Errors
-    /// Fails if it is not `https`, except on this machine for a registry on this machine.
+    /// Fails if it is not `https`, unless both it and the registry are on this machine.
     pub(crate) fn location(
         &self,
         url: &Url,
@@ -354,8 +356,8 @@ impl Repository<'_> {
     }
 }
 
-/// The registry's first error after `: `, for the end of a sentence, with at most 200 characters.
-/// Empty if there is none.
+/// The first error in a response, written `: MESSAGE` for the end of a sentence, with at most 200
+/// characters of the message. Empty if there is no error.
 async fn error_message(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Ok(Some(chunk))) =

@@ -56,7 +56,7 @@ async fn a_registry_redirects_to_its_own_part_of_the_network_or_to_the_internet(
     let folder = std::env::temp_dir().join(format!("contree-pull-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("blob");
-    // The check takes this registry for one on the internet.
+    // With this scope, the check takes the registry for one on the internet.
     let public = repository(&http, &address);
     public.scope.set(AddressScope::Public).unwrap();
     let error = public
@@ -70,7 +70,7 @@ async fn a_registry_redirects_to_its_own_part_of_the_network_or_to_the_internet(
     );
     assert_eq!(requests.load(Ordering::SeqCst), 0);
     std::fs::remove_file(&path).unwrap();
-    // This registry is on this machine.
+    // Without that scope, the check finds that the registry is on this machine.
     let local = repository(&http, &address);
     local.download(&blob(CONTENT), &path, |_| {}).await.unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), CONTENT);
@@ -91,7 +91,7 @@ async fn a_redirect_to_a_private_address_is_refused_before_anybody_connects() {
         let error = public.find_image().await.unwrap_err();
         assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
         assert!(error.to_string().contains("leads to "), "{error}");
-        // It is no error that a further attempt could avoid.
+        // The request is not repeated, since a further attempt would fail too.
         assert_eq!(requests.load(Ordering::SeqCst), 1);
     }
 }

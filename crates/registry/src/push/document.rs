@@ -104,7 +104,7 @@ pub fn config(
         diff_ids: layers.iter().map(|layer| &layer.diff_id).collect(),
     };
     file.insert("rootfs".to_owned(), serde_json::to_value(rootfs)?);
-    // Sorted, so that the order of the base's fields does not matter.
+    // The fields are sorted, so that their order in the base does not matter.
     let sorted: BTreeMap<String, Value> = file.into_iter().collect();
     serde_json::to_vec(&sorted)
 }
@@ -217,7 +217,7 @@ pub fn manifest(
     })
 }
 
-/// The OCI media type of a layer that has Docker's media type or none.
+/// The OCI media type of a layer. The layer may have Docker's media type, or no media type.
 fn oci_layer_type(media_type: &str) -> String {
     let compression = match media_type.rsplit_once(['+', '.']) {
         Some((_, "gzip")) => "+gzip",

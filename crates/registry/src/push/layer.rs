@@ -9,7 +9,7 @@ use crate::{Digest, Hasher};
 
 /// The level of gzip. It is a part of the digests of pushed layers, so it stays as it is.
 const GZIP_LEVEL: u32 = 3;
-/// The bytes that are read at once.
+/// The number of bytes that are read at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The compression of a layer.
@@ -51,7 +51,7 @@ pub struct PackedLayer {
 /// Compresses the archive of a layer from `source` to `target`, in constant memory.
 ///
 /// # Errors
-/// If the archive cannot be read, or the target cannot be written.
+/// Fails if the archive cannot be read, or the target cannot be written.
 pub fn compress(
     source: &mut impl Read,
     target: &mut impl Write,
@@ -148,7 +148,7 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-/// A stream that keeps its first error and then seems to be at its end.
+/// A stream that keeps its first error. After it, reads return nothing and writes do nothing.
 struct ErrorKeeper<'a, T>(&'a mut T);
 
 impl<R: Read> Read for ErrorKeeper<'_, HashingReader<'_, R>> {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Splits `PATH[:NAME]` of a path that need not exist yet. An existing path wins. Otherwise the
-/// name begins at the first colon after an existing directory.
+/// Splits `PATH[:NAME]`. The path need not exist yet, but an existing path takes precedence.
+/// Otherwise the name begins at the first colon after an existing directory.
 pub fn split_new_name(text: &str) -> (PathBuf, Option<String>) {
     let named = |colon: usize| {
         let name = text.get(colon + 1..).filter(|name| !name.is_empty());

@@ -22,11 +22,11 @@ struct Registry {
     requests: Vec<String>,
     /// The number of bytes after which each of the next uploads breaks off.
     cuts: Vec<usize>,
-    /// The largest body that it takes.
+    /// The largest body that it accepts, in bytes.
     limit: Option<usize>,
     /// True if it asks for a password.
     locked: bool,
-    /// True if it forgets an upload that breaks off.
+    /// True if it forgets an upload after a broken connection.
     forgets: bool,
     /// The address of another server for uploads.
     elsewhere: Option<String>,
@@ -192,7 +192,7 @@ fn repository<'a>(http: &'a HttpClients, address: &str, login: Option<Login>) ->
     repository
 }
 
-/// A file with content that is not the same everywhere.
+/// A file whose parts differ, so that a part in the wrong position changes the digest.
 fn content(size: usize) -> (tempfile::NamedTempFile, Digest) {
     let bytes: Vec<u8> = (0..size).map(|at| (at / 251 % 256) as u8).collect();
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -1,4 +1,4 @@
-//! Uploads of blobs, which continue after broken connections.
+//! Uploads blobs, and continues after broken connections.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::pull::request::{OutgoingRequest, RequestBody};
 use crate::pull::{Repository, is_transient, retry_waits};
 use crate::{Digest, RegistryError};
 
-/// The bytes that are read from the file at once.
+/// The number of bytes that are read from the file at once.
 const READ_BYTES: u64 = 256 * 1024;
-/// The size of a chunk after a registry has refused a large one (413 Content Too Large).
+/// The largest chunk after a registry has refused a request for its size (413 Content Too Large).
 const FIRST_CHUNK_BYTES: u64 = 64 << 20;
 /// The smallest chunk.
 const MIN_CHUNK_BYTES: u64 = 1 << 20;
@@ -29,7 +29,7 @@ struct Upload {
     location: Option<Url>,
     /// The bytes that the registry has.
     offset: u64,
-    /// True if the registry may have more or less than that, because a request failed.
+    /// True if the registry may have more or fewer bytes than `offset`, because a request failed.
     in_doubt: bool,
     /// The most bytes of one request.
     chunk: u64,
@@ -80,7 +80,7 @@ impl Repository<'_> {
                 waits = retry_waits(self.first_wait * 2);
                 Some(self.first_wait)
             } else if upload.chunk < chunk {
-                // A smaller request is not the same one again. It soon has the smallest size.
+                // A smaller request does not count as a retry. The size soon reaches the minimum.
                 Some(self.first_wait)
             } else {
                 waits.next()

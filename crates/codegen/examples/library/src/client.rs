@@ -5,7 +5,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 pub use generated::{Client, types};
 
-/// The generated code. Clippy would check its style.
+/// The generated code. The attribute turns off lints that it does not follow.
 #[allow(clippy::all, dead_code, mismatched_lifetime_syntaxes, unused_imports)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/client.rs"));

@@ -98,7 +98,7 @@ fn document_enum(item: &mut ItemEnum, description: &Description) {
     }
 }
 
-/// Documents a type. The generator names the type alone if the schema has no description.
+/// Documents a type. If its schema has no description, the generator has written only its name.
 fn document_type(attributes: &mut Vec<Attribute>, name: &str, description: &Description) {
     let placeholder = format!("`{name}`");
     let has_text = doc_text(attributes).is_some_and(|text| text.trim() != placeholder);
@@ -267,7 +267,7 @@ fn set_missing(attributes: &mut Vec<Attribute>, text: impl FnOnce() -> String) {
     }
 }
 
-/// Writes the documentation of an item as lines that rustdoc only renders.
+/// Rewrites the documentation of an item, so that rustdoc renders its code but does not test it.
 fn render(attributes: &mut Vec<Attribute>) {
     if let Some(text) = doc_text(attributes) {
         attributes.retain(|attribute| doc_line(attribute).is_none());

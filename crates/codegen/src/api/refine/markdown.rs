@@ -1,6 +1,6 @@
-//! Texts of the document as Markdown that rustdoc renders without running it.
+//! Turns texts of the document into Markdown that rustdoc renders but does not test.
 
-/// The text as lines of a doc comment.
+/// Splits a text into the lines of a doc comment.
 ///
 /// rustdoc compiles indented code and fences without a language as tests. So fences get the
 /// language `text`, and indented code becomes a paragraph.

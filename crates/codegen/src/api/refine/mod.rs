@@ -76,7 +76,7 @@ fn refuses_unknown_fields(attribute: &Attribute) -> bool {
             .is_ok_and(|argument| argument == "deny_unknown_fields")
 }
 
-/// Hides the functions that make a request, since the client's functions do that.
+/// Hides the constructors of requests, since the client's functions make the requests.
 fn hide_new(item: &mut Item) {
     let Item::Impl(ItemImpl {
         items,
@@ -101,10 +101,10 @@ fn refine_client(implementation: &mut ItemImpl, has_state: bool) {
         return;
     }
     if implementation.trait_.is_some() {
-        // The trait belongs to the generated code's run-time part.
+        // The trait belongs to the generator's run-time library.
         implementation.attrs.push(parse_quote!(#[doc(hidden)]));
     } else if has_state {
-        // The first function makes an HTTP client of its own, which ignores the crate's settings.
+        // `new` makes its own HTTP client, which ignores the crate's settings.
         implementation.items.retain(
             |item| !matches!(item, syn::ImplItem::Fn(function) if function.sig.ident == "new"),
         );
@@ -118,7 +118,7 @@ fn refine_client(implementation: &mut ItemImpl, has_state: bool) {
     }
 }
 
-/// Whether a type is the path that ends in `name`, or a reference to it.
+/// Whether a type is a path that ends in `name`, or a reference to such a path.
 fn is_named(of: &Type, name: &str) -> bool {
     match of {
         Type::Path(path) => path

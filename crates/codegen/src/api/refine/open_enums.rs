@@ -1,4 +1,4 @@
-//! Opens enumerations, so that a value that a newer server adds does not make an answer unreadable.
+//! Opens enumerations, so that a client can read answers with values that a newer server adds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use syn::{Attribute, Fields, Item, ItemEnum, Meta, parse_quote};
 
 use super::{docs::renamed, self_name};
 
-/// The names for the variant of unknown values. The first one that is free is used.
+/// Possible names for the variant of unknown values. The first free one is used.
 const OTHER: [&str; 3] = ["Other", "Unknown", "UnknownValue"];
 
 /// Gives every enumeration a variant for unknown values.
 pub(super) fn open(items: &mut Vec<Item>) {
-    // The generated `Display` knows all variants.
+    // A generated `Display` matches all variants, so an untagged enumeration with one stays closed.
     let displayed: BTreeSet<String> = items
         .iter()
         .filter(|item| implements(item, &["Display"]))
@@ -36,7 +36,7 @@ pub(super) fn open(items: &mut Vec<Item>) {
     items.extend(implementations.map(|tokens| parse_quote!(#tokens)));
 }
 
-/// Whether an enumeration lists texts.
+/// Whether all values of an enumeration are texts.
 fn is_text(item: &ItemEnum) -> bool {
     !item.variants.is_empty()
         && derives(&item.attrs).contains("Serialize")
@@ -56,7 +56,7 @@ fn is_untagged(item: &ItemEnum) -> bool {
     })
 }
 
-/// Adds a variant with any other JSON value.
+/// Adds a variant for any other JSON value.
 fn open_untagged(item: &mut ItemEnum) {
     let all_values = item.variants.iter().any(|variant| {
         let mut fields = variant.fields.iter();
@@ -81,7 +81,7 @@ fn open_untagged(item: &mut ItemEnum) {
     });
 }
 
-/// Adds a variant with any other text, and returns what replaces the generated implementations.
+/// Adds a variant for any other text. Returns the implementations that replace the generated ones.
 fn open_text(item: &mut ItemEnum) -> Vec<TokenStream> {
     let name = &item.ident;
     let other = format_ident!("{}", free_name(item));
@@ -181,7 +181,7 @@ fn open_text(item: &mut ItemEnum) -> Vec<TokenStream> {
     implementations
 }
 
-/// Whether an item is an implementation that those of an opened enumeration replace.
+/// Whether an item is a generated implementation that an opened enumeration replaces.
 fn is_replaced(item: &Item, opened: &BTreeMap<String, Vec<TokenStream>>) -> bool {
     let is_opened = match item {
         Item::Impl(item) => self_name(item).is_some_and(|name| opened.contains_key(&name)),
@@ -200,7 +200,7 @@ fn implements(item: &Item, traits: &[&str]) -> bool {
     last.is_some_and(|segment| traits.iter().any(|name| segment.ident == name))
 }
 
-/// A name that no variant has.
+/// A name for the variant of unknown values that no other variant has.
 fn free_name(item: &ItemEnum) -> &'static str {
     let is_free = |name: &&str| item.variants.iter().all(|variant| variant.ident != name);
     OTHER.into_iter().find(is_free).unwrap_or("AnyOther")

@@ -164,7 +164,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Checks that a completion of paths has exactly one image among the other arguments.
+    /// Checks that a completion of paths has exactly one other argument that names their image.
     fn check_path_completion(
         &mut self,
         label: &str,

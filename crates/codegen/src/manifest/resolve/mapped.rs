@@ -1,4 +1,5 @@
-//! Tools that map directly to an operation, and the location of each argument in the request.
+//! Resolves tools that map directly to an operation: the part of the request that each argument
+//! sets.
 
 use super::super::api::{RequestBody, ScalarType};
 use super::super::model;
@@ -6,14 +7,14 @@ use super::super::shape::Shape;
 use super::super::yaml::Located;
 use super::{Param, Resolver};
 
-/// The place of an argument in a request.
+/// The part of a request that an argument sets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestTarget {
     /// The parameter of this name, in the path, the query or a header.
     Parameter(String),
     /// A field of the body.
     Body {
-        /// Its name there.
+        /// The name of the field.
         name: String,
         /// Whether the client's type for it is an `Option`.
         optional: bool,
@@ -33,8 +34,8 @@ impl RequestTarget {
 }
 
 impl Resolver<'_> {
-    /// Finds the location of an argument of a mapped tool in the request. If there is none, reports
-    /// a problem and returns `None`.
+    /// Finds the part of the request that an argument of a mapped tool sets. `None` if there is
+    /// none, which is reported as a problem.
     pub(super) fn find_request_target(
         &mut self,
         label: &str,
@@ -120,7 +121,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Checks that the argument's type converts into the client's type of the field of the body.
+    /// Checks that an argument's type converts into the client's type of its body field.
     pub(super) fn check_convertible(&mut self, label: &str, line: u64, param: &Param) {
         let shape = &param.shape;
         if let Some(RequestTarget::Body {

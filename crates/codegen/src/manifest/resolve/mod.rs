@@ -98,7 +98,7 @@ pub struct Param {
     pub null_values: bool,
     /// Whether an empty text has a meaning of its own.
     pub keeps_empty: bool,
-    /// Its place in a request of the mapped operation.
+    /// The part of the mapped operation's request that it sets.
     pub target: Option<RequestTarget>,
 }
 

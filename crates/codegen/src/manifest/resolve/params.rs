@@ -1,4 +1,4 @@
-//! Resolves arguments: types from the API document, and changes by the manifest.
+//! Resolves arguments: their types from the API document, and the manifest's changes to them.
 
 use serde_json::Value;
 
@@ -303,7 +303,7 @@ fn number(bound: f64) -> Value {
     }
 }
 
-/// The first key of a parameter that overrides the API document.
+/// The first key of an argument that overrides the API document.
 fn overridden(param: &model::Param) -> Option<&'static str> {
     let keys = [
         (param.r#type.is_some(), "type"),
@@ -320,7 +320,7 @@ fn overridden(param: &model::Param) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
-/// The line of a key of a parameter, or of the parameter if it does not have the key.
+/// The line of a key of an argument, or of the argument if it does not have the key.
 fn param_line(param: &Located<model::Param>, key: &str) -> u64 {
     let line = match key {
         "type" => param.r#type.as_ref().map(|located| located.line),

@@ -86,7 +86,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Checks that tools serve the tasks that other tools make, and resolves them.
+    /// Resolves the tools that serve tasks. Checks that they exist if a tool makes tasks.
     pub(super) fn task_tools(&mut self, manifest: &Manifest) -> Option<TaskTools> {
         let makes_task = manifest
             .tools

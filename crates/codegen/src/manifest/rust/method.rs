@@ -110,8 +110,8 @@ fn field(param: &Param, name: &str, optional: bool) -> TokenStream {
     }
 }
 
-/// `.as_str()` for texts and enums: all of the client's enums and checked texts convert from
-/// `&str`, but not all from `String`.
+/// `.as_str()` for texts and enums. The client's types for both convert from `&str`, but not all of
+/// them convert from `String`.
 fn borrow(param: &Param) -> Option<TokenStream> {
     let is_text = param.shape.kind == "string" && param.shape.format.is_none();
     (is_enum(param) || is_text).then(|| quote!(.as_str()))

@@ -101,8 +101,8 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &ResolvedManifest, texts: &Render
             inputs.manifest.name,
             prettyplease::unparse(&file)
         ),
-        // Unreachable, since names are checked and everything else is quoted. If it happened, rustc
-        // would show the position.
+        // Only a name that Rust reserves leads here, such as a tool called `move`. rustc then shows
+        // the error.
         Err(error) => format!("compile_error!({:?});", error.to_string()),
     }
 }

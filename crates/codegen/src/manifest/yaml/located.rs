@@ -74,7 +74,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
     }
 }
 
-/// A value, or `None` if it could not be read. The reader then has recorded the reason.
+/// A value, or `None` if it could not be read. The reader has then recorded the reason.
 struct LenientValue<T>(Option<Located<T>>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for LenientValue<T> {

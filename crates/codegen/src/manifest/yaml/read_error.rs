@@ -8,8 +8,8 @@ use serde::de;
 use super::super::names::nearest;
 
 thread_local! {
-    /// The mistakes of the running `read`, with their lines. A static, since serde passes no state
-    /// along.
+    /// The mistakes of the running `read`, with their lines. A static holds them, since serde
+    /// passes no state along.
     static MISTAKES: RefCell<Vec<(u64, String)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -23,7 +23,7 @@ pub(super) fn take() -> Vec<(u64, String)> {
     MISTAKES.take()
 }
 
-/// The error of one value. It contains a text until the line is known and the text is recorded.
+/// The error of one value. It holds a text until the text is recorded with its line.
 #[derive(Debug)]
 pub(super) struct ReadError(Option<String>);
 

@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The entries without repetitions of a key, which are recorded.
+/// The first entry of each key. Repeated keys are recorded as mistakes.
 fn without_repeats(map: &[(Spanned<String>, Node)]) -> Vec<&(Spanned<String>, Node)> {
     let mut unique: Vec<&(Spanned<String>, Node)> = Vec::new();
     for entry in map {
