@@ -99,8 +99,8 @@ pub(super) const STAND_INS: &[StandIn] = &[
     },
     StandIn {
         page: "docs/containers.md",
-        block: "contree-mcp engine serve",
-        server: Some(("contree-mcp engine serve", "unix:")),
+        block: "contree serve",
+        server: Some(("contree serve", "unix:")),
         after: "CONTREE_URL=unix:$XDG_RUNTIME_DIR/contree-engine.sock CONTREE_TOKEN=any contree call whoami",
         ..NONE
     },
@@ -163,16 +163,16 @@ pub(super) const STAND_INS: &[StandIn] = &[
     },
     StandIn {
         page: "docs/http.md",
-        block: "contree-mcp --mode http",
-        replaced: &[("--mode http", "--mode http --http-port 0")],
-        server: Some(("contree-mcp --mode http", "http://")),
+        block: "contree http",
+        replaced: &[("contree http", "contree http --http-port 0")],
+        server: Some(("contree http", "http://")),
         ..NONE
     },
     StandIn {
         page: "docs/http.md",
         block: "(umask 077",
-        replaced: &[("--mode http", "--mode http --http-port 0")],
-        server: Some(("contree-mcp --mode http", "http://")),
+        replaced: &[("contree http", "contree http --http-port 0")],
+        server: Some(("contree http", "http://")),
         ..NONE
     },
     StandIn {
