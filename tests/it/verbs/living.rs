@@ -105,8 +105,8 @@ fn a_further_command_runs_in_the_sandbox_of_a_run() {
     assert!(unknown.contains("no operation `ffffffff`"), "{unknown}");
 }
 
-/// Makes a snapshot. On a busy machine, the processes may not stand still in time, and the error says
-/// to try again.
+/// Makes a snapshot. On a busy machine, the processes may not stand still in time. The error then
+/// says to try again.
 fn snapshot(shell: &Shell, arguments: &[&str]) -> Output {
     const TRIES: usize = 50;
     let arguments = [&["snapshot"][..], arguments].concat();
