@@ -295,6 +295,10 @@ fn outcome(out: &Path, number: usize) -> Option<Outcome> {
 /// Returns what is wrong with the result of a step. A block that shows output may show an error.
 fn wrong(step: &Step, outcome: &Outcome, may_fail: bool) -> Option<String> {
     let Outcome { status, output } = outcome;
+    // Without control groups, the engine refuses limits. Tests of limits check when it may do so.
+    if output.trim_end().ends_with("[limits-not-enforced]") {
+        return None;
+    }
     if *status != Some(0) && !may_fail {
         return Some(format!("$ {}\nstatus {status:?}: {output}", step.command));
     }
