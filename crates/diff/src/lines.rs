@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use similar::{Algorithm, DiffOp, capture_diff_slices_deadline, group_diff_ops};
+use similar::algorithms::{Capture, Compact, Replace, myers};
+use similar::{DiffOp, group_diff_ops};
 
 /// Lines around a change that a hunk shows.
 const CONTEXT: usize = 3;
@@ -21,9 +22,7 @@ pub fn hunks(before: &str, after: &str) -> String {
 /// Appends the hunks that turn one text into another.
 pub(crate) fn push_hunks(out: &mut String, before: &str, after: &str) {
     let (old, new) = (split(before), split(after));
-    let deadline = Instant::now() + TIMEOUT;
-    let changes = capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Some(deadline));
-    for group in group_diff_ops(changes, CONTEXT) {
+    for group in group_diff_ops(changes(&old, &new), CONTEXT) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             continue;
         };
@@ -44,6 +43,16 @@ pub(crate) fn push_hunks(out: &mut String, before: &str, after: &str) {
             }
         }
     }
+}
+
+/// The changes by the algorithm of Myers. `similar::capture_diff_slices` does the same, and brings
+/// the code of every other algorithm into the program.
+fn changes(old: &[&str], new: &[&str]) -> Vec<DiffOp> {
+    let mut hook = Compact::new(Replace::new(Capture::new()), old, new);
+    let (old_range, new_range) = (0..old.len(), 0..new.len());
+    let deadline = Some(Instant::now() + TIMEOUT);
+    let Ok(()) = myers::diff_deadline(&mut hook, old, old_range, new, new_range, deadline);
+    hook.into_inner().into_inner().into_ops()
 }
 
 /// The lines of a text with their ends.
