@@ -161,7 +161,10 @@ mod tests {
         ] {
             assert_eq!(lines(fence)[0], expected, "{fence}");
         }
-        assert_eq!(lines("```rust\n```\n```rust\n```"), ["```text", "```"].repeat(2));
+        assert_eq!(
+            lines("```rust\n```\n```rust\n```"),
+            ["```text", "```"].repeat(2)
+        );
         let nested = "````md\n```\ncode\n```\n````\n```\n```";
         let expected = ["````md", "```", "code", "```", "````", "```text", "```"];
         assert_eq!(lines(nested), expected);

@@ -123,13 +123,17 @@ mod tests {
     #[test]
     fn a_reference_that_leads_back_to_itself_is_found_with_its_chain() {
         assert_eq!(chain(json!({"A": to("A")})).unwrap(), "A → A");
-        let parts = json!({"A": {"allOf": [{"type": "object"}, to("B")]}, "B": to("C"), "C": to("A")});
+        let parts =
+            json!({"A": {"allOf": [{"type": "object"}, to("B")]}, "B": to("C"), "C": to("A")});
         assert_eq!(chain(parts).unwrap(), "A → B → C → A");
         let document = json!({"components": {"parameters": {
             "P": {"$ref": "#/components/parameters/P"},
         }}});
         let found = check(&document).unwrap_err();
-        assert_eq!(chain_text(&found), "#/components/parameters/P → #/components/parameters/P");
+        assert_eq!(
+            chain_text(&found),
+            "#/components/parameters/P → #/components/parameters/P"
+        );
     }
 
     #[test]

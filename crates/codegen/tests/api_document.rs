@@ -57,8 +57,14 @@ fn a_parameter_of_an_operation_replaces_that_of_its_path() {
 #[test]
 fn properties_beside_parts_replace_those_of_the_parts() {
     let api = api();
-    assert_eq!(api.field("Book.year").unwrap().shape.unwrap().kind, "integer");
-    assert_eq!(api.field("Book.title").unwrap().shape.unwrap().kind, "string");
+    assert_eq!(
+        api.field("Book.year").unwrap().shape.unwrap().kind,
+        "integer"
+    );
+    assert_eq!(
+        api.field("Book.title").unwrap().shape.unwrap().kind,
+        "string"
+    );
 }
 
 #[test]
@@ -66,7 +72,13 @@ fn an_integer_with_a_negative_bound_is_signed() {
     let RequestBody::Fields(fields) = api().body("addBook") else {
         panic!("a body")
     };
-    let scalar = |name: &str| fields.iter().find(|field| field.name == name).unwrap().scalar;
+    let scalar = |name: &str| {
+        fields
+            .iter()
+            .find(|field| field.name == name)
+            .unwrap()
+            .scalar
+    };
     assert_eq!(scalar("year"), Some(ScalarType::Signed));
     assert_eq!(scalar("shelves"), None);
 }
@@ -83,8 +95,14 @@ fn a_schema_that_contains_itself_has_no_shape() {
 
 #[test]
 fn a_reference_that_leads_back_to_itself_has_a_position() {
-    let text = DOCUMENT.replace("    Part:\n", "    Loop: {$ref: '#/components/schemas/Loop'}\n    Part:\n");
+    let text = DOCUMENT.replace(
+        "    Part:\n",
+        "    Loop: {$ref: '#/components/schemas/Loop'}\n    Part:\n",
+    );
     let problems = load(&text).err().unwrap();
     let expected = "library.yaml:17: the reference Loop → Loop leads back to itself";
-    assert!(problems[0].to_string().starts_with(expected), "{problems:?}");
+    assert!(
+        problems[0].to_string().starts_with(expected),
+        "{problems:?}"
+    );
 }

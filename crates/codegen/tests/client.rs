@@ -355,7 +355,10 @@ fn a_hidden_property_may_be_named_as_in_json_and_must_exist() {
         assert!(output.client.contains(hidden), "{name}");
     }
     let error = error_of(DOCUMENT, &settings().with_hidden("shelfMarks"));
-    assert!(error.contains("no type has the property `shelfMarks`"), "{error}");
+    assert!(
+        error.contains("no type has the property `shelfMarks`"),
+        "{error}"
+    );
     assert!(error.contains("shelf_mark, state"), "{error}");
     assert!(!error.contains('\n'), "{error}");
 }
@@ -367,7 +370,10 @@ fn a_reference_that_leads_back_to_itself_fails_the_build() {
          Two: {{allOf: [{{$ref: '#/components/schemas/One'}}]}}\n"
     );
     let error = error_of(&document, &settings());
-    assert!(error.contains("the reference One → Two → One leads back"), "{error}");
+    assert!(
+        error.contains("the reference One → Two → One leads back"),
+        "{error}"
+    );
 }
 
 #[test]

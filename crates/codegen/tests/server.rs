@@ -192,7 +192,9 @@ fn schemas_without_end_are_refused_with_their_chain() {
         ),
     ] {
         let document = format!("paths: {{}}\ncomponents: {{schemas: {{{schemas}}}}}");
-        let error = generate(&document, &Settings::new()).unwrap_err().to_string();
+        let error = generate(&document, &Settings::new())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(chain), "{error}");
         assert!(error.contains("leads back to itself"), "{error}");
     }

@@ -18,8 +18,7 @@ use super::error::ClientError;
 pub(super) fn check(document: &str, items: &[Item], hidden: &[String]) -> Result<(), ClientError> {
     let mut known = BTreeSet::new();
     collect(items, &mut known);
-    let is_unknown =
-        |property: &&String| !known.iter().any(|field| is_named(field, property));
+    let is_unknown = |property: &&String| !known.iter().any(|field| is_named(field, property));
     match hidden.iter().find(is_unknown) {
         Some(property) => Err(ClientError::UnusedHidden {
             document: document.to_owned(),

@@ -310,7 +310,11 @@ impl Api {
             ("array", _) => {
                 let items = self.merged(&schema["items"]).ok()?;
                 let is_array = items.get("type").is_some_and(|kind| kind == "array");
-                if is_array { None } else { self.scalar(&schema["items"]) }
+                if is_array {
+                    None
+                } else {
+                    self.scalar(&schema["items"])
+                }
             }
             ("string", Some("uuid")) => Some(ScalarType::Uuid),
             ("string", None | Some("date-time" | "password")) => {
@@ -397,8 +401,8 @@ impl Api {
         Ok(shape)
     }
 
-    /// The schema with references resolved and the parts of `allOf` merged. Its own keywords replace
-    /// those of its parts.
+    /// The schema with references resolved and the parts of `allOf` merged. Its own keywords
+    /// replace those of its parts.
     fn merged(&self, schema: &Value) -> Result<Map<String, Value>, ShapeError> {
         let mut merged = Map::new();
         let schema = self.follow(schema);

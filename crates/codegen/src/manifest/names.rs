@@ -13,13 +13,13 @@ pub fn is_snake_case(name: &str) -> bool {
 
 /// Whether `name` can be the name of a function, and its camel case that of a type. Keywords of Rust
 /// cannot.
-pub fn is_rust_name(name: &str) -> bool {
+pub(super) fn is_rust_name(name: &str) -> bool {
     let is_identifier = |name: &str| syn::parse_str::<syn::Ident>(name).is_ok();
     is_identifier(name) && is_identifier(&name.to_upper_camel_case())
 }
 
 /// Whether `name` can be the name of a field, written `r#name` if it is a keyword of Rust.
-pub fn is_field_name(name: &str) -> bool {
+pub(super) fn is_field_name(name: &str) -> bool {
     !matches!(name, "self" | "super" | "crate")
 }
 
