@@ -100,7 +100,7 @@ fn a_reference_that_leads_back_to_itself_has_a_position() {
         "    Loop: {$ref: '#/components/schemas/Loop'}\n    Part:\n",
     );
     let problems = load(&text).err().unwrap();
-    let expected = "library.yaml:17: the reference Loop → Loop leads back to itself";
+    let expected = "library.yaml:16: the reference Loop → Loop leads back to itself";
     assert!(
         problems[0].to_string().starts_with(expected),
         "{problems:?}"
