@@ -52,8 +52,8 @@ pub fn is_secret(name: &str, value: &str) -> bool {
     !value.is_empty() && (is_named_secret || has_password(value))
 }
 
-/// The words of a name in upper case. A word ends at a sign, at a digit, and where the case changes:
-/// `aws_s3-AccessKeyID` has `AWS`, `S`, `3`, `ACCESS`, `KEY` and `ID`.
+/// The words of a name in upper case. A word ends at a sign, at a digit, and where the case
+/// changes: `aws_s3-AccessKeyID` has `AWS`, `S`, `3`, `ACCESS`, `KEY` and `ID`.
 fn words(name: &str) -> Vec<String> {
     let characters: Vec<char> = name.chars().collect();
     let mut words = vec![String::new()];

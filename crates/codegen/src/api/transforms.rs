@@ -263,8 +263,8 @@ pub fn plain_strings(document: &mut Value) {
 /// Removes bounds and formats from numbers.
 ///
 /// A lower bound of 1 would give a `NonZero` type, and the server enforces upper bounds. An integer
-/// with a lower bound of at least 0 is `u64`, and one with a negative bound is signed. Fractions are
-/// always `f64`.
+/// with a lower bound of at least 0 is `u64`, and one with a negative bound is signed. Fractions
+/// are always `f64`.
 pub fn plain_numbers(document: &mut Value) {
     each_schema(document, &mut |schema| {
         if schema.get("type").is_some_and(|kind| kind == "integer") {

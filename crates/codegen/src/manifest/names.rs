@@ -11,8 +11,8 @@ pub fn is_snake_case(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Whether `name` can be the name of a function, and its camel case that of a type. Keywords of Rust
-/// cannot.
+/// Whether `name` can be the name of a function, and its camel case that of a type. Keywords of
+/// Rust cannot.
 pub(super) fn is_rust_name(name: &str) -> bool {
     let is_identifier = |name: &str| syn::parse_str::<syn::Ident>(name).is_ok();
     is_identifier(name) && is_identifier(&name.to_upper_camel_case())

@@ -12,7 +12,7 @@
 //! | both | `Option<T>`, filled in when it is absent, written as null if it is null |
 //! | neither | `Option<T>`, left out when it is `None` |
 //! | `enum` | An enum with `as_str`, `FromStr` and `ALL` |
-//! | `allOf` | One struct with all properties; those beside `allOf` take precedence, then the last |
+//! | `allOf` | One struct with all properties; those beside `allOf` win, then the last ones |
 //! | `oneOf` | An untagged enum, `String` if all are texts, or any JSON value if one has no name |
 //! | `additionalProperties: false` | A struct that refuses unknown fields |
 //! | `format: password` | A struct whose `Debug` shows no fields |

@@ -48,8 +48,8 @@ impl Repository<'_> {
     /// Uploads a blob, and reports the number of bytes so far to `progress`.
     ///
     /// After a broken connection, the upload continues where the registry says that it stopped. An
-    /// upload starts again if the registry has forgotten it, or does not say where it stopped. The whole blob is one request, unless
-    /// the registry refuses a request of that size.
+    /// upload starts again if the registry has forgotten it, or does not say where it stopped. The
+    /// whole blob is one request, unless the registry refuses a request of that size.
     ///
     /// # Errors
     /// Fails if the registry denies access or refuses the blob, or if it cannot be reached again.
