@@ -11,6 +11,12 @@ pub mod api;
 pub mod extensions;
 #[cfg(feature = "manifest")]
 pub mod manifest;
+#[cfg(any(feature = "api", feature = "manifest", feature = "server"))]
+mod markdown;
+#[cfg(any(feature = "manifest", feature = "server"))]
+mod merge;
+#[cfg(any(feature = "api", feature = "manifest", feature = "server"))]
+mod references;
 #[cfg(feature = "server")]
 pub mod server;
 

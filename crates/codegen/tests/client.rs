@@ -346,3 +346,45 @@ fn a_part_that_the_generator_does_not_support_is_reported_in_one_line() {
     );
     assert!(!error.to_string().contains('\n'), "{error}");
 }
+
+#[test]
+fn a_hidden_property_may_be_named_as_in_json_and_must_exist() {
+    for name in ["shelfMark", "shelf_mark"] {
+        let output = api::generate(DOCUMENT, &settings().with_hidden(name)).unwrap();
+        let hidden = r#".field("shelf_mark", &::std::format_args!("<hidden>"))"#;
+        assert!(output.client.contains(hidden), "{name}");
+    }
+    let error = error_of(DOCUMENT, &settings().with_hidden("shelfMarks"));
+    assert!(
+        error.contains("no type has the property `shelfMarks`"),
+        "{error}"
+    );
+    assert!(error.contains("shelf_mark, state"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn a_reference_that_leads_back_to_itself_fails_the_build() {
+    let document = format!(
+        "{DOCUMENT}    One: {{$ref: '#/components/schemas/Two'}}\n    \
+         Two: {{allOf: [{{$ref: '#/components/schemas/One'}}]}}\n"
+    );
+    let error = error_of(&document, &settings());
+    assert!(
+        error.contains("the reference One → Two → One leads back"),
+        "{error}"
+    );
+}
+
+#[test]
+fn integers_with_a_negative_bound_stay_signed() {
+    let mut document = serde_json::json!({"components": {"schemas": {
+        "Offset": {"type": "integer", "minimum": -12, "maximum": 14},
+        "Count": {"type": "integer", "minimum": 1},
+    }}});
+    transforms::plain_numbers(&mut document);
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["Offset"], serde_json::json!({"type": "integer"}));
+    let count = serde_json::json!({"type": "integer", "minimum": 0, "format": "uint64"});
+    assert_eq!(schemas["Count"], count);
+}

@@ -117,3 +117,102 @@ fn settings_for_unknown_names_are_refused() {
         .to_string();
     assert!(error.contains("the API document"), "{error}");
 }
+
+/// The types of these schemas, without spaces.
+fn types_of(schemas: &str) -> String {
+    let document = format!("paths: {{}}\ncomponents: {{schemas: {{{schemas}}}}}");
+    let types = generate(&document, &Settings::new()).unwrap();
+    types.split_whitespace().collect()
+}
+
+#[test]
+fn properties_beside_parts_are_added_to_those_of_the_parts() {
+    let types = types_of(
+        "A: {type: object, required: [a], properties: {a: {type: string}, b: {type: string}}},
+         B: {required: [b, c], properties: {b: {type: boolean}, c: {type: integer}},
+             allOf: [{$ref: '#/components/schemas/A'}]}",
+    );
+    let expected = "pubstructB{puba:String,pubb:bool,pubc:i64,}";
+    assert!(types.contains(expected), "{types}");
+}
+
+#[test]
+fn a_nullable_property_keeps_its_default() {
+    let types = types_of(
+        "Loan: {type: object, properties: {
+            days: {type: integer, nullable: true, default: 14},
+            rush: {type: boolean, nullable: true, default: false},
+            note: {type: string, nullable: true, default: null}}}",
+    );
+    for expected in [
+        r#"#[serde(default="Loan::default_days")]pubdays:Option<i64>,"#,
+        "pubfndefault_days()->Option<i64>{Some(14)}",
+        r#"#[serde(default="Loan::default_rush")]pubrush:Option<bool>,"#,
+        "pubfndefault_rush()->Option<bool>{Some(Default::default())}",
+        "#[serde(default)]pubnote:Option<String>,",
+    ] {
+        assert!(types.contains(expected), "{expected}: {types}");
+    }
+}
+
+#[test]
+fn a_parameter_of_an_operation_replaces_that_of_its_path() {
+    let document = "
+paths:
+  /books:
+    parameters:
+    - {name: limit, in: query, schema: {type: string}}
+    - {$ref: '#/components/parameters/Page'}
+    get:
+      operationId: listBooks
+      parameters: [{name: limit, in: query, schema: {type: integer}}]
+      responses: {'200': {description: books}}
+components:
+  parameters:
+    Page: {name: page, in: query, schema: {type: boolean}}
+";
+    let types = generate(document, &Settings::new()).unwrap();
+    assert!(types.contains("pub limit: Option<i64>"), "{types}");
+    assert!(types.contains("pub page: Option<bool>"), "{types}");
+}
+
+#[test]
+fn schemas_without_end_are_refused_with_their_chain() {
+    for (schemas, chain) in [
+        ("A: {$ref: '#/components/schemas/A'}", "A → A"),
+        (
+            "Tree: {type: array, items: {$ref: '#/components/schemas/Tree'}},
+             Wood: {type: object, properties: {tree: {$ref: '#/components/schemas/Tree'}}}",
+            "Tree → Tree",
+        ),
+        (
+            "Node: {type: object, properties: {next: {allOf: [
+                {$ref: '#/components/schemas/Node'}, {type: object}]}}}",
+            "Node → Node",
+        ),
+    ] {
+        let document = format!("paths: {{}}\ncomponents: {{schemas: {{{schemas}}}}}");
+        let error = generate(&document, &Settings::new())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(chain), "{error}");
+        assert!(error.contains("leads back to itself"), "{error}");
+    }
+    // A type with a name may contain itself.
+    let types = types_of(
+        "Node: {type: object, properties: {
+            all: {type: array, items: {$ref: '#/components/schemas/Node'}}}}",
+    );
+    assert!(types.contains("puball:Option<Vec<Node>>"), "{types}");
+}
+
+#[test]
+fn code_in_descriptions_is_not_tested() {
+    let types = generate(
+        "paths: {}\ncomponents:\n  schemas:\n    A:\n      type: object\n      properties: {}\n      \
+         description: |\n        Code:\n\n        ```rust\n        panic!()\n        ```\n",
+        &Settings::new(),
+    );
+    let types = types.unwrap();
+    assert!(types.contains("/// ```text"), "{types}");
+}

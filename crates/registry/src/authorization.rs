@@ -188,13 +188,15 @@ async fn token_client(
     registry: &RegistryHost,
     url: &Url,
 ) -> Result<Client, RegistryError> {
-    match Url::parse(&registry.api()) {
-        Ok(api) if api.origin() != url.origin() => {
-            let from = AddressScope::of_server(&api).await;
-            http.client_for_named_server(registry, from, url)
-        }
-        _ => http.client(url),
+    let api = Url::parse(&registry.api()).map_err(|_| RegistryError::Protocol {
+        registry: registry.clone(),
+        why: "its URL is not valid".to_owned(),
+    })?;
+    if api.origin() == url.origin() {
+        return http.client(url);
     }
+    let from = AddressScope::of_server(&api).await;
+    http.client_for_named_server(registry, from, url)
 }
 
 /// Parses the token server's URL and checks that credentials may be sent there.
@@ -256,6 +258,15 @@ mod tests {
             let client = token_client(&http, &registry, &url).await;
             assert_eq!(client.is_ok(), valid, "{registry} {realm}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_registry_without_a_valid_url_leads_to_no_token_server() {
+        let http = HttpClients::default();
+        let registry = RegistryHost("not a host".to_owned());
+        let url = Url::parse("https://127.0.0.1/token").unwrap();
+        let error = token_client(&http, &registry, &url).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
     }
 
     #[test]

@@ -28,6 +28,17 @@ pub enum RegistryError {
         /// The error of the connection.
         why: String,
     },
+    /// The certificate of the registry, its token server or its blob store is not valid, or this
+    /// machine has no certificates to check it with. A retry does not help.
+    #[error(
+        "cannot verify the certificate of {host}: {why}; check its dates and its name, and that this machine trusts the authority that signed it"
+    )]
+    Certificate {
+        /// The host.
+        host: String,
+        /// The error of the check.
+        why: String,
+    },
     /// The registry does not accept the credentials.
     #[error("{registry} did not accept the credentials ({message})")]
     Rejected {
@@ -74,7 +85,7 @@ impl RegistryError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Name { .. } => ErrorCode::RegistryNameInvalid,
-            Self::Unreachable { .. } => ErrorCode::RegistryUnreachable,
+            Self::Unreachable { .. } | Self::Certificate { .. } => ErrorCode::RegistryUnreachable,
             Self::Rejected { .. } => ErrorCode::RegistryCredentialsRejected,
             Self::LoginNeeded { .. } => ErrorCode::RegistryLoginNeeded,
             Self::Protocol { .. } => ErrorCode::RegistryAnswerInvalid,

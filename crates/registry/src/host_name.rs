@@ -17,6 +17,9 @@ const HUB_NAMES: &[&str] = &[
     "docker.com",
 ];
 
+/// The algorithms that a digest in a reference may name.
+const DIGEST_ALGORITHMS: &[&str] = &["sha256", "sha384", "sha512", "blake3", "md5"];
+
 impl RegistryHost {
     /// Parses `HOST` or `HOST:PORT`. All names of Docker Hub become `docker.io`.
     ///
@@ -121,10 +124,15 @@ impl RegistryHost {
 /// Returns whether the first part of a reference has a user before its host. The `@` before a
 /// digest does not count.
 fn has_user(first: &str) -> bool {
-    first.rsplit_once('@').is_some_and(|(_, rest)| {
-        !["sha", "md5:", "blake"]
-            .iter()
-            .any(|algorithm| rest.starts_with(algorithm))
+    first
+        .rsplit_once('@')
+        .is_some_and(|(_, rest)| !is_digest(rest))
+}
+
+/// Returns whether a text is `ALGORITHM:DIGEST`, and not `HOST:PORT`.
+fn is_digest(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(algorithm, digest)| {
+        DIGEST_ALGORITHMS.contains(&algorithm) && digest.parse::<u16>().is_err()
     })
 }
 
@@ -229,6 +237,10 @@ mod tests {
             "u:hunter2@ghcr.io",
             "u:hunter2@ghcr.io/a/b",
             "hunter2@name",
+            "hunter2@shahost",
+            "hunter2@shahost/x",
+            "u:hunter2@blakehost/x",
+            "hunter2@sha256:5000/x",
             "https:///u:hunter2@ghcr.io",
             "a b.c/x",
             "r.example:99999",

@@ -1,6 +1,7 @@
 //! Pulls manifests and blobs of one repository (OCI distribution specification, "Pull").
 
 mod download;
+mod error_message;
 pub(super) mod request;
 
 use std::sync::{Mutex, OnceLock};

@@ -1,6 +1,8 @@
 //! HTTP clients for registries. They follow no redirects, so that credentials reach no other
 //! server.
 
+use std::error::Error;
+use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -94,23 +96,52 @@ fn client_builder() -> ClientBuilder {
 
 /// The builder of a client that encrypts.
 fn encrypted_builder(url: &Url) -> Result<ClientBuilder, RegistryError> {
-    let certificates = system_certificates().map_err(|error| connection_error(url, &error))?;
+    let certificates = system_certificates().map_err(|error| RegistryError::Certificate {
+        host: host_and_port(url),
+        why: error.to_string(),
+    })?;
     Ok(client_builder().tls_backend_preconfigured(certificates))
 }
 
 /// Converts an error of the HTTP library. The URL is omitted, because its query may hold secrets.
-pub(super) fn connection_error(url: &Url, error: &dyn std::error::Error) -> RegistryError {
+pub(super) fn connection_error(url: &Url, error: &(dyn Error + 'static)) -> RegistryError {
+    let host = host_and_port(url);
+    if let Some(error) = certificate_error(error) {
+        let why = error.to_string();
+        return RegistryError::Certificate { host, why };
+    }
     let mut why = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         why = cause.to_string();
         source = cause.source();
     }
-    let mut host = url.host_str().unwrap_or_default().to_owned();
-    if let Some(port) = url.port() {
-        host = format!("{host}:{port}");
-    }
     RegistryError::Unreachable { host, why }
+}
+
+/// Looks for a certificate that is not accepted among the causes of an error.
+fn certificate_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        let is_certificate = matches!(
+            error,
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented
+        );
+        return is_certificate.then_some(error);
+    }
+    // The source of an I/O error is not the error that it wraps, but the source of that one.
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+        .map(|wrapped| wrapped as &(dyn Error + 'static));
+    certificate_error(wrapped.or_else(|| error.source())?)
+}
+
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
 }
 
 /// Reads a body of at most `limit` bytes.

@@ -32,6 +32,28 @@ pub enum ClientError {
         /// The syntax error.
         source: syn::Error,
     },
+    /// A reference of the document leads back to itself.
+    #[error("{document}: the reference {chain} leads back to itself; remove one of its parts")]
+    CircularReference {
+        /// The path of the document.
+        document: String,
+        /// The references from the first one to itself.
+        chain: String,
+    },
+    /// No generated type has a hidden property, so its value would not be hidden.
+    #[error(
+        "{document}: no type has the property `{property}` of `with_hidden`; correct it, or remove \
+         it. The properties are {}",
+        .known.join(", ")
+    )]
+    UnusedHidden {
+        /// The path of the document.
+        document: String,
+        /// The property.
+        property: String,
+        /// The fields of the generated types.
+        known: Vec<String>,
+    },
     /// A replaced schema does not exist, so the replacement would have no effect.
     #[error("{document} has no schema `{schema}` to replace; remove the replacement")]
     UnusedReplacement {

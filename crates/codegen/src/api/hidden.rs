@@ -1,7 +1,62 @@
 //! Keeps the values of secret properties, such as passwords, out of `Debug` output.
 
+use std::collections::BTreeSet;
+
 use quote::quote;
-use syn::{Attribute, Fields, Item, ItemStruct, Path, Token, parse_quote, punctuated::Punctuated};
+use syn::{
+    Attribute, Field, Fields, Item, ItemStruct, Path, Token, Visibility, parse_quote,
+    punctuated::Punctuated,
+};
+
+use super::description::normalise;
+use super::error::ClientError;
+
+/// Checks that a type has each property that is to be hidden.
+///
+/// # Errors
+/// The first property that no type has, with the fields that exist.
+pub(super) fn check(document: &str, items: &[Item], hidden: &[String]) -> Result<(), ClientError> {
+    let mut known = BTreeSet::new();
+    collect(items, &mut known);
+    let is_unknown = |property: &&String| !known.iter().any(|field| is_named(field, property));
+    match hidden.iter().find(is_unknown) {
+        Some(property) => Err(ClientError::UnusedHidden {
+            document: document.to_owned(),
+            property: property.clone(),
+            known: known.into_iter().collect(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Adds the names of all public fields.
+fn collect(items: &[Item], found: &mut BTreeSet<String>) {
+    for item in items {
+        match item {
+            Item::Mod(module) => {
+                if let Some((_, content)) = &module.content {
+                    collect(content, found);
+                }
+            }
+            Item::Struct(item) => {
+                let public = |field: &&Field| matches!(field.vis, Visibility::Public(_));
+                let fields = item.fields.iter().filter(public);
+                let names = fields.filter_map(|field| field.ident.as_ref());
+                found.extend(names.map(ToString::to_string));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Returns whether a field belongs to a property, by its own name or its name in JSON.
+fn is_named(field: &str, property: &str) -> bool {
+    normalise(field) == normalise(property)
+}
+
+fn is_hidden(field: &str, hidden: &[String]) -> bool {
+    hidden.iter().any(|property| is_named(field, property))
+}
 
 /// Replaces the derived `Debug` of every struct that has a field named in `hidden`.
 pub(super) fn hide(items: &mut Vec<Item>, hidden: &[String]) {
@@ -25,7 +80,7 @@ pub(super) fn hide(items: &mut Vec<Item>, hidden: &[String]) {
 
 fn has_hidden_field(fields: &Fields, hidden: &[String]) -> bool {
     let mut names = fields.iter().filter_map(|field| field.ident.as_ref());
-    names.any(|name| hidden.contains(&name.to_string()))
+    names.any(|name| is_hidden(&name.to_string(), hidden))
 }
 
 /// Removes `Debug` from the derived traits. Returns false if it is not derived.
@@ -56,7 +111,7 @@ fn debug(item: &ItemStruct, hidden: &[String]) -> Item {
     let fields = item.fields.iter().filter_map(|field| {
         let field = field.ident.as_ref()?;
         let text = field.to_string();
-        Some(if hidden.contains(&text) {
+        Some(if is_hidden(&text, hidden) {
             quote!(.field(#text, &::std::format_args!("<hidden>")))
         } else {
             quote!(.field(#text, &self.#field))

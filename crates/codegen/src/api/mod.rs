@@ -27,6 +27,7 @@ use serde_json::Value;
 pub use error::ClientError;
 pub use settings::{Settings, Transform};
 
+use crate::references;
 use description::Description;
 
 /// The two generated sources.
@@ -49,6 +50,10 @@ pub fn generate(document: &str, settings: &Settings) -> Result<Output, ClientErr
             document: name.to_owned(),
             source: Box::new(source),
         })?;
+    references::check(&document).map_err(|chain| ClientError::CircularReference {
+        document: name.to_owned(),
+        chain: references::chain_text(&chain),
+    })?;
     let operations = operations::operations(name, &document)?;
     let description = Description::of(&document);
 
@@ -58,6 +63,7 @@ pub fn generate(document: &str, settings: &Settings) -> Result<Output, ClientErr
     let parsed = parse_document(name, &document)?;
     let mut client = source(name, || generator.generate_tokens(&parsed))?;
     operations::check(name, &operations, &client, settings.omitted())?;
+    hidden::check(name, &client.items, settings.hidden())?;
     hidden::hide(&mut client.items, settings.hidden());
     refine::refine(&mut client, &description, settings.has_state());
 

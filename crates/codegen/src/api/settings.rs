@@ -90,7 +90,8 @@ impl Settings {
 
     /// Hides the value of a property, such as a password, from `Debug` in every type that has it.
     ///
-    /// `property` is the name of the Rust field, which may differ from the name in JSON.
+    /// `property` is the name in JSON or the name of the Rust field. A property that no type has is
+    /// an error.
     #[must_use]
     pub fn with_hidden(mut self, property: &str) -> Self {
         self.hidden.push(property.to_owned());

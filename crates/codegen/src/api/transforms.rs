@@ -262,13 +262,15 @@ pub fn plain_strings(document: &mut Value) {
 
 /// Removes bounds and formats from numbers.
 ///
-/// A lower bound of 1 would give a `NonZero` type, and the server enforces upper bounds. Fractions
+/// A lower bound of 1 would give a `NonZero` type, and the server enforces upper bounds. An integer
+/// with a lower bound of at least 0 is `u64`, and one with a negative bound is signed. Fractions
 /// are always `f64`.
 pub fn plain_numbers(document: &mut Value) {
     each_schema(document, &mut |schema| {
         if schema.get("type").is_some_and(|kind| kind == "integer") {
             schema.remove("maximum");
-            if schema.contains_key("minimum") {
+            let minimum = schema.remove("minimum");
+            if minimum.is_some_and(|minimum| minimum.as_f64().is_some_and(|least| least >= 0.0)) {
                 schema.insert("minimum".into(), 0.into());
                 schema.insert("format".into(), "uint64".into());
             }

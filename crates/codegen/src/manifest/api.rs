@@ -8,6 +8,8 @@ use super::error::{ReferenceError, ShapeError};
 use super::names::suggestion;
 use super::problem::{Problem, SourceFile};
 use super::shape::Shape;
+use crate::merge::overlay;
+use crate::references::{self, Expansion};
 
 /// The operations and schemas of the API document.
 pub struct Api {
@@ -34,6 +36,8 @@ pub struct Operation {
 
 struct Parameter {
     name: String,
+    /// The part of the request that has it: `path`, `query`, `header` or `cookie`.
+    location: String,
     required: bool,
     schema: Value,
 }
@@ -111,6 +115,8 @@ impl Api {
             crate::extensions::merge(&mut document, &parse(extensions)?)
                 .map_err(|error| vec![Problem::new(&extensions.name, 1, error.to_string())])?;
         }
+        references::check(&document)
+            .map_err(|chain| vec![circular_reference(&chain, source, extensions)])?;
         let mut api = Self {
             operations: BTreeMap::new(),
             document,
@@ -146,17 +152,24 @@ impl Api {
     }
 
     fn operation(&self, method: &str, line: u64, item: &Value, operation: &Value) -> Operation {
-        let parameters = [&item["parameters"], &operation["parameters"]]
-            .into_iter()
-            .filter_map(Value::as_array);
-        let parameters = parameters.flatten().map(|parameter| {
+        let lists = [operation, item].map(|owner| owner["parameters"].as_array());
+        let mut parameters: Vec<Parameter> = Vec::new();
+        for parameter in lists.into_iter().flatten().flatten() {
             let parameter = self.follow(parameter);
-            Parameter {
-                name: parameter["name"].as_str().unwrap_or_default().to_owned(),
-                required: parameter["required"].as_bool().unwrap_or(false),
-                schema: parameter["schema"].clone(),
+            let text = |key: &str| parameter[key].as_str().unwrap_or_default().to_owned();
+            let (name, location) = (text("name"), text("in"));
+            // A parameter of the operation replaces one of its path (OpenAPI 3.0.3, "Path Item
+            // Object").
+            let is_same = |known: &Parameter| known.name == name && known.location == location;
+            if !parameters.iter().any(is_same) {
+                parameters.push(Parameter {
+                    name,
+                    location,
+                    required: parameter["required"].as_bool().unwrap_or(false),
+                    schema: parameter["schema"].clone(),
+                });
             }
-        });
+        }
         let content = &self.follow(&operation["requestBody"])["content"];
         let body = content["application/json"]["schema"].clone();
         let body_name = body["$ref"]
@@ -168,7 +181,7 @@ impl Api {
             method: method.to_uppercase(),
             file: String::new(),
             line,
-            parameters: parameters.collect(),
+            parameters,
             body_name: body_name.map(str::to_owned),
             other_body: others.next().cloned(),
             body: (!body.is_null()).then_some(body),
@@ -292,22 +305,25 @@ impl Api {
     fn scalar(&self, schema: &Value) -> Option<ScalarType> {
         let schema = Value::Object(self.merged(schema).ok()?);
         let bare = |keys: &[&str]| keys.iter().all(|key| schema.get(key).is_none());
-        let at_least_zero = schema["minimum"].as_f64().map(|least| least >= 0.0);
+        let at_least_zero = schema["minimum"].as_f64().is_some_and(|least| least >= 0.0);
         match (schema["type"].as_str()?, schema["format"].as_str()) {
-            ("array", _) => match self.scalar(&schema["items"]) {
-                Some(_) if self.follow(&schema["items"])["type"] == "array" => None,
-                items => items,
-            },
+            ("array", _) => {
+                let items = self.merged(&schema["items"]).ok()?;
+                let is_array = items.get("type").is_some_and(|kind| kind == "array");
+                if is_array {
+                    None
+                } else {
+                    self.scalar(&schema["items"])
+                }
+            }
             ("string", Some("uuid")) => Some(ScalarType::Uuid),
             ("string", None | Some("date-time" | "password")) => {
                 bare(&["enum", "minLength", "maxLength"]).then_some(ScalarType::Text)
             }
             ("boolean", _) => Some(ScalarType::Boolean),
             ("number", _) => Some(ScalarType::Number),
-            ("integer", _) if at_least_zero == Some(true) => Some(ScalarType::Unsigned),
-            ("integer", None | Some("int64")) if at_least_zero.is_none() => {
-                Some(ScalarType::Signed)
-            }
+            ("integer", _) if at_least_zero => Some(ScalarType::Unsigned),
+            ("integer", None | Some("int64")) => Some(ScalarType::Signed),
             _ => None,
         }
     }
@@ -357,6 +373,12 @@ impl Api {
 
     /// Reduces a schema to the part that every client can read. Fails if there is no such part.
     fn shape(&self, schema: &Value) -> Result<Shape, ShapeError> {
+        self.shape_within(schema, &Expansion::default())
+    }
+
+    /// Reduces a schema that is the item or the value of others.
+    fn shape_within(&self, schema: &Value, outer: &Expansion) -> Result<Shape, ShapeError> {
+        let expansion = outer.enter(schema).map_err(ShapeError::CircularReference)?;
         let merged = self.merged(schema)?;
         if merged.contains_key("properties") {
             return Err(ShapeError::Fields);
@@ -368,9 +390,10 @@ impl Api {
         for (key, value) in &merged {
             match key.as_str() {
                 "type" => {}
-                "items" => shape.items = Some(Box::new(self.shape(value)?)),
+                "items" => shape.items = Some(Box::new(self.shape_within(value, &expansion)?)),
                 "additionalProperties" if value.is_object() => {
-                    shape.additional_properties = Some(Box::new(self.shape(value)?));
+                    shape.additional_properties =
+                        Some(Box::new(self.shape_within(value, &expansion)?));
                 }
                 _ => shape.set(key, value)?,
             }
@@ -378,16 +401,17 @@ impl Api {
         Ok(shape)
     }
 
-    /// The schema with references resolved and the parts of `allOf` merged.
+    /// The schema with references resolved and the parts of `allOf` merged. Its own keywords
+    /// replace those of its parts.
     fn merged(&self, schema: &Value) -> Result<Map<String, Value>, ShapeError> {
         let mut merged = Map::new();
-        for (key, value) in self.follow(schema).as_object().into_iter().flatten() {
+        let schema = self.follow(schema);
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            overlay(&mut merged, self.merged(part)?);
+        }
+        for (key, value) in schema.as_object().into_iter().flatten() {
             match key.as_str() {
-                "allOf" => {
-                    for part in value.as_array().into_iter().flatten() {
-                        overlay(&mut merged, self.merged(part)?);
-                    }
-                }
+                "allOf" => {}
                 "oneOf" | "anyOf" | "not" => return Err(ShapeError::Combinator(key.clone())),
                 "nullable" | "example" | "title" | "deprecated" | "readOnly" | "writeOnly" => {}
                 _ => overlay(&mut merged, Map::from_iter([(key.clone(), value.clone())])),
@@ -419,17 +443,21 @@ fn parse(source: &SourceFile) -> Result<Value, Vec<Problem>> {
     })
 }
 
-/// Merges `over` into `merged`: properties and required names are added, other keywords replaced.
-fn overlay(merged: &mut Map<String, Value>, over: Map<String, Value>) {
-    for (key, value) in over {
-        match (key.as_str(), merged.get_mut(&key), value) {
-            ("properties", Some(Value::Object(fields)), Value::Object(more)) => fields.extend(more),
-            ("required", Some(Value::Array(names)), Value::Array(more)) => names.extend(more),
-            (_, _, value) => {
-                merged.insert(key, value);
-            }
-        }
-    }
+/// The problem of a reference that leads back to itself.
+fn circular_reference(
+    chain: &[String],
+    source: &SourceFile,
+    extensions: Option<&SourceFile>,
+) -> Problem {
+    let first = chain.first().map(String::as_str).unwrap_or_default();
+    let name = format!("{}:", first.rsplit('/').next().unwrap_or_default());
+    let is_elsewhere = |_: &&SourceFile| !source.text.contains(&name);
+    let source = extensions.filter(is_elsewhere).unwrap_or(source);
+    let text = format!(
+        "the reference {} leads back to itself (remove one of its parts)",
+        references::chain_text(chain)
+    );
+    Problem::new(&source.name, line_of(&source.text, &name), text)
 }
 
 fn operations(document: &Value) -> Vec<(&str, &str, &Value, &Value)> {

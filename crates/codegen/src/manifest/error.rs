@@ -13,6 +13,9 @@ pub enum ShapeError {
     /// The schema is an object with its own fields.
     #[error("is an object with fields of its own")]
     Fields,
+    /// The schema contains itself, and arguments have no types with names.
+    #[error("contains itself ({0})")]
+    CircularReference(String),
     /// The schema has no type.
     #[error("has no type")]
     NoType,

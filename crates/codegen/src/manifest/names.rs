@@ -1,5 +1,7 @@
 //! Rules for names, and suggestions for unknown ones.
 
+use heck::ToUpperCamelCase as _;
+
 /// Whether `name` is in `snake_case`, as names of tools and arguments must be, since they become
 /// Rust names.
 pub fn is_snake_case(name: &str) -> bool {
@@ -7,6 +9,18 @@ pub fn is_snake_case(name: &str) -> bool {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Whether `name` can be the name of a function, and its camel case that of a type. Keywords of
+/// Rust cannot.
+pub(super) fn is_rust_name(name: &str) -> bool {
+    let is_identifier = |name: &str| syn::parse_str::<syn::Ident>(name).is_ok();
+    is_identifier(name) && is_identifier(&name.to_upper_camel_case())
+}
+
+/// Whether `name` can be the name of a field, written `r#name` if it is a keyword of Rust.
+pub(super) fn is_field_name(name: &str) -> bool {
+    !matches!(name, "self" | "super" | "crate")
 }
 
 /// Whether `name` is in `kebab-case`, as names of guides and prompts must be.

@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::error::ServerTypesError;
 use super::schema::{self, Property, Schemas};
 use super::settings::Settings;
+use crate::markdown;
+use crate::references::Expansion;
 
 /// Generates the types of a document.
 pub(super) struct Emitter<'a> {
@@ -15,6 +17,8 @@ pub(super) struct Emitter<'a> {
     schemas: Schemas<'a>,
     settings: &'a Settings,
     types: TokenStream,
+    /// The schemas whose types without a name are being written.
+    expansion: Expansion,
 }
 
 /// The Rust type of a field, with its default.
@@ -31,6 +35,7 @@ impl<'a> Emitter<'a> {
             schemas: Schemas(document),
             settings,
             types: TokenStream::new(),
+            expansion: Expansion::default(),
         }
     }
 
@@ -124,10 +129,15 @@ impl<'a> Emitter<'a> {
             serde.push(quote!(rename = #name));
         }
         let mut function = TokenStream::new();
-        let nullable = self.schemas.merged(&property.schema)?["nullable"] == true
-            || property.schema["nullable"] == true;
+        let nullable = self.is_nullable(&property.schema)?;
+        let has_default = !property.schema["default"].is_null();
         let rust = match default {
-            Some(default) if !nullable => {
+            Some(default) if !nullable || has_default => {
+                let (rust, default) = match (nullable, default.is_empty()) {
+                    (false, _) => (rust, default),
+                    (true, false) => (quote!(Option<#rust>), quote!(Some(#default))),
+                    (true, true) => (quote!(Option<#rust>), quote!(Some(Default::default()))),
+                };
                 if default.is_empty() {
                     serde.push(quote!(default));
                 } else {
@@ -154,10 +164,19 @@ impl<'a> Emitter<'a> {
         Ok((quote!(#doc #serde pub #ident: #rust,), function))
     }
 
+    fn is_nullable(&self, schema: &Value) -> Result<bool, ServerTypesError> {
+        // A keyword beside `$ref` counts too.
+        Ok(self.schemas.merged(schema)?["nullable"] == true || schema["nullable"] == true)
+    }
+
     /// The Rust type and the default of a property.
     fn field_type(&mut self, owner: &str, property: &Property) -> Result<Field, ServerTypesError> {
         let schema = &property.schema;
-        let default = schema.get("default");
+        let mut default = schema.get("default");
+        if self.is_nullable(schema)? {
+            // A default of null is that of any nullable property.
+            default = default.filter(|default| !default.is_null());
+        }
         if let Some(rust) = self.settings.type_of_property(owner, &property.name) {
             let default = default.map(|value| literal(value, false)).transpose()?;
             return Ok(Field {
@@ -206,19 +225,33 @@ impl<'a> Emitter<'a> {
                 let ident = type_name(of);
                 return Ok(quote!(#ident));
             }
-            return self.rust(name, &merged);
         }
+        let outer = self.expansion.clone();
+        self.expansion = outer
+            .enter(schema)
+            .map_err(ServerTypesError::CircularReference)?;
         let merged = self.schemas.merged(schema)?;
+        let rust = self.rust_without_name(name, &merged);
+        self.expansion = outer;
+        rust
+    }
+
+    /// The Rust type of a merged schema that has no type of its own yet.
+    fn rust_without_name(
+        &mut self,
+        name: &str,
+        merged: &Value,
+    ) -> Result<TokenStream, ServerTypesError> {
         if merged["enum"].is_array() {
-            self.emit_text_enum(name, &merged)?;
+            self.emit_text_enum(name, merged)?;
             let ident = type_name(name);
             return Ok(quote!(#ident));
         }
         if merged["oneOf"].is_array() {
-            return match self.union_type(name, &merged)? {
+            return match self.union_type(name, merged)? {
                 Some(rust) => Ok(rust),
                 None => {
-                    self.emit_untagged_enum(name, &merged)?;
+                    self.emit_untagged_enum(name, merged)?;
                     let ident = type_name(name);
                     Ok(quote!(#ident))
                 }
@@ -238,7 +271,7 @@ impl<'a> Emitter<'a> {
                 quote!(Vec<#item>)
             }
             Some("object") if merged["properties"].is_object() => {
-                self.emit_struct(name, &merged, &schema::properties(&merged))?;
+                self.emit_struct(name, merged, &schema::properties(merged))?;
                 let ident = type_name(name);
                 quote!(#ident)
             }
@@ -385,8 +418,8 @@ fn literal(value: &Value, allow_text: bool) -> Result<TokenStream, ServerTypesEr
 }
 
 fn doc(text: Option<&str>) -> TokenStream {
-    let lines = text.unwrap_or_default().trim().lines();
-    let lines = lines.map(|line| format!(" {line}"));
+    let lines = markdown::lines(text.unwrap_or_default().trim());
+    let lines = lines.iter().map(|line| format!(" {line}"));
     quote!(#(#[doc = #lines])*)
 }
 

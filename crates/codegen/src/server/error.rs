@@ -18,6 +18,9 @@ pub enum ServerTypesError {
     /// A reference names an unknown schema.
     #[error("the document has no schema {0}")]
     UnknownSchema(String),
+    /// A reference leads back to itself, or a type without a name contains itself.
+    #[error("the reference {0} leads back to itself (remove one of its parts)")]
+    CircularReference(String),
     /// A property has no Rust type.
     #[error("{owner}.{property}: {source}")]
     Property {

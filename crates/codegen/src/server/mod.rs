@@ -9,9 +9,10 @@
 //! | required | `T` |
 //! | `default` | `T`, filled in when it is absent, always written |
 //! | `nullable` | `Option<T>`, written as null |
+//! | both | `Option<T>`, filled in when it is absent, written as null if it is null |
 //! | neither | `Option<T>`, left out when it is `None` |
 //! | `enum` | An enum with `as_str`, `FromStr` and `ALL` |
-//! | `allOf` | One struct with all properties; the last one of a name takes precedence |
+//! | `allOf` | One struct with all properties; those beside `allOf` win, then the last ones |
 //! | `oneOf` | An untagged enum, `String` if all are texts, or any JSON value if one has no name |
 //! | `additionalProperties: false` | A struct that refuses unknown fields |
 //! | `format: password` | A struct whose `Debug` shows no fields |
@@ -22,6 +23,8 @@ mod schema;
 mod settings;
 
 use serde_json::Value;
+
+use crate::references;
 
 pub use error::ServerTypesError;
 pub use settings::Settings;
@@ -34,6 +37,8 @@ pub fn generate(document: &str, settings: &Settings) -> Result<String, ServerTyp
     // The first step parses a plain value, since that reports duplicate keys with their position.
     let mut document: Value = serde_yaml::from_str(document)?;
     settings.refine(&mut document)?;
+    references::check(&document)
+        .map_err(|chain| ServerTypesError::CircularReference(references::chain_text(&chain)))?;
     let tokens = emit::Emitter::new(&document, settings).emit()?;
     settings.check()?;
     let file = syn::parse2(tokens).map_err(ServerTypesError::Syntax)?;

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::error::ServerTypesError;
+use crate::merge::overlay;
+use crate::references;
 
 /// The named schemas of a document.
 #[derive(Clone, Copy)]
@@ -30,9 +32,7 @@ impl Schemas<'_> {
             Some(_) => return None,
             None => schema,
         };
-        only["$ref"]
-            .as_str()
-            .map(|path| path.trim_start_matches("#/components/schemas/"))
+        only["$ref"].as_str().map(references::name_of)
     }
 
     /// The schema called `name`.
@@ -43,33 +43,22 @@ impl Schemas<'_> {
     }
 
     /// A schema merged with the schemas that it refers to. Its own keywords replace those of its
-    /// parts. Of several parts with a property of one name, the last one takes precedence.
+    /// parts. Of several properties with one name, its own takes precedence, then that of the last
+    /// part.
     pub(super) fn merged(&self, schema: &Value) -> Result<Value, ServerTypesError> {
-        let mut merged = Map::new();
         if let Some(path) = schema["$ref"].as_str() {
-            let name = path.trim_start_matches("#/components/schemas/");
-            return self.merged(self.named(name)?);
+            return self.merged(self.named(references::name_of(path))?);
         }
+        let mut merged = Map::new();
         for part in schema["allOf"].as_array().into_iter().flatten() {
-            for (key, value) in self.merged(part)?.as_object().into_iter().flatten() {
-                match (key.as_str(), merged.get_mut(key), value) {
-                    ("properties", Some(Value::Object(into)), Value::Object(more)) => {
-                        into.extend(more.clone());
-                    }
-                    ("required", Some(Value::Array(into)), Value::Array(more)) => {
-                        into.extend(more.clone());
-                    }
-                    _ => {
-                        merged.insert(key.clone(), value.clone());
-                    }
-                }
+            if let Value::Object(part) = self.merged(part)? {
+                overlay(&mut merged, part);
             }
         }
-        for (key, value) in schema.as_object().into_iter().flatten() {
-            if key != "allOf" {
-                merged.insert(key.clone(), value.clone());
-            }
-        }
+        let own = schema.as_object().into_iter().flatten();
+        let own = own.filter(|(key, _)| *key != "allOf");
+        let own = own.map(|(key, value)| (key.clone(), value.clone()));
+        overlay(&mut merged, own.collect());
         Ok(merged.into())
     }
 }
@@ -93,37 +82,53 @@ pub(super) fn properties(merged: &Value) -> Vec<Property> {
         .collect()
 }
 
-/// The query parameters of each operation that has any, in the order of the document.
+/// The query parameters of each operation that has any, in the order of the document. Those that
+/// all operations of its path share come last.
 pub(super) fn queries(document: &Value) -> Vec<(String, Vec<Property>)> {
     let mut queries = Vec::new();
-    for item in document["paths"].as_object().into_iter().flatten() {
-        for operation in item.1.as_object().into_iter().flatten() {
-            let Some(id) = operation.1["operationId"].as_str() else {
+    for (_, item) in document["paths"].as_object().into_iter().flatten() {
+        for (_, operation) in item.as_object().into_iter().flatten() {
+            let Some(id) = operation["operationId"].as_str() else {
                 continue;
             };
-            let parameters = operation.1["parameters"].as_array().into_iter().flatten();
-            let parameters: Vec<Property> = parameters
-                .filter(|parameter| parameter["in"] == "query")
-                .map(|parameter| {
-                    let mut schema = parameter["schema"].clone();
-                    if let (Some(schema), true) =
-                        (schema.as_object_mut(), parameter["allowEmptyValue"] == true)
-                    {
-                        schema.insert("allowEmptyValue".to_owned(), true.into());
-                    }
-                    Property {
-                        name: parameter["name"].as_str().unwrap_or_default().to_owned(),
-                        schema,
-                        // The server itself reports a missing parameter, with a better message.
-                        required: false,
-                        description: parameter["description"].as_str().map(str::to_owned),
-                    }
-                })
-                .collect();
+            let lists = [operation, item].map(|owner| owner["parameters"].as_array());
+            let mut parameters: Vec<Property> = Vec::new();
+            for parameter in lists.into_iter().flatten().flatten() {
+                let parameter = resolved(document, parameter);
+                let name = parameter["name"].as_str().unwrap_or_default();
+                // A parameter of the operation replaces one of its path.
+                let is_known = parameters.iter().any(|known| known.name == name);
+                if parameter["in"] == "query" && !is_known {
+                    parameters.push(query_parameter(name, parameter));
+                }
+            }
             if !parameters.is_empty() {
                 queries.push((id.to_owned(), parameters));
             }
         }
     }
     queries
+}
+
+/// The parameter that a chain of references leads to.
+fn resolved<'a>(document: &'a Value, mut parameter: &'a Value) -> &'a Value {
+    while let Some(reference) = parameter["$ref"].as_str() {
+        let target = document.pointer(reference.trim_start_matches('#'));
+        parameter = target.unwrap_or(&Value::Null);
+    }
+    parameter
+}
+
+fn query_parameter(name: &str, parameter: &Value) -> Property {
+    let mut schema = parameter["schema"].clone();
+    if let (Some(schema), true) = (schema.as_object_mut(), parameter["allowEmptyValue"] == true) {
+        schema.insert("allowEmptyValue".to_owned(), true.into());
+    }
+    Property {
+        name: name.to_owned(),
+        schema,
+        // The server itself reports a missing parameter, with a better message.
+        required: false,
+        description: parameter["description"].as_str().map(str::to_owned),
+    }
 }

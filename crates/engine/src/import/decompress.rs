@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, Cursor, Read};
 
+use contree_registry::push::layer::LayerCompression;
 use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::FrameDecoder;
@@ -53,6 +54,16 @@ impl<R: BufRead> Decoder<R> {
             ));
         }
         Ok(Self::Plain(source))
+    }
+
+    /// The compression of the input, if it is one that layers in registries may have.
+    pub(super) fn layer_compression(&self) -> Option<LayerCompression> {
+        match self {
+            Self::Plain(_) => Some(LayerCompression::None),
+            Self::Gzip(_) => Some(LayerCompression::Gzip),
+            Self::Zstd(_) => Some(LayerCompression::Zstd),
+            Self::Xz(_) => None,
+        }
     }
 
     /// Returns whether the input is not compressed.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use contree_registry::Digest;
 use contree_registry::manifest::{Descriptor, ImageConfig, Platform, this_platform};
+use contree_registry::push::layer::LayerCompression;
 
 /// The reason why a manifest and a configuration do not describe one image.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,16 @@ pub(super) struct StoredArchive {
     pub(super) media_type: String,
     /// The digest of the decompressed archive.
     pub(super) diff_id: Digest,
+}
+
+impl StoredArchive {
+    /// Sets the media type of an archive that states none, since a push has to state one.
+    pub(super) fn with_detected(mut self, compression: Option<LayerCompression>) -> Self {
+        if let (true, Some(compression)) = (self.media_type.is_empty(), compression) {
+            self.media_type = compression.media_type().to_owned();
+        }
+        self
+    }
 }
 
 /// The plan for importing one layer.
@@ -178,5 +189,37 @@ pub(crate) fn chain_id(below: Option<&Digest>, diff: &Digest) -> Digest {
     match below {
         None => diff.clone(),
         Some(below) => Digest::of(format!("{below} {diff}").as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_without_a_media_type_gets_that_of_its_compression() {
+        let archive = |media_type: &str| StoredArchive {
+            digest: Digest::of(b"packed"),
+            size: 6,
+            media_type: media_type.to_owned(),
+            diff_id: Digest::of(b"unpacked"),
+        };
+        for (stated, compression, media_type) in [
+            (
+                "",
+                Some(LayerCompression::Zstd),
+                "application/vnd.oci.image.layer.v1.tar+zstd",
+            ),
+            (
+                "",
+                Some(LayerCompression::None),
+                "application/vnd.oci.image.layer.v1.tar",
+            ),
+            ("", None, ""),
+            ("stated", Some(LayerCompression::Gzip), "stated"),
+        ] {
+            let detected = archive(stated).with_detected(compression);
+            assert_eq!(detected.media_type, media_type);
+        }
     }
 }

@@ -99,7 +99,9 @@ impl ImportContext<'_> {
                 let prepared = PreparedLayer {
                     id,
                     chain: layer.chain_id.unwrap_or_else(|| verified.diff.clone()),
-                    archive: layer.archive,
+                    archive: layer
+                        .archive
+                        .map(|archive| archive.with_detected(verified.compression)),
                     unpacked: Some(UnpackedSize {
                         bytes: unpacked.bytes,
                         entries: unpacked.counted_entries(),

@@ -10,6 +10,7 @@ use super::archive_size::{ArchiveSize, SizeError};
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::ArchiveLocation;
+use contree_registry::push::layer::LayerCompression;
 use contree_registry::{Digest, Hasher};
 
 /// The bytes of one write.
@@ -21,6 +22,8 @@ pub(super) struct VerifiedArchive {
     pub(super) diff: Digest,
     /// The digest of the archive as stored.
     pub(super) packed: Digest,
+    /// The compression of the archive, if it is one that layers in registries may have.
+    pub(super) compression: Option<LayerCompression>,
 }
 
 /// The reason why an archive is rejected.
@@ -96,6 +99,7 @@ pub(super) fn copy_verified(
     };
     let mut decoder =
         Decoder::new(BufReader::with_capacity(CHUNK_BYTES, hashing(file))).map_err(failed)?;
+    let compression = decoder.layer_compression();
     let diff = copy_decompressed(&mut decoder, size, to, failed)?;
     drop(decoder);
     // Both readers share one file position. The digest also covers bytes after the compressed
@@ -109,7 +113,11 @@ pub(super) fn copy_verified(
     if digest.as_ref().is_some_and(|digest| *digest != packed) {
         return Err(VerifyError::WrongDigest);
     }
-    Ok(VerifiedArchive { diff, packed })
+    Ok(VerifiedArchive {
+        diff,
+        packed,
+        compression,
+    })
 }
 
 fn copy_decompressed(
@@ -230,6 +238,7 @@ mod tests {
             (out.as_slice(), verified.diff),
             (&b"text"[..], Digest::of(b"text"))
         );
+        assert_eq!(verified.compression, Some(LayerCompression::Gzip));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::{Body, Client, Response};
 use url::Url;
 
+use super::error_message::error_message;
 use super::{Repository, SILENCE_TIMEOUT, is_transient, retry_waits};
 use crate::address_scope::AddressScope;
 use crate::host::is_loopback;
@@ -353,42 +354,5 @@ impl Repository<'_> {
             ));
         }
         Ok(Some(next))
-    }
-}
-
-/// The first error in a response, written `: MESSAGE` for the end of a sentence, with at most 200
-/// characters of the message. Empty if there is no error.
-async fn error_message(mut response: Response) -> String {
-    let mut body = Vec::new();
-    while let Ok(Ok(Some(chunk))) =
-        tokio::time::timeout(Duration::from_secs(5), response.chunk()).await
-    {
-        body.extend_from_slice(&chunk);
-        if body.len() > 64 * 1024 {
-            return String::new();
-        }
-    }
-    let message = serde_json::from_slice::<serde_json::Value>(&body)
-        .ok()
-        .and_then(|body| {
-            let first = body.get("errors")?.get(0)?;
-            let text = |name| {
-                first
-                    .get(name)
-                    .and_then(serde_json::Value::as_str)
-                    .filter(|t| !t.is_empty())
-            };
-            text("message").or_else(|| text("code")).map(str::to_owned)
-        });
-    match message {
-        Some(message) => {
-            let message: String = message
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(200)
-                .collect();
-            format!(": {message}")
-        }
-        None => String::new(),
     }
 }

@@ -32,6 +32,36 @@ async fn server(
     (address, requests)
 }
 
+/// Starts a server on loopback that uses TLS with an invalid certificate. Returns its address.
+fn server_with_an_invalid_certificate() -> String {
+    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    use rustls::{ServerConfig, ServerConnection, crypto::ring as provider};
+
+    let random = ring::rand::SystemRandom::new();
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.as_ref().to_vec()).into();
+    let key = provider::sign::any_ecdsa_type(&key).unwrap();
+    let certified = CertifiedKey::new(vec![CertificateDer::from(vec![0])], key);
+    let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            // The client refuses the certificate, so this fails.
+            let _ = connection.complete_io(&mut stream.unwrap());
+        }
+    });
+    address
+}
+
 const CONTENT: &str = "some content";
 
 fn repository<'a>(http: &'a HttpClients, address: &str) -> Repository<'a> {
@@ -94,6 +124,20 @@ async fn a_redirect_to_a_private_address_is_refused_before_anybody_connects() {
         // The request is not repeated, since a further attempt would fail too.
         assert_eq!(requests.load(Ordering::SeqCst), 1);
     }
+}
+
+#[tokio::test]
+async fn an_invalid_certificate_is_an_error_at_once() {
+    let to = format!("https://{}/blob", server_with_an_invalid_certificate());
+    let (address, requests) = server(move |_| Some(to.clone())).await;
+    let http = HttpClients::default();
+    let error = repository(&http, &address).find_image().await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Certificate { .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -203,7 +203,7 @@ pub fn manifest(
         annotations: &'a BTreeMap<String, String>,
     }
     let layers = layers.iter().map(|layer| WrittenDescriptor {
-        media_type: oci_layer_type(&layer.media_type),
+        media_type: oci_layer_type(layer),
         digest: layer.digest.clone(),
         size: layer.size,
         annotations: BTreeMap::new(),
@@ -218,11 +218,14 @@ pub fn manifest(
 }
 
 /// The OCI media type of a layer. The layer may have Docker's media type, or no media type.
-fn oci_layer_type(media_type: &str) -> String {
-    let compression = match media_type.rsplit_once(['+', '.']) {
+///
+/// Without a media type, the digests show whether the layer is compressed. Such a layer comes from
+/// an old tool, and those know no other compression than gzip.
+fn oci_layer_type(layer: &PackedLayer) -> String {
+    let compression = match layer.media_type.rsplit_once(['+', '.']) {
         Some((_, "gzip")) => "+gzip",
         Some((_, "zstd")) => "+zstd",
-        _ if media_type.is_empty() => "+gzip",
+        None if layer.media_type.is_empty() && layer.digest != layer.diff_id => "+gzip",
         _ => "",
     };
     format!("application/vnd.oci.image.layer.v1.tar{compression}")
@@ -287,10 +290,18 @@ mod tests {
             value["layers"][0]["mediaType"],
             "application/vnd.oci.image.layer.v1.tar+gzip"
         );
-        assert_eq!(
-            oci_layer_type("application/vnd.oci.image.layer.v1.tar"),
-            "application/vnd.oci.image.layer.v1.tar"
-        );
+        let plain = "application/vnd.oci.image.layer.v1.tar";
+        let typed = |media_type: &str, diff_id: &Digest| PackedLayer {
+            media_type: media_type.to_owned(),
+            diff_id: diff_id.clone(),
+            ..layer("one")
+        };
+        let (packed, unpacked) = (layer("one").digest, layer("one").diff_id);
+        assert_eq!(oci_layer_type(&typed(plain, &packed)), plain);
+        // Without a media type, only a layer whose digests differ is compressed.
+        assert_eq!(oci_layer_type(&typed("", &packed)), plain);
+        let compressed = oci_layer_type(&typed("", &unpacked));
+        assert_eq!(compressed, format!("{plain}+gzip"));
         assert!(crate::manifest::parse(&bytes).is_ok());
     }
 }

@@ -28,6 +28,8 @@ struct Registry {
     locked: bool,
     /// True if it forgets an upload after a broken connection.
     forgets: bool,
+    /// True if it does not say how much of an upload it has.
+    hides_range: bool,
     /// The address of another server for uploads.
     elsewhere: Option<String>,
     /// The values of the header `Authorization`.
@@ -125,7 +127,11 @@ async fn serve_upload(
         return answer(StatusCode::NOT_FOUND, &[]);
     };
     if *method == Method::GET {
-        return answer(StatusCode::NO_CONTENT, &state(stored.len()));
+        let mut headers = state(stored.len());
+        if lock(shared).hides_range {
+            headers.retain(|(name, _)| *name != "range");
+        }
+        return answer(StatusCode::NO_CONTENT, &headers);
     }
     if *method == Method::PUT {
         let wanted = query.split("digest=").nth(1).unwrap().replace("%3A", ":");
@@ -281,6 +287,28 @@ async fn an_upload_that_the_registry_forgets_begins_anew() {
     result.unwrap();
     let posts = |line: &&String| line.starts_with("POST");
     assert_eq!(uploads(&shared).iter().filter(posts).count(), 2);
+}
+
+#[tokio::test]
+async fn an_upload_whose_registry_does_not_say_where_it_stopped_begins_anew() {
+    let (shared, result) = push(Registry {
+        cuts: vec![1_000_000],
+        hides_range: true,
+        ..Registry::default()
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(
+        uploads(&shared),
+        [
+            "POST /v2/app/blobs/uploads/",
+            "PATCH /upload",
+            "GET /upload",
+            "POST /v2/app/blobs/uploads/",
+            "PATCH /upload",
+            "PUT /upload",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -48,8 +48,8 @@ impl Repository<'_> {
     /// Uploads a blob, and reports the number of bytes so far to `progress`.
     ///
     /// After a broken connection, the upload continues where the registry says that it stopped. An
-    /// upload that the registry has forgotten starts again. The whole blob is one request, unless
-    /// the registry refuses a request of that size.
+    /// upload starts again if the registry has forgotten it, or does not say where it stopped. The
+    /// whole blob is one request, unless the registry refuses a request of that size.
     ///
     /// # Errors
     /// Fails if the registry denies access or refuses the blob, or if it cannot be reached again.
@@ -166,7 +166,14 @@ impl Repository<'_> {
             }
             return Err(self.push_failure(response, "an upload").await.0);
         }
-        upload.offset = range_end(&response).unwrap_or(0).min(blob.size);
+        let Some(end) = range_end(&response) else {
+            // Without a range, the registry may have any number of bytes. Only a new upload is
+            // known to have none.
+            upload.location = None;
+            upload.in_doubt = false;
+            return Ok(false);
+        };
+        upload.offset = end.min(blob.size);
         upload.location = Some(self.next_location(&response)?.unwrap_or(location));
         upload.in_doubt = false;
         Ok(false)

@@ -546,6 +546,57 @@ pub const MANIFEST_MISTAKES: &[Mistake] = &[
         &[("tools.yaml", "  about:\n", "  About-us:\n")],
     ),
     (
+        "tool with the name of a keyword",
+        &[("tools.yaml", "  about:\n", "  move:\n")],
+    ),
+    (
+        "tool whose type has the name of a keyword",
+        &[("tools.yaml", "  about:\n", "  self_:\n")],
+    ),
+    (
+        "resource with the name of a keyword",
+        &[("tools.yaml", "  page:\n", "  type:\n")],
+    ),
+    (
+        "argument with a reserved name",
+        &[("tools.yaml", "      tags: {", "      self: {")],
+    ),
+    (
+        "argument of a prompt with the name of a template variable",
+        &[("tools.yaml", "      reader: {", "      version: {")],
+    ),
+    (
+        "name of a toolset",
+        &[(
+            "tools.yaml",
+            "  office: Everything",
+            "  2x: Nothing.\n  office: Everything",
+        )],
+    ),
+    (
+        "reference that leads back to itself",
+        &[(
+            "api.yaml",
+            "    Weight:\n      oneOf:",
+            "    Heavy: {$ref: '#/components/schemas/Weight'}\n    Weight: {$ref: '#/components/schemas/Heavy'}\n    Other:\n      oneOf:",
+        )],
+    ),
+    (
+        "argument that contains itself",
+        &[
+            (
+                "api.yaml",
+                "          book: {type: string}",
+                "          book: {$ref: '#/components/schemas/Books'}",
+            ),
+            (
+                "api.yaml",
+                "    Weight:\n",
+                "    Books: {type: array, items: {$ref: '#/components/schemas/Books'}}\n    Weight:\n",
+            ),
+        ],
+    ),
+    (
         "unknown toolset",
         &[(
             "tools.yaml",

@@ -7,8 +7,9 @@ use syn::{
     ItemStruct, LitStr, Token, Visibility, parse_quote,
 };
 
-use super::{contents, doc_line, doc_text, markdown, self_name};
+use super::{contents, doc_line, doc_text, self_name};
 use crate::api::description::Description;
+use crate::markdown;
 
 /// The documentation of properties, by the names of the type and the field.
 type Properties = BTreeMap<(String, String), String>;

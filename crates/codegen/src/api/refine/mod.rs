@@ -1,7 +1,6 @@
 //! Refines the generator's output: documentation, openness for newer servers, and visibility.
 
 mod docs;
-mod markdown;
 mod open_enums;
 
 use syn::{Attribute, File, Ident, ImplItemFn, Item, ItemImpl, ItemMod, Type, parse_quote};

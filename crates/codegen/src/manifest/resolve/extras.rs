@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::error::UriTemplateError;
 use super::super::model::{self, CompletionSource, Manifest};
-use super::super::names::{is_kebab_case, is_snake_case, suggestion};
+use super::super::names::{is_field_name, is_kebab_case, is_snake_case, suggestion};
 use super::super::templates::is_template;
 use super::super::yaml::Located;
 use super::Resolver;
 
 /// Variables of every template, which an argument with the same name would hide.
-const TEMPLATE_VARIABLES: [&str; 6] = [
+const TEMPLATE_VARIABLES: [&str; 7] = [
     "tools",
     "toolsets",
     "guides",
     "prompts",
     "resources",
     "instructions",
+    "version",
 ];
 
 /// A guide without its text.
@@ -197,6 +198,7 @@ impl Resolver<'_> {
                 );
                 self.problem(name.line, text);
             }
+            self.check_rust_name(name, "a resource");
             let resolved = self.resource(name, resource, manifest);
             let pattern = resolved.uri.split('/').map(|part| {
                 if part.starts_with('{') {
@@ -288,7 +290,9 @@ fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, UriTemplate
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'));
         match variable {
-            Some(name) if is_snake_case(name) && known.insert(name) => variables.push(name),
+            Some(name) if is_snake_case(name) && is_field_name(name) && known.insert(name) => {
+                variables.push(name);
+            }
             Some(name) => {
                 return Err(UriTemplateError::Variable(name.to_owned()));
             }

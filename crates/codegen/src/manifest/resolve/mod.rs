@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Inputs;
 use super::api::Api;
 use super::model::{self, LocalEffect, Manifest};
-use super::names::{is_snake_case, suggestion};
+use super::names::{is_rust_name, is_snake_case, suggestion};
 use super::problem::Problem;
 use super::shape::Shape;
 use super::yaml::Located;
@@ -120,11 +120,7 @@ pub fn resolve(inputs: &Inputs<'_>, manifest: &Manifest) -> Result<ResolvedManif
         .collect();
     resolver.unique_tools(manifest);
     let tasks = resolver.task_tools(manifest);
-    let toolsets = manifest
-        .toolsets
-        .iter()
-        .map(|(name, doc)| (name.value.clone(), doc.value.clone()))
-        .collect();
+    let toolsets = resolver.toolsets(manifest);
     let (guides, prompts) = (resolver.guides(manifest), resolver.prompts(manifest));
     let resources = resolver.resources(manifest);
     resolver.problems.sort();
@@ -164,6 +160,7 @@ impl Resolver<'_> {
                 ),
             );
         }
+        self.check_rust_name(name, "a tool");
         if !manifest.toolsets.contains_key(tool.toolset.as_str()) {
             let known = manifest.toolsets.keys().map(|name| name.as_str());
             let hint = suggestion(&tool.toolset, known);
@@ -235,6 +232,33 @@ impl Resolver<'_> {
             },
             params,
         }
+    }
+
+    /// Reports a name that a handler cannot have, since Rust reserves it.
+    fn check_rust_name(&mut self, name: &Located<String>, owner: &str) {
+        if is_snake_case(name) && !is_rust_name(name) {
+            let text = format!(
+                "`{}` is not a valid name for {owner}, since Rust reserves it (choose another name)",
+                name.value
+            );
+            self.problem(name.line, text);
+        }
+    }
+
+    fn toolsets(&mut self, manifest: &Manifest) -> Vec<(String, String)> {
+        for name in manifest.toolsets.keys() {
+            if !is_snake_case(name) {
+                let text = format!(
+                    "`{}` is not a valid name for a toolset (write it in snake_case)",
+                    name.value
+                );
+                self.problem(name.line, text);
+            }
+        }
+        let toolsets = manifest.toolsets.iter();
+        toolsets
+            .map(|(name, doc)| (name.value.clone(), doc.value.clone()))
+            .collect()
     }
 
     /// Reports names that two arguments of a tool share.

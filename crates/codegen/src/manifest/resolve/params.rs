@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::model;
-use super::super::names::is_snake_case;
+use super::super::names::{is_field_name, is_snake_case};
 use super::super::shape::{FORMATS, Shape};
 use super::super::yaml::Located;
 use super::{Param, Problem, Resolver};
@@ -26,6 +26,13 @@ impl Resolver<'_> {
                     name.value
                 ),
             );
+        }
+        if !is_field_name(name) {
+            let text = format!(
+                "{label}: `{}` is not a valid name for an argument, since Rust reserves it (choose another name)",
+                name.value
+            );
+            self.problem(name.line, text);
         }
         let mut resolved = Param {
             name: name.value.clone(),

@@ -13,6 +13,7 @@ use super::model::LocalEffect;
 use super::resolve::{ResolvedManifest, Tool};
 use super::schema::{argument_schema, published_schema};
 use super::texts::RenderedTexts;
+use crate::markdown;
 
 /// Generates parameter structs, one trait for each toolset, the dispatch and the table of tools.
 pub fn generate(inputs: &Inputs<'_>, resolved: &ResolvedManifest, texts: &RenderedTexts) -> String {
@@ -101,8 +102,7 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &ResolvedManifest, texts: &Render
             inputs.manifest.name,
             prettyplease::unparse(&file)
         ),
-        // Only a name that Rust reserves leads here, such as a tool called `move`. rustc then shows
-        // the error.
+        // The checks of names leave no way here. If one is wrong, rustc shows the error.
         Err(error) => format!("compile_error!({:?});", error.to_string()),
     }
 }
@@ -115,10 +115,11 @@ fn type_name(tool: &Tool) -> Ident {
     format_ident!("{}", tool.name.to_upper_camel_case())
 }
 
-/// A text as a doc comment. Brackets and `<` are escaped, because rustdoc would take them for links
-/// or HTML.
+/// A text as a doc comment, whose code rustdoc does not test. Brackets and `<` are escaped, because
+/// rustdoc would take them for links or HTML.
 fn doc_text(text: &str) -> String {
-    let escaped = text
+    let escaped = markdown::lines(text)
+        .join("\n")
         .replace('[', "\\[")
         .replace(']', "\\]")
         .replace('<', "\\<");
