@@ -65,8 +65,8 @@ impl SentFiles {
         self.files.push(destination.to_owned());
     }
 
-    /// Removes from the sandbox what an earlier run placed there from the same directories, and what
-    /// is gone from them since. `is_said` states whether a message names it.
+    /// Removes from the sandbox what an earlier run placed there from the same directories, and
+    /// what is gone from them since. `is_said` states whether a message names it.
     ///
     /// # Errors
     /// If the backend or the store fails.

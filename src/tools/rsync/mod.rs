@@ -215,9 +215,9 @@ pub(crate) async fn remember_placed(
     Ok(written.await?)
 }
 
-/// The paths in a sandbox that an earlier run placed from the directory `source` below `root`, on the
-/// way to an image, and that are gone from the directory since. `files` are those that are placed
-/// now. Both directories are named by real paths, without a slash at the end.
+/// The paths in a sandbox that an earlier run placed from the directory `source` below `root`, on
+/// the way to an image, and that are gone from the directory since. `files` are those that are
+/// placed now. Both directories are named by real paths, without a slash at the end.
 ///
 /// # Errors
 /// If the backend cannot be reached, or the store fails.

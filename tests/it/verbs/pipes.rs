@@ -10,8 +10,8 @@ use super::Shell;
 /// not end is waited for.
 const QUICK: Duration = Duration::from_secs(8);
 
-/// Starts a verb, reads a little of its output, closes the pipe, and waits for the end. The verb must
-/// end quickly and without a message.
+/// Starts a verb, reads a little of its output, closes the pipe, and waits for the end. The verb
+/// must end quickly and without a message.
 fn closes(shell: &Shell, words: &[&str]) {
     let mut child = shell.0.contree();
     let mut child = child

@@ -83,9 +83,10 @@ fn what_is_gone_from_a_directory_is_removed_by_the_next_run() {
         said.contains("removed /app/a, /app/deep/b, /app/deep/empty, gone from"),
         "{said}"
     );
-    // The changes home begin with what the runs placed and removed.
+    // The changes home are those after what the run placed and removed.
+    shell.ok(&["run", "-s", "echo new > /app/new"]);
     shell.ok(&["apply", "@", "/app", "src"]);
-    assert_eq!(std::fs::read_to_string(src("deep/made")).unwrap(), "made\n");
+    assert_eq!(std::fs::read_to_string(src("new")).unwrap(), "new\n");
     assert!(!src("a").exists());
     // Nothing else is gone, and a single file of that name stays.
     let again = shell.run(&list);

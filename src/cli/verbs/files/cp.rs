@@ -135,8 +135,8 @@ impl Copied {
     }
 }
 
-/// Adds up the sizes of all files of a directory, while they are copied, and shows the sum. It never
-/// ends by itself. Without a terminal, it does nothing.
+/// Adds up the sizes of all files of a directory, while they are copied, and shows the sum. It
+/// never ends by itself. Without a terminal, it does nothing.
 async fn show_total(files: &ImageFiles, directory: &str, progress: &Progress) -> Infallible {
     if progress.is_shown()
         && let Some(total) = size_below(files, directory).await
