@@ -9,9 +9,12 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::exit_status::CLOSED;
 use super::rows::print_record;
-use crate::cli::output::RawOutput;
+use crate::cli::output::{RawOutput, is_output_closed};
 use crate::events::{Event, Payload};
 use crate::tools::{OutputStream, Watcher};
+
+/// The process of the run itself. Those of `contree exec` have higher numbers.
+const MAIN: u64 = 1;
 
 /// Show the output of an operation
 #[derive(Args, Debug)]
@@ -26,6 +29,9 @@ pub(in crate::cli) struct Logs {
     /// Wait for more output until the operation ends
     #[arg(short, long)]
     follow: bool,
+    /// Also show the output of commands that `contree exec` runs in the sandbox
+    #[arg(long)]
+    all: bool,
 }
 
 /// An event of a stream as JSON.
@@ -54,7 +60,7 @@ impl Logs {
                     event = futures_util::StreamExt::next(&mut events) => event,
                 };
                 let Some(event) = event else { break };
-                show(cx, &raw, &event?)?;
+                self.show(cx, &raw, &event?)?;
             }
         } else {
             let request = cx.client.get_operation_events().operation_id(id);
@@ -66,12 +72,39 @@ impl Logs {
             }
             for line in String::from_utf8_lossy(&text).lines() {
                 if let Some(data) = line.strip_prefix("data:") {
-                    show(cx, &raw, &Event::from_json(data.trim())?)?;
+                    self.show(cx, &raw, &Event::from_json(data.trim())?)?;
                 }
             }
         }
         raw.finish();
         Ok(0)
+    }
+
+    fn show(&self, cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
+        if event.spid != MAIN && !self.all {
+            return Ok(());
+        }
+        let (stream, name, chunk) = match &event.payload {
+            Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
+            Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
+            _ => return Ok(()),
+        };
+        if cx.format.is_json() {
+            let line = LogLine {
+                id: event.id,
+                ts: &event.ts,
+                spid: event.spid,
+                stream: name,
+                text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+            };
+            print_record(cx.format, &line)?;
+            if is_output_closed() {
+                cx.cancelled.cancel();
+            }
+            return Ok(());
+        }
+        raw.output(stream, &chunk.bytes);
+        Ok(())
     }
 }
 
@@ -81,26 +114,4 @@ async fn stopped(cx: &VerbContext, raw: &RawOutput) -> u8 {
         0 => CLOSED,
         status => status,
     }
-}
-
-fn show(cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
-    let (stream, name, chunk) = match &event.payload {
-        Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
-        Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
-        _ => return Ok(()),
-    };
-    if cx.format.is_json() {
-        return print_record(
-            cx.format,
-            &LogLine {
-                id: event.id,
-                ts: &event.ts,
-                spid: event.spid,
-                stream: name,
-                text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
-            },
-        );
-    }
-    raw.output(stream, &chunk.bytes);
-    Ok(())
 }

@@ -8,6 +8,8 @@ mod json;
 mod living;
 mod logins;
 mod names;
+mod pipes;
+mod placed;
 mod runs;
 mod sessions;
 
