@@ -19,6 +19,7 @@ use crate::options::StoreOptions;
 use crate::os::error::CallContext;
 use crate::protocol::spec::{Limits, Network, SandboxSpec};
 use crate::sandbox::Sandbox;
+use crate::store::error::StoreError;
 use crate::store::layout::read_map;
 use crate::store::runs::RunDir;
 
@@ -155,7 +156,10 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             SANDBOX,
             CheckState::Missing,
             error.to_string(),
-            None,
+            matches!(error, Error::Store(StoreError::Os(_))).then(|| {
+                let choose = options.choose_directory();
+                format!("{choose} a directory that you can write")
+            }),
         )),
     }
     checks

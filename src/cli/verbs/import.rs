@@ -13,9 +13,11 @@ use super::build::open_archive;
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
+use super::local_image::LocalImage;
 use super::progress::Progress;
 use super::registry::stored_login;
 use super::rows::print_record;
+use crate::cli::number;
 use crate::cli::output::print;
 use crate::cli::secret;
 
@@ -57,7 +59,7 @@ pub(in crate::cli) struct ImportImages {
     #[arg(long, requires = "username", value_name = "TEXT")]
     password: Option<String>,
     /// Seconds until the import fails; default: 300
-    #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "SECS", value_parser = number::seconds::<u64>)]
     timeout: Option<u64>,
 }
 
@@ -96,6 +98,10 @@ impl ImportImages {
             }
         };
         for text in &self.references {
+            let (bare, _) = text.split_once("?tag=").unwrap_or((text, ""));
+            if let Some(local) = LocalImage::find(bare).filter(|local| !local.is_explicit()) {
+                return Err(local.ambiguity(bare));
+            }
             let source = source(text)?;
             let tag = self.tag.clone().or_else(|| source.tag.clone());
             let Some(tag) = tag else {
@@ -189,6 +195,13 @@ fn source(text: &str) -> Result<Source, VerbError> {
             is_local: true,
         });
     }
+    if let Some(local) = LocalImage::find(text).filter(LocalImage::is_explicit) {
+        let named = source(&local.reference())?;
+        return Ok(Source {
+            tag: tag.or_else(|| Some(local.name().to_owned())),
+            ..named
+        });
+    }
     let is_path = text.starts_with(['/', '.', '~']) || Path::new(text).exists();
     if is_path {
         let path = Path::new(text);
@@ -253,6 +266,12 @@ pub(super) fn absolute(path: &Path) -> Result<String, VerbError> {
             path.display()
         ))
     })
+}
+
+/// Whether a file is an archive by its name, or one of `docker save` by its content.
+pub(super) fn is_archive(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    ARCHIVES.iter().any(|ending| name.ends_with(ending)) || is_docker_archive(path)
 }
 
 /// Whether an archive, compressed or not, is one of `docker save`, which has a manifest in its
@@ -327,6 +346,14 @@ mod tests {
         assert_eq!(
             source(&path("layout")).unwrap().url,
             format!("oci-layout:{}", path("layout"))
+        );
+        let named = source(&path("layout/app:1")).unwrap();
+        assert_eq!(
+            (named.url, named.tag.as_deref()),
+            (
+                format!("oci-layout:{}:app:1", path("layout")),
+                Some("app:1")
+            )
         );
         assert!(source(&path("missing")).is_err());
     }

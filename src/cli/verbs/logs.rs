@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::exit_status::CLOSED;
+use super::last_run::LAST_RUN;
+use super::log_tail::{self, LogTail};
 use super::rows::print_record;
 use crate::cli::output::RawOutput;
 use crate::events::{Event, Payload};
@@ -17,15 +20,18 @@ use crate::tools::{OutputStream, Watcher};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  contree logs @            the output of the session's last run
-  contree logs -f 1a2b3c    follow an operation until it ends")]
+  contree logs                        the output of the session's last run
+  contree logs -f --tail 10 1a2b3c    the last 10 lines of an operation, and those that follow")]
 pub(in crate::cli) struct Logs {
-    /// A UUID, the beginning of one, or @N
-    #[arg(add = complete::values(Known::Operations))]
+    /// A UUID, the beginning of one, or @N; @ is the last run of the session
+    #[arg(default_value = LAST_RUN, add = complete::values(Known::Operations))]
     operation: String,
     /// Wait for more output until the operation ends
     #[arg(short, long)]
     follow: bool,
+    /// Only the last N lines
+    #[arg(short = 'n', long, alias = "lines", value_name = "N|all", value_parser = log_tail::lines)]
+    tail: Option<usize>,
 }
 
 /// An event of a stream as JSON.
@@ -45,34 +51,67 @@ impl Logs {
         let record = record.await.map_err(crate::Error::from)?.into_inner();
         let has_ended = record.status.is_some_and(|status| status.is_terminal());
         let raw = Arc::new(RawOutput::new(cx.cancelled.clone()));
+        let mut tail = self.tail.map(LogTail::new);
         if self.follow || has_ended {
-            let mut events = cx.client.follow(id, None);
-            loop {
+            let mut last = None;
+            if !has_ended && let Some(mut tail) = tail.take() {
+                // An operation that has not started has no log yet.
+                for event in recorded(cx, id).await.unwrap_or_default() {
+                    last = Some((event.id, event.is_last()));
+                    tail.push(event);
+                }
+                show_all(cx, &raw, tail)?;
+            }
+            let is_over = last.is_some_and(|(_, is_last)| is_last);
+            let mut events = cx.client.follow(id, last.map(|(id, _)| id));
+            while !is_over {
                 let event = tokio::select! {
                     biased;
                     () = cx.cancelled.cancelled() => return Ok(stopped(cx, &raw).await),
                     event = futures_util::StreamExt::next(&mut events) => event,
                 };
                 let Some(event) = event else { break };
-                show(cx, &raw, &event?)?;
-            }
-        } else {
-            let request = cx.client.get_operation_events().operation_id(id);
-            let answer = request.send().await.map_err(crate::Error::from)?;
-            let mut text = Vec::new();
-            let mut bytes = answer.into_inner().into_inner();
-            while let Some(chunk) = futures_util::StreamExt::next(&mut bytes).await {
-                text.extend_from_slice(&chunk.map_err(crate::Error::from)?);
-            }
-            for line in String::from_utf8_lossy(&text).lines() {
-                if let Some(data) = line.strip_prefix("data:") {
-                    show(cx, &raw, &Event::from_json(data.trim())?)?;
+                match &mut tail {
+                    Some(tail) => tail.push(event?),
+                    None => show(cx, &raw, &event?)?,
                 }
             }
+        } else {
+            for event in recorded(cx, id).await? {
+                match &mut tail {
+                    Some(tail) => tail.push(event),
+                    None => show(cx, &raw, &event)?,
+                }
+            }
+        }
+        if let Some(tail) = tail {
+            show_all(cx, &raw, tail)?;
         }
         raw.finish();
         Ok(0)
     }
+}
+
+/// The events of the log so far.
+async fn recorded(cx: &VerbContext, id: Uuid) -> Result<Vec<Event>, VerbError> {
+    let request = cx.client.get_operation_events().operation_id(id);
+    let answer = request.send().await.map_err(crate::Error::from)?;
+    let mut text = Vec::new();
+    let mut bytes = answer.into_inner().into_inner();
+    while let Some(chunk) = futures_util::StreamExt::next(&mut bytes).await {
+        text.extend_from_slice(&chunk.map_err(crate::Error::from)?);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    let events = events.map(|data| Event::from_json(data.trim()));
+    Ok(events.collect::<Result<_, _>>()?)
+}
+
+fn show_all(cx: &VerbContext, raw: &RawOutput, tail: LogTail) -> Result<(), VerbError> {
+    for event in tail.into_events() {
+        show(cx, raw, &event)?;
+    }
+    Ok(())
 }
 
 async fn stopped(cx: &VerbContext, raw: &RawOutput) -> u8 {

@@ -7,6 +7,7 @@ use super::super::error::VerbError;
 use super::super::rows::VerbOptions;
 use super::limits::RunLimits;
 use super::ports::PortOption;
+use crate::cli::number;
 
 /// The options of a run.
 #[derive(Args, Debug, Clone, Default)]
@@ -30,7 +31,7 @@ pub(super) struct RunOptions {
     )]
     pub(super) cwd: Option<String>,
     /// Seconds until the command is stopped; default: 120, and more on a terminal
-    #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "SECS", value_parser = number::seconds::<u64>)]
     pub(super) timeout: Option<u64>,
     /// Place a copy of a local file or directory at DST, an absolute path; default: its path here.
     /// :uUID, :gGID and :mMODE may follow
@@ -54,7 +55,7 @@ pub(super) struct RunOptions {
     #[arg(short = 'H', long, value_name = "NAME")]
     pub(super) hostname: Option<String>,
     /// Bytes of each output stream to pass on and record
-    #[arg(short = 'T', long, value_name = "BYTES")]
+    #[arg(short = 'T', long, value_name = "BYTES", value_parser = number::bytes)]
     pub(super) truncate: Option<u64>,
     /// Save the variables in the image
     #[arg(long)]

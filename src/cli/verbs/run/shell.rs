@@ -7,6 +7,7 @@ use super::super::rows::VerbOptions;
 use super::options::RunOptions;
 use super::request::Request;
 use crate::cli::error::CommandError;
+use crate::cli::number;
 use crate::cli::setup::Setup;
 
 /// Open a shell on the session's image and keep what it changed
@@ -45,7 +46,7 @@ pub(in crate::cli) struct Shell {
     )]
     cwd: Option<String>,
     /// Seconds until the shell is stopped; default: as long as the backend allows
-    #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "SECS", value_parser = number::seconds::<u64>)]
     timeout: Option<u64>,
     /// Place a local file or directory
     #[arg(short = 'F', long, value_name = "SRC[:DST]")]
