@@ -19,7 +19,6 @@ use crate::options::StoreOptions;
 use crate::os::error::CallContext;
 use crate::protocol::spec::{Limits, Network, SandboxSpec};
 use crate::sandbox::Sandbox;
-use crate::store::error::StoreError;
 use crate::store::layout::read_map;
 use crate::store::runs::RunDir;
 
@@ -156,7 +155,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             SANDBOX,
             CheckState::Missing,
             error.to_string(),
-            matches!(error, Error::Store(StoreError::Os(_))).then(|| {
+            matches!(error, Error::Os(_)).then(|| {
                 let choose = options.choose_directory();
                 format!("{choose} a directory that you can write")
             }),

@@ -9,32 +9,16 @@ use contree_error_codes::ErrorCode;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::build::open_archive;
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
-use super::local_image::LocalImage;
+use super::local_image::{ARCHIVES, LocalImage, is_docker_archive, is_local_scheme};
 use super::progress::Progress;
 use super::registry::stored_login;
 use super::rows::print_record;
 use crate::cli::number;
 use crate::cli::output::print;
 use crate::cli::secret;
-
-/// Schemes of references to local files.
-const LOCAL_SCHEMES: [&str; 8] = [
-    "oci-layout",
-    "oci-archive",
-    "docker-archive",
-    "docker-save",
-    "rootfs",
-    "tar",
-    "dir",
-    "file",
-];
-
-/// Endings of archives.
-const ARCHIVES: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
 
 /// Import images from a registry, or from a file or a directory
 #[derive(Args, Debug)]
@@ -172,13 +156,6 @@ async fn import(
     Ok(image.uuid().await?)
 }
 
-/// Whether a reference names a file or a directory by its scheme.
-pub(super) fn is_local_scheme(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(scheme, path)| {
-        LOCAL_SCHEMES.contains(&scheme) || scheme == "oci" && !path.starts_with("//")
-    })
-}
-
 /// Reads a reference: with a scheme, a path, or a name in a registry.
 fn source(text: &str) -> Result<Source, VerbError> {
     let (text, tag) = match text.split_once("?tag=") {
@@ -266,28 +243,6 @@ pub(super) fn absolute(path: &Path) -> Result<String, VerbError> {
             path.display()
         ))
     })
-}
-
-/// Whether a file is an archive by its name, or one of `docker save` by its content.
-pub(super) fn is_archive(path: &Path) -> bool {
-    let name = path.to_string_lossy();
-    ARCHIVES.iter().any(|ending| name.ends_with(ending)) || is_docker_archive(path)
-}
-
-/// Whether an archive, compressed or not, is one of `docker save`, which has a manifest in its
-/// root.
-fn is_docker_archive(path: &Path) -> bool {
-    let Ok(Some(reader)) = open_archive(path) else {
-        return false;
-    };
-    /// Entries before the manifest, which is among the first or the last ones.
-    const MAX_ENTRIES: usize = 10_000;
-    let mut archive = tar::Archive::new(reader);
-    let Ok(entries) = archive.entries() else {
-        return false;
-    };
-    let mut names = entries.take(MAX_ENTRIES).map_while(Result::ok);
-    names.any(|entry| entry.path_bytes().as_ref() == b"manifest.json")
 }
 
 #[cfg(test)]

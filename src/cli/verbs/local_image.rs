@@ -2,8 +2,23 @@
 
 use std::path::Path;
 
+use super::build::open_archive;
 use super::error::VerbError;
-use super::import::{is_archive, is_local_scheme};
+
+/// Schemes of references to local files.
+const LOCAL_SCHEMES: [&str; 8] = [
+    "oci-layout",
+    "oci-archive",
+    "docker-archive",
+    "docker-save",
+    "rootfs",
+    "tar",
+    "dir",
+    "file",
+];
+
+/// Endings of archives.
+pub(super) const ARCHIVES: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
 
 /// An image in a layout or an archive, such as `app:1` in the directory `layout`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +84,35 @@ impl LocalImage {
             self.reference()
         ))
     }
+}
+
+/// Whether a reference names a file or a directory by its scheme.
+pub(super) fn is_local_scheme(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, path)| {
+        LOCAL_SCHEMES.contains(&scheme) || scheme == "oci" && !path.starts_with("//")
+    })
+}
+
+/// Whether a file is an archive by its name, or one of `docker save` by its content.
+fn is_archive(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    ARCHIVES.iter().any(|ending| name.ends_with(ending)) || is_docker_archive(path)
+}
+
+/// Whether an archive, compressed or not, is one of `docker save`, which has a manifest in its
+/// root.
+pub(super) fn is_docker_archive(path: &Path) -> bool {
+    let Ok(Some(reader)) = open_archive(path) else {
+        return false;
+    };
+    /// Entries before the manifest, which is among the first or the last ones.
+    const MAX_ENTRIES: usize = 10_000;
+    let mut archive = tar::Archive::new(reader);
+    let Ok(entries) = archive.entries() else {
+        return false;
+    };
+    let mut names = entries.take(MAX_ENTRIES).map_while(Result::ok);
+    names.any(|entry| entry.path_bytes().as_ref() == b"manifest.json")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{Shell, stderr, stdout};
 
-/// What Rust's own errors say about a wrong number.
+/// Words of Rust's own errors about a wrong number.
 const OWN_ERRORS: [&str; 4] = [
     "invalid digit",
     "cannot parse",
@@ -98,16 +98,14 @@ fn a_data_directory_that_cannot_be_used_has_a_remedy() {
     let shell = Shell::new();
     let path = |name: &str| shell.0.path().join(name);
     std::fs::write(path("file"), "").unwrap();
-    for part in ["VERSION", "store.db", "layers", "files", "events"] {
+    for part in ["VERSION", "store.db", "layers"] {
         std::fs::create_dir(path(&format!("no {part}"))).unwrap();
     }
     // Each directory has something else in the place of one part.
     for part in ["VERSION", "store.db"] {
         std::fs::create_dir(path(&format!("no {part}/{part}"))).unwrap();
     }
-    for part in ["layers", "files", "events"] {
-        std::fs::write(path(&format!("no {part}/{part}")), "").unwrap();
-    }
+    std::fs::write(path("no layers/layers"), "").unwrap();
     let directories = [
         "/proc/x".into(),
         "/proc/nowhere/x".into(),
@@ -120,8 +118,6 @@ fn a_data_directory_that_cannot_be_used_has_a_remedy() {
         path("no VERSION"),
         path("no store.db"),
         path("no layers"),
-        path("no files"),
-        path("no events"),
     ];
     for directory in directories {
         for words in [&["images"][..], &["df"], &["doctor"]] {
