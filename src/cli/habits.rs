@@ -128,7 +128,7 @@ const VERBS: [(&[&str], &str); 27] = [
     (&["version"], "`contree --version` prints the version"),
     (
         &["port", "ports"],
-        "`contree publish OPERATION` lists the published ports",
+        "`contree publish` lists the published ports",
     ),
     (
         &["mcp"],
@@ -158,7 +158,7 @@ const SESSIONS: [(&[&str], &str); 2] = [
 ];
 
 /// Options of others: the verbs that lack them, or none for all; the options; the proposal.
-const OPTIONS: [(&str, &[&str], &str); 16] = [
+const OPTIONS: [(&str, &[&str], &str); 14] = [
     (
         "run shell",
         &["-v", "--volume", "--mount"],
@@ -195,11 +195,6 @@ const OPTIONS: [(&str, &[&str], &str); 16] = [
         "a sandbox has no more rights than its user on this machine",
     ),
     (
-        "logs",
-        &["--tail", "-n", "--lines"],
-        "`contree logs OPERATION | tail -n N` shows the end",
-    ),
-    (
         "build",
         &[
             "--platform",
@@ -217,7 +212,6 @@ const OPTIONS: [(&str, &[&str], &str); 16] = [
         "`--older-than 0` removes everything without a tag that nothing runs on",
     ),
     ("diff", &["-p", "-u"], "`--patch` prints a patch"),
-    ("session", &["-d", "-D"], "`-U` deletes a branch"),
     (
         "env",
         &["--unset", "--remove"],

@@ -22,7 +22,7 @@ pub(super) enum HttpOptionError {
     Mode { given_by: String, mode: String },
     #[error("{given_by} must be an IP address such as 127.0.0.1, not `{text}`")]
     Address { given_by: String, text: String },
-    #[error("{given_by} must be a port from 0 to 65535, not `{text}`")]
+    #[error("{given_by} must be a port from 0 to 65535, such as 9452, not `{text}`")]
     Port { given_by: String, text: String },
     #[error(
         "--http-allow-host must be a name such as `box.example` or `box.example:8080`, not `{0}`"

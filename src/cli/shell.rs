@@ -23,6 +23,7 @@ use contree_error_codes::ErrorCode;
 
 use super::USAGE;
 use super::error::CommandError;
+use super::number;
 use super::output::{print_error, print_message};
 use super::setup::Setup;
 use crate::ImageRef;
@@ -55,10 +56,10 @@ pub(super) struct Shell {
     #[arg(short, long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// Port inside to publish at 127.0.0.1 of this machine; repeatable
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = number::port)]
     port: Vec<u16>,
     /// Seconds until the shell is killed; default: the longest time that the backend allows
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = number::seconds::<u32>)]
     timeout: Option<u32>,
 }
 

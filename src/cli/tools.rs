@@ -1,4 +1,4 @@
-//! `contree-mcp tools`: lists the tools, and compares them with a recorded surface.
+//! `contree-mcp tools`: lists the tools, shows one, and compares them with a recorded surface.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use super::home_path::home_path;
 use super::output::{print, print_error, print_json};
 use super::setup::Setup;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
-use crate::tools::{Tool, find_tool, required_names};
+use super::tool_text::{documentation, list_entry};
+use crate::tools::{Tool, ToolError, ToolSelection, find_tool, unknown_tool};
 
 /// Exit statuses of the severities. They differ from those of failures.
 const WORDING: u8 = 3;
@@ -30,12 +31,15 @@ enum DiffError {
     Surface(#[from] SurfaceError),
 }
 
-/// List the tools and their parameters, or compare them with a recorded surface
+/// List the tools, show one with its parameters, or compare them with a recorded surface
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Exit status of --diff: 0 no change, 3 only wording, 4 behaviour, 5 breaking changes."
-)]
+#[command(after_help = "\
+`tools run` shows the tool `run`. Exit status of --diff: 0 no change, 3 only wording, 4 behaviour, 5 breaking \
+changes.")]
 pub(super) struct Tools {
+    /// Tools to show with their documentation and parameters
+    #[arg(conflicts_with = "diff")]
+    names: Vec<String>,
     /// Output format; `surface` also has prompts, resources and instructions
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -65,9 +69,21 @@ impl Tools {
                 }
             };
         }
+        if self.format == Format::Surface && !self.names.is_empty() {
+            let message = "--format surface has all tools; leave the names out";
+            print_error(message, ErrorCode::Usage);
+            return Ok(USAGE);
+        }
+        let shown = match self.chosen(&setup.tool_selection) {
+            Ok(shown) => shown,
+            Err(problem) => {
+                print_error(&problem, problem.code());
+                return Ok(USAGE);
+            }
+        };
         match self.format {
             Format::Json => {
-                let all: Vec<Value> = setup.tool_selection.tools().map(surface::tool).collect();
+                let all: Vec<Value> = shown.into_iter().map(surface::tool).collect();
                 print_json(&format!("{:#}\n", Value::Array(all)))?;
             }
             Format::Surface => {
@@ -76,12 +92,34 @@ impl Tools {
                     surface::full_surface(&setup.tool_selection)
                 ))?;
             }
-            Format::Text => {
-                let text: String = setup.tool_selection.tools().map(tool_text).collect();
+            Format::Text if self.names.is_empty() => {
+                let text: String = shown.into_iter().map(list_entry).collect();
                 print(&text)?;
+            }
+            Format::Text => {
+                let texts: Vec<String> = shown.into_iter().map(documentation).collect();
+                print(&texts.join("\n"))?;
             }
         }
         Ok(0)
+    }
+
+    /// The named tools, or all that are offered.
+    ///
+    /// # Errors
+    /// A name of no tool, with the closest one, or of a tool that is not offered.
+    fn chosen(&self, selection: &ToolSelection) -> Result<Vec<&'static Tool>, ToolError> {
+        if self.names.is_empty() {
+            return Ok(selection.tools().collect());
+        }
+        let find = |name: &String| {
+            let tool = find_tool(name).ok_or_else(|| unknown_tool(name))?;
+            match selection.has(tool.name) {
+                true => Ok(tool),
+                false => Err(selection.refusal(&format!("`{}`", tool.name))),
+            }
+        };
+        self.names.iter().map(find).collect()
     }
 
     fn report(&self, changes: &[Change]) -> Result<u8, CommandError> {
@@ -114,19 +152,4 @@ fn changes(old: &Path, setup: &Setup) -> Result<Vec<Change>, DiffError> {
     };
     let current_name = |tool: &str| find_tool(tool).map(|tool| tool.name);
     Ok(compare(&old, &new, current_name, alias))
-}
-
-/// The tool as `NAME PARAM PARAM [PARAM=DEFAULT] …` and its title.
-fn tool_text(tool: &Tool) -> String {
-    let schema = tool.input_schema();
-    let required = required_names(&schema);
-    let mut line = tool.name.to_owned();
-    for (name, parameter) in schema["properties"].as_object().into_iter().flatten() {
-        line.push_str(&match parameter.get("default") {
-            _ if required.contains(&name.as_str()) => format!(" {name}"),
-            Some(default) => format!(" [{name}={default}]"),
-            None => format!(" [{name}]"),
-        });
-    }
-    format!("{line}\n    {}\n", tool.title)
 }

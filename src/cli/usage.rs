@@ -148,12 +148,10 @@ mod tests {
             (&["imagse"], "`images`"),
             (&["images", "rm", "x"], "contree rmi"),
             (&["images", "improt", "x"], "`import`"),
-            (&["logs", "--tail", "3", "x"], "tail -n N"),
             (&["cat", "@5", "/srv/x"], "contree cat @2:/srv/x"),
             (&["run", "-it", "host"], "`-i` alone"),
             (&["save", "app:1", "-o", "a.tar"], "contree save IMAGE FILE"),
             (&["publish", "1a2b", "8080:80"], "8000 8080"),
-            (&["session", "branch", "-d", "x"], "`-U`"),
         ] {
             let message = message(words);
             assert!(message.contains(expected), "{words:?}: {message}");

@@ -240,9 +240,8 @@ impl Sides<'_> {
             }
             return Some(Decision::Conflict {
                 why: format!(
-                    "added on both sides: here it is {}, and in the image {}",
-                    ours.describe(),
-                    theirs.describe()
+                    "added here and in the image: {}",
+                    ours.difference_from(theirs)
                 ),
                 theirs: taking_theirs(ours, theirs),
             });
@@ -261,9 +260,8 @@ impl Sides<'_> {
             return Some(match ours_changed_mode {
                 true => Decision::Conflict {
                     why: format!(
-                        "its mode changed on both sides: here it is {}, and in the image {}",
-                        ours.describe(),
-                        theirs.describe()
+                        "its permissions changed here and in the image: {}",
+                        ours.difference_from(theirs)
                     ),
                     theirs: Some(kind),
                 },
@@ -280,9 +278,8 @@ impl Sides<'_> {
         }
         Some(Decision::Conflict {
             why: format!(
-                "changed on both sides: here it is {}, and in the image {}",
-                ours.describe(),
-                theirs.describe()
+                "changed here and in the image: {}",
+                ours.difference_from(theirs)
             ),
             theirs: taking_theirs(ours, theirs),
         })

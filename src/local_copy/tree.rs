@@ -60,19 +60,42 @@ impl Entry {
 
     /// Describes the version for people.
     pub(super) fn describe(&self) -> String {
-        let mode = self.mode.map(|mode| format!(", mode {mode:04o}"));
-        let mode = mode.unwrap_or_default();
-        match (self.kind, &self.digest, &self.target) {
-            (NodeKind::File, Some(digest), _) => {
-                let digest: String = digest[..6].iter().map(|b| format!("{b:02x}")).collect();
-                format!("a file of {} bytes, sha256 {digest}…{mode}", self.size)
-            }
-            (NodeKind::Symlink, _, Some(target)) => {
+        match (self.kind, &self.target) {
+            (NodeKind::File, _) => format!("a file of {}", bytes(self.size)),
+            (NodeKind::Symlink, Some(target)) => {
                 format!("a link to {}", String::from_utf8_lossy(target))
             }
-            (NodeKind::Directory, ..) => format!("a directory{mode}"),
-            (kind, ..) => format!("a {}{mode}", kind.as_str()),
+            (kind, _) => format!("a {}", kind.as_str()),
         }
+    }
+
+    /// Says in words how this version, which is here, differs from that of the image.
+    pub(super) fn difference_from(&self, theirs: &Self) -> String {
+        let mut parts = Vec::new();
+        let are_files = self.kind == NodeKind::File && theirs.kind == NodeKind::File;
+        if are_files && self.size == theirs.size {
+            if !self.has_content_of(theirs) {
+                parts.push(format!("both have {}, and differ", bytes(self.size)));
+            }
+        } else if !self.has_content_of(theirs) {
+            let (ours, theirs) = (self.describe(), theirs.describe());
+            parts.push(format!("{ours} here, and {theirs} in the image"));
+        }
+        if let (Some(ours), Some(theirs)) = (self.mode, theirs.mode)
+            && ours != theirs
+        {
+            parts.push(format!(
+                "mode {ours:04o} here, and {theirs:04o} in the image"
+            ));
+        }
+        parts.join("; ")
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        1 => "1 byte".to_owned(),
+        count => format!("{count} bytes"),
     }
 }
 
@@ -92,4 +115,42 @@ pub(super) fn tree_of(mut index: ArchiveIndex) -> io::Result<Tree> {
         Ok((record.path, entry))
     });
     records.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: u8, size: u64, mode: u32) -> Entry {
+        Entry {
+            kind: NodeKind::File,
+            mode: Some(mode),
+            size,
+            digest: Some([content; 32]),
+            target: None,
+        }
+    }
+
+    #[test]
+    fn a_difference_is_said_in_words() {
+        let ours = file(1, 5, 0o644);
+        for (theirs, expected) in [
+            (
+                file(2, 7, 0o644),
+                "a file of 5 bytes here, and a file of 7 bytes in the image",
+            ),
+            (file(2, 5, 0o644), "both have 5 bytes, and differ"),
+            (file(1, 5, 0o755), "mode 0644 here, and 0755 in the image"),
+            (
+                file(2, 1, 0o755),
+                "a file of 5 bytes here, and a file of 1 byte in the image; mode 0644 here, and 0755 in the image",
+            ),
+            (
+                Entry::directory(None),
+                "a file of 5 bytes here, and a directory in the image",
+            ),
+        ] {
+            assert_eq!(ours.difference_from(&theirs), expected);
+        }
+    }
 }

@@ -11,13 +11,13 @@ pub(crate) enum StoreError {
     Database(#[from] DbError),
     /// The record must outlive the process, but the store is in memory, since its file cannot be
     /// opened.
-    #[error("nothing was stored: {why}; then restart the server")]
+    #[error("nothing was stored: {why}; then start the program again")]
     InMemory {
         /// The reason, with the remedy.
         why: String,
     },
     /// The record is in the file, which cannot be opened.
-    #[error("the stored state cannot be read: {why}; then restart the server")]
+    #[error("the stored state cannot be read: {why}; then start the program again")]
     Unreadable {
         /// The reason, with the remedy.
         why: String,

@@ -13,6 +13,7 @@ pub(crate) mod contents;
 pub(crate) mod credentials;
 mod error;
 pub(crate) mod hashes;
+pub(crate) mod last_runs;
 pub(crate) mod lineage;
 pub(crate) mod placements;
 pub(crate) mod sessions;
@@ -36,9 +37,13 @@ const MIGRATIONS: &[&str] = &[
     include_str!("sessions.sql"),
     include_str!("build_steps.sql"),
     include_str!("removals.sql"),
+    include_str!("last_runs.sql"),
 ];
 /// How long to wait for another process that sets a corrupt file aside.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// The remedy for a directory that cannot be used.
+const STATE_DIRECTORY_REMEDY: &str =
+    "; set CONTREE_STATE_DIR to another directory, which you can write";
 /// Name of the database file.
 const FILE: &str = "store.db";
 
@@ -222,12 +227,17 @@ impl StoreState {
             }
             Err(error) => error,
         };
+        let remedy = match &error {
+            DbError::Open { .. } | DbError::Sqlite(_) => STATE_DIRECTORY_REMEDY,
+            _ => "",
+        };
+        let why = format!("{error}{remedy}");
         *self
             .in_memory_because
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            .unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
         self.note(format!(
-            "{error}; until the server restarts, tools keep their state in memory only"
+            "{why}; until the server restarts, tools keep their state in memory only"
         ));
         in_memory()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::now;
+use super::{last_runs, now};
 use contree_sqlite::DbError;
 
 /// The branch of a new session.
@@ -258,6 +258,7 @@ pub(crate) fn delete(c: &Connection, backend: &str, key: &str) -> Result<bool, D
         "DELETE FROM cli_branches WHERE backend = ?1 AND key = ?2",
         [backend, key],
     )?;
+    last_runs::delete(c, backend, key)?;
     let deleted = c.execute(
         "DELETE FROM cli_sessions WHERE backend = ?1 AND key = ?2",
         [backend, key],

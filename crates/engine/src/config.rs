@@ -238,10 +238,12 @@ impl LocalConfig {
     /// `CONTREE_RETENTION_DAYS` says so. If the variable is not a number, nothing is removed, so
     /// that the user can still correct it.
     pub(super) fn retention(&self) -> Option<u32> {
-        let variable = || match std::env::var("CONTREE_RETENTION_DAYS") {
+        let variable = || {
+            match std::env::var("CONTREE_RETENTION_DAYS") {
             Ok(text) if !text.trim().is_empty() => Some(text.trim().parse().unwrap_or_else(|_| {
                 tracing::warn!(
-                    "CONTREE_RETENTION_DAYS is not a number of days, so nothing is removed"
+                    "CONTREE_RETENTION_DAYS is `{}`, so nothing is removed: give a whole number of days from 0, such as 30",
+                    text.escape_debug()
                 );
                 0
             })),
@@ -250,6 +252,7 @@ impl LocalConfig {
                 Some(0)
             }
             Ok(_) | Err(VarError::NotPresent) => None,
+        }
         };
         self.retention_days.or_else(variable)
     }

@@ -88,6 +88,11 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens the data directory, which may be in use by other engines.
     pub(crate) fn open(config: &LocalConfig) -> Result<Self, EngineError> {
+        Self::open_with_reserve(config).map_err(|error| error.while_opening(&config.data_dir))
+    }
+
+    /// Opens the data directory. On a full disk, it releases the reserve.
+    fn open_with_reserve(config: &LocalConfig) -> Result<Self, EngineError> {
         let reserve = Reserve::of(&config.data_dir);
         let error = match Self::try_open(config) {
             Ok(engine) => {

@@ -1,7 +1,7 @@
 //! Errors of the engine: why it did not start, and error answers of the API.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -40,6 +40,14 @@ pub enum EngineError {
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
+    },
+    /// The data directory could not be opened, for a reason that names no remedy itself.
+    #[error("{source}; set CONTREE_DATA_DIR to another directory, which you can write")]
+    DataDirectory {
+        /// The data directory.
+        path: PathBuf,
+        /// The reason.
+        source: Box<EngineError>,
     },
     /// Another release wrote the store with a layout that this release does not read.
     #[error(
@@ -134,6 +142,21 @@ pub enum SettingError {
 }
 
 impl EngineError {
+    /// Adds the remedy to an error of opening a data directory, unless it has one.
+    pub(crate) fn while_opening(self, data_directory: &Path) -> Self {
+        let is_of_directory = matches!(
+            self.code(),
+            ErrorCode::DataDirectoryUnusable | ErrorCode::EngineFailed
+        );
+        if !is_of_directory || self.to_string().contains("CONTREE_DATA_DIR") {
+            return self;
+        }
+        Self::DataDirectory {
+            path: data_directory.to_owned(),
+            source: Box::new(self),
+        }
+    }
+
     /// The code of the error.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
@@ -141,6 +164,10 @@ impl EngineError {
             Self::Setting(_) => ErrorCode::SettingInvalid,
             Self::NoDataDirectory => ErrorCode::NoHomeDirectory,
             Self::NotADirectory { .. } => ErrorCode::DataDirectoryUnusable,
+            Self::DataDirectory { source, .. } => match source.code() {
+                ErrorCode::EngineFailed => ErrorCode::DataDirectoryUnusable,
+                code => code,
+            },
             Self::Io { source, .. } | Self::File(source) => {
                 ErrorCode::of_io(source).unwrap_or(ErrorCode::DataDirectoryUnusable)
             }
@@ -459,6 +486,8 @@ mod tests {
         ] {
             let message = error(kind).to_string();
             assert!(message.contains("set CONTREE_DATA_DIR"), "{message}");
+            let message = error(kind).while_opening(Path::new("/data")).to_string();
+            assert_eq!(message.matches("CONTREE_DATA_DIR").count(), 1, "{message}");
         }
         let message = error(std::io::ErrorKind::NotFound).to_string();
         assert!(!message.contains("CONTREE_DATA_DIR"), "{message}");

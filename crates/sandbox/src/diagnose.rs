@@ -155,7 +155,10 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             SANDBOX,
             CheckState::Missing,
             error.to_string(),
-            None,
+            matches!(error, Error::Os(_)).then(|| {
+                let choose = options.choose_directory();
+                format!("{choose} a directory that you can write")
+            }),
         )),
     }
     checks

@@ -87,7 +87,7 @@ impl Prune {
 
 /// An age that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("give a number of days, such as 7, 7d or 4w")]
+#[error("give a number of days from 0, such as 7, 7d or 4w")]
 struct AgeError;
 
 /// A number of days.

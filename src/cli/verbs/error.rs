@@ -30,9 +30,6 @@ pub(in crate::cli) enum VerbError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The arguments name something that does not exist. The message says what to do.
-    #[error("{0}")]
-    NotFound(String),
     /// Another error, with its own code. The message says what to do.
     #[error("{1}")]
     WithCode(ErrorCode, String),
@@ -53,7 +50,6 @@ impl VerbError {
             Self::File { source, .. } => {
                 ErrorCode::of_io(source).unwrap_or(ErrorCode::LocalFileUnusable)
             }
-            Self::NotFound(_) => ErrorCode::NotFound,
             Self::WithCode(code, _) => *code,
             Self::Usage(_) => ErrorCode::Usage,
         }

@@ -37,7 +37,7 @@ const READ_TIME: std::time::Duration = std::time::Duration::from_secs(20);
     override_usage = "contree exec [OPTIONS] OPERATION -- CMD…\n       contree exec [OPTIONS] OPERATION -s 'TEXT'",
     after_help = "\
 Examples:
-  contree exec 1a2b3c -- ps aux          in the sandbox of `contree run -d`
+  contree exec @ -- ps aux               in the sandbox of the last `contree run -d`
   contree exec -i 1a2b3c -- bash         on this terminal
 
 It starts in the directory of the run, with the variables of the session, and ends with the run. Exit
@@ -46,7 +46,7 @@ status: that of the command, 125 if it could not run, 128+N after signal N.",
     mut_arg("cwd", |cwd| cwd.help("Directory to start in; default: that of the run"))
 )]
 pub(in crate::cli) struct Exec {
-    /// UUID of the run, the beginning of it, or @N
+    /// UUID of the run, the beginning of it, or @N; @ is the last run of the session
     #[arg(add = complete::values(Known::Running))]
     operation: String,
     /// The command

@@ -8,15 +8,13 @@ use super::error::VerbError;
 use super::image_name::short;
 use super::rows::{print_record, print_rows, text_or_empty};
 use super::session_state::join;
-use super::tree;
+use super::tree::{self, MAX_LOG_IMAGES};
 use crate::cli::habits::without_effect;
+use crate::cli::number;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, size};
 use crate::types::{ImageChange, ImageLogEntry};
 use crate::{DiffRequest, LogRequest};
-
-/// The most images that one request lists.
-const MAX_LOG_IMAGES: u64 = 1000;
 
 /// Show what an image was made from
 #[derive(Args, Debug)]
@@ -24,7 +22,7 @@ const MAX_LOG_IMAGES: u64 = 1000;
 #[command(after_help = "\
 Examples:
   contree log            the commands that made the session's image
-  contree log --graph    with all branches, as a tree")]
+  contree log --graph    with all branches, as a tree; @NAME is a branch of the session")]
 pub(in crate::cli) struct Log {
     /// A tag, a UUID or the beginning of one, or @N; default: the image of the session
     #[arg(add = complete::values(Known::Images))]
@@ -33,7 +31,7 @@ pub(in crate::cli) struct Log {
     #[arg(long)]
     graph: bool,
     /// At most N images
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = number::positive)]
     limit: u64,
 }
 

@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::context::VerbContext;
 use super::error::VerbError;
+use super::last_run::LAST_RUN;
+use super::local_image::LocalImage;
 use super::session_state::{Change, EntryRef, HOST_TAG, SessionState, no_image};
 use crate::cli::output::print_message;
 pub(super) use crate::cli::units::short;
@@ -145,7 +147,13 @@ impl VerbContext {
         if !near.is_empty() {
             message.push_str(&format!("; did you mean {}?", near.join(" or ")));
         }
-        if !is_prefix(name) && name.parse::<Reference>().is_ok() {
+        if let Some(local) = LocalImage::find(name) {
+            message.push_str(&format!(
+                "\n`contree images import {} --tag {}` imports it from this machine",
+                local.reference(),
+                local.name()
+            ));
+        } else if !is_prefix(name) && name.parse::<Reference>().is_ok() {
             message.push_str(&format!(
                 "\n`contree images import {name}` brings it from its registry"
             ));
@@ -165,11 +173,14 @@ impl VerbContext {
     }
 
     /// The operation that an argument names: a UUID, a unique beginning of one, or an entry of the
-    /// session.
+    /// session. `@` is the last run of the session, which has no entry while it runs.
     ///
     /// # Errors
     /// If there is no such operation.
     pub(super) async fn operation(&self, name: &str) -> Result<Uuid, VerbError> {
+        if name == LAST_RUN {
+            return self.last_run().await;
+        }
         if let Some(reference) = EntryRef::parse(name) {
             let entry = self.entry(reference).await?;
             let operation = entry.operation.and_then(|id| id.parse().ok());

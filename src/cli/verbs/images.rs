@@ -10,6 +10,7 @@ use super::import::ImportImages;
 use super::rows::print_rows;
 use super::tree;
 use crate::ImageInfo;
+use crate::cli::number;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, parse_time};
 
@@ -54,7 +55,7 @@ struct ListImages {
     #[arg(long)]
     tree: bool,
     /// Only this image
-    #[arg(short = 'i', long, value_name = "UUID")]
+    #[arg(short = 'i', long, value_name = "UUID", value_parser = uuid)]
     uuid: Option<Uuid>,
     /// Only since a time: 15m, 2h, 7d, a date
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -63,8 +64,19 @@ struct ListImages {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<std::time::SystemTime>,
     /// At most N images
-    #[arg(long, value_name = "N", default_value_t = 3000)]
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = number::count::<usize>)]
     limit: usize,
+}
+
+/// A text that is not a UUID.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "give a whole UUID, such as 018f2b5c-0000-7000-8000-000000000002; `contree images` prints them with --json"
+)]
+struct NotAUuid;
+
+fn uuid(text: &str) -> Result<Uuid, NotAUuid> {
+    text.parse().map_err(|_| NotAUuid)
 }
 
 /// An image in a list, with the fields of the official command line.

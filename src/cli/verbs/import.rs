@@ -9,30 +9,16 @@ use contree_error_codes::ErrorCode;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::build::open_archive;
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
+use super::local_image::{ARCHIVES, LocalImage, is_docker_archive, is_local_scheme};
 use super::progress::Progress;
 use super::registry::stored_login;
 use super::rows::print_record;
+use crate::cli::number;
 use crate::cli::output::print;
 use crate::cli::secret;
-
-/// Schemes of references to local files.
-const LOCAL_SCHEMES: [&str; 8] = [
-    "oci-layout",
-    "oci-archive",
-    "docker-archive",
-    "docker-save",
-    "rootfs",
-    "tar",
-    "dir",
-    "file",
-];
-
-/// Endings of archives.
-const ARCHIVES: [&str; 3] = [".tar", ".tar.gz", ".tgz"];
 
 /// Import images from a registry, or from a file or a directory
 #[derive(Args, Debug)]
@@ -57,7 +43,7 @@ pub(in crate::cli) struct ImportImages {
     #[arg(long, requires = "username", value_name = "TEXT")]
     password: Option<String>,
     /// Seconds until the import fails; default: 300
-    #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "SECS", value_parser = number::seconds::<u64>)]
     timeout: Option<u64>,
 }
 
@@ -96,6 +82,10 @@ impl ImportImages {
             }
         };
         for text in &self.references {
+            let (bare, _) = text.split_once("?tag=").unwrap_or((text, ""));
+            if let Some(local) = LocalImage::find(bare).filter(|local| !local.is_explicit()) {
+                return Err(local.ambiguity(bare));
+            }
             let source = source(text)?;
             let tag = self.tag.clone().or_else(|| source.tag.clone());
             let Some(tag) = tag else {
@@ -166,13 +156,6 @@ async fn import(
     Ok(image.uuid().await?)
 }
 
-/// Whether a reference names a file or a directory by its scheme.
-pub(super) fn is_local_scheme(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(scheme, path)| {
-        LOCAL_SCHEMES.contains(&scheme) || scheme == "oci" && !path.starts_with("//")
-    })
-}
-
 /// Reads a reference: with a scheme, a path, or a name in a registry.
 fn source(text: &str) -> Result<Source, VerbError> {
     let (text, tag) = match text.split_once("?tag=") {
@@ -187,6 +170,13 @@ fn source(text: &str) -> Result<Source, VerbError> {
             url: format!("{scheme}:{path}"),
             tag,
             is_local: true,
+        });
+    }
+    if let Some(local) = LocalImage::find(text).filter(LocalImage::is_explicit) {
+        let named = source(&local.reference())?;
+        return Ok(Source {
+            tag: tag.or_else(|| Some(local.name().to_owned())),
+            ..named
         });
     }
     let is_path = text.starts_with(['/', '.', '~']) || Path::new(text).exists();
@@ -255,22 +245,6 @@ pub(super) fn absolute(path: &Path) -> Result<String, VerbError> {
     })
 }
 
-/// Whether an archive, compressed or not, is one of `docker save`, which has a manifest in its
-/// root.
-fn is_docker_archive(path: &Path) -> bool {
-    let Ok(Some(reader)) = open_archive(path) else {
-        return false;
-    };
-    /// Entries before the manifest, which is among the first or the last ones.
-    const MAX_ENTRIES: usize = 10_000;
-    let mut archive = tar::Archive::new(reader);
-    let Ok(entries) = archive.entries() else {
-        return false;
-    };
-    let mut names = entries.take(MAX_ENTRIES).map_while(Result::ok);
-    names.any(|entry| entry.path_bytes().as_ref() == b"manifest.json")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,6 +301,14 @@ mod tests {
         assert_eq!(
             source(&path("layout")).unwrap().url,
             format!("oci-layout:{}", path("layout"))
+        );
+        let named = source(&path("layout/app:1")).unwrap();
+        assert_eq!(
+            (named.url, named.tag.as_deref()),
+            (
+                format!("oci-layout:{}:app:1", path("layout")),
+                Some("app:1")
+            )
         );
         assert!(source(&path("missing")).is_err());
     }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::exit_status::CLOSED;
+use super::last_run::LAST_RUN;
+use super::log_tail::{self, LogTail};
 use super::rows::print_record;
 use crate::cli::output::{RawOutput, is_output_closed};
 use crate::events::{Event, Payload};
@@ -20,11 +23,11 @@ const MAIN: u64 = 1;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  contree logs @            the output of the session's last run
-  contree logs -f 1a2b3c    follow an operation until it ends")]
+  contree logs                        the output of the session's last run
+  contree logs -f --tail 10 1a2b3c    the last 10 lines of an operation, and those that follow")]
 pub(in crate::cli) struct Logs {
-    /// A UUID, the beginning of one, or @N
-    #[arg(add = complete::values(Known::Operations))]
+    /// A UUID, the beginning of one, or @N; @ is the last run of the session
+    #[arg(default_value = LAST_RUN, add = complete::values(Known::Operations))]
     operation: String,
     /// Wait for more output until the operation ends
     #[arg(short, long)]
@@ -32,6 +35,9 @@ pub(in crate::cli) struct Logs {
     /// Also show the output of commands that `contree exec` runs in the sandbox
     #[arg(long)]
     all: bool,
+    /// Only the last N lines
+    #[arg(short = 'n', long, alias = "lines", value_name = "N|all", value_parser = log_tail::lines)]
+    tail: Option<usize>,
 }
 
 /// An event of a stream as JSON.
@@ -51,61 +57,103 @@ impl Logs {
         let record = record.await.map_err(crate::Error::from)?.into_inner();
         let has_ended = record.status.is_some_and(|status| status.is_terminal());
         let raw = Arc::new(RawOutput::new(cx.cancelled.clone()));
+        let mut tail = self.tail.map(LogTail::new);
         if self.follow || has_ended {
-            let mut events = cx.client.follow(id, None);
-            loop {
+            let mut last = None;
+            if !has_ended && tail.is_some() {
+                // An operation that has not started has no log yet.
+                for event in recorded(cx, id).await.unwrap_or_default() {
+                    last = Some((event.id, event.is_last()));
+                    self.take(cx, &raw, &mut tail, event)?;
+                }
+                show_tail(cx, &raw, tail.take())?;
+            }
+            let is_over = last.is_some_and(|(_, is_last)| is_last);
+            let mut events = cx.client.follow(id, last.map(|(id, _)| id));
+            while !is_over {
                 let event = tokio::select! {
                     biased;
                     () = cx.cancelled.cancelled() => return Ok(stopped(cx, &raw).await),
                     event = futures_util::StreamExt::next(&mut events) => event,
                 };
                 let Some(event) = event else { break };
-                self.show(cx, &raw, &event?)?;
+                self.take(cx, &raw, &mut tail, event?)?;
             }
         } else {
-            let request = cx.client.get_operation_events().operation_id(id);
-            let answer = request.send().await.map_err(crate::Error::from)?;
-            let mut text = Vec::new();
-            let mut bytes = answer.into_inner().into_inner();
-            while let Some(chunk) = futures_util::StreamExt::next(&mut bytes).await {
-                text.extend_from_slice(&chunk.map_err(crate::Error::from)?);
-            }
-            for line in String::from_utf8_lossy(&text).lines() {
-                if let Some(data) = line.strip_prefix("data:") {
-                    self.show(cx, &raw, &Event::from_json(data.trim())?)?;
-                }
+            for event in recorded(cx, id).await? {
+                self.take(cx, &raw, &mut tail, event)?;
             }
         }
+        show_tail(cx, &raw, tail)?;
         raw.finish();
         Ok(0)
     }
 
-    fn show(&self, cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
+    /// Shows an event of the run, or keeps it for the last lines.
+    fn take(
+        &self,
+        cx: &VerbContext,
+        raw: &RawOutput,
+        tail: &mut Option<LogTail>,
+        event: Event,
+    ) -> Result<(), VerbError> {
         if event.spid != MAIN && !self.all {
             return Ok(());
         }
-        let (stream, name, chunk) = match &event.payload {
-            Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
-            Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
-            _ => return Ok(()),
-        };
-        if cx.format.is_json() {
-            let line = LogLine {
-                id: event.id,
-                ts: &event.ts,
-                spid: event.spid,
-                stream: name,
-                text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
-            };
-            print_record(cx.format, &line)?;
-            if is_output_closed() {
-                cx.cancelled.cancel();
+        match tail {
+            Some(tail) => {
+                tail.push(event);
+                Ok(())
             }
-            return Ok(());
+            None => show(cx, raw, &event),
         }
-        raw.output(stream, &chunk.bytes);
-        Ok(())
     }
+}
+
+fn show(cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
+    let (stream, name, chunk) = match &event.payload {
+        Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
+        Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
+        _ => return Ok(()),
+    };
+    if cx.format.is_json() {
+        let line = LogLine {
+            id: event.id,
+            ts: &event.ts,
+            spid: event.spid,
+            stream: name,
+            text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+        };
+        print_record(cx.format, &line)?;
+        if is_output_closed() {
+            cx.cancelled.cancel();
+        }
+        return Ok(());
+    }
+    raw.output(stream, &chunk.bytes);
+    Ok(())
+}
+
+/// The events of the log so far.
+async fn recorded(cx: &VerbContext, id: Uuid) -> Result<Vec<Event>, VerbError> {
+    let request = cx.client.get_operation_events().operation_id(id);
+    let answer = request.send().await.map_err(crate::Error::from)?;
+    let mut text = Vec::new();
+    let mut bytes = answer.into_inner().into_inner();
+    while let Some(chunk) = futures_util::StreamExt::next(&mut bytes).await {
+        text.extend_from_slice(&chunk.map_err(crate::Error::from)?);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    let events = events.map(|data| Event::from_json(data.trim()));
+    Ok(events.collect::<Result<_, _>>()?)
+}
+
+fn show_tail(cx: &VerbContext, raw: &RawOutput, tail: Option<LogTail>) -> Result<(), VerbError> {
+    for event in tail.into_iter().flat_map(LogTail::into_events) {
+        show(cx, raw, &event)?;
+    }
+    Ok(())
 }
 
 async fn stopped(cx: &VerbContext, raw: &RawOutput) -> u8 {

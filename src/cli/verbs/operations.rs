@@ -11,7 +11,9 @@ use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
+use super::last_run::LAST_RUN;
 use super::rows::{print_record, print_rows, text_or_empty};
+use crate::cli::number;
 use crate::cli::output::{print_error, print_message};
 use crate::cli::units::{age, size};
 use crate::types::OperationResponse;
@@ -21,11 +23,11 @@ use crate::{Error, OperationStatus, Outcome};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  contree show @              the session's last run
+  contree show                the session's last run
   contree show --json 1a2b3c  the whole record, as the API has it")]
 pub(in crate::cli) struct Show {
-    /// UUIDs, beginnings of them, or @N
-    #[arg(required = true, add = complete::values(Known::Operations))]
+    /// UUIDs, beginnings of them, or @N; @ is the last run of the session
+    #[arg(default_value = LAST_RUN, add = complete::values(Known::Operations))]
     operations: Vec<String>,
     /// Print the records as JSON, one on a line; the same as --json
     #[arg(long)]
@@ -141,23 +143,28 @@ impl EndedRow {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  contree wait 1a2b3c         exit status 0 if it succeeded
+  contree wait                for the session's last run; exit status 0 if it succeeded
   contree wait -a -t 60       all that run now, for at most a minute")]
 pub(in crate::cli) struct Wait {
-    /// UUIDs, beginnings of them, or @N
-    #[arg(required_unless_present = "all", add = complete::values(Known::Operations))]
+    /// UUIDs, beginnings of them, or @N; default: @, the last run of the session
+    #[arg(add = complete::values(Known::Operations))]
     operations: Vec<String>,
     /// Every operation that runs now
     #[arg(short, long)]
     all: bool,
     /// Give up after this time; the operations continue
-    #[arg(short, long, value_name = "SECS")]
+    #[arg(short, long, value_name = "SECS", value_parser = number::waiting_seconds)]
     timeout: Option<u64>,
 }
 
 impl Wait {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
-        let ids = ids(cx, &self.operations, self.all).await?;
+        let last_run = [LAST_RUN.to_owned()];
+        let names = match &self.operations[..] {
+            [] if !self.all => &last_run,
+            names => names,
+        };
+        let ids = ids(cx, names, self.all).await?;
         let end = self
             .timeout
             .map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds));
@@ -213,10 +220,10 @@ fn print_ended(cx: &VerbContext, rows: &[EndedRow]) -> Result<(), VerbError> {
 #[command(aliases = ["stop", "cancel"])]
 #[command(after_help = "\
 Examples:
-  contree kill 1a2b3c    its processes end, and no image is kept
+  contree kill @         the session's last run: its processes end, and no image is kept
   contree kill -a        everything that runs")]
 pub(in crate::cli) struct Kill {
-    /// UUIDs, beginnings of them, or @N
+    /// UUIDs, beginnings of them, or @N; @ is the last run of the session
     #[arg(required_unless_present = "all", add = complete::values(Known::Operations))]
     operations: Vec<String>,
     /// Every operation that runs now

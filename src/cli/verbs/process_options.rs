@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::error::VerbError;
+use crate::cli::number;
 
 /// The variables and the directory of a process. A verb may set another help of `cwd`.
 #[derive(Args, Debug, Clone, Default)]
@@ -27,7 +28,7 @@ pub(super) struct SandboxOptions {
     #[command(flatten)]
     pub(super) process: ProcessOptions,
     /// Seconds until the command is stopped; default: 120, and more on a terminal
-    #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short, long, value_name = "SECS", value_parser = number::seconds::<u64>)]
     pub(super) timeout: Option<u64>,
     /// Place a copy of a local file or directory at DST, an absolute path; default: its path here.
     /// :uUID, :gGID and :mMODE may follow

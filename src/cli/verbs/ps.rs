@@ -8,6 +8,7 @@ use super::error::VerbError;
 use super::image_name::short;
 use super::rows::{Column, OutputFormat, print_rows, text_or_empty};
 use crate::OperationStatus;
+use crate::cli::number;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::{age, parse_time, rfc_3339, size};
 use crate::types::{LiveRun, OperationSummary};
@@ -41,7 +42,7 @@ pub(in crate::cli) struct Ps {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<std::time::SystemTime>,
     /// At most N operations
-    #[arg(short = 'M', long, value_name = "N", default_value_t = 1000)]
+    #[arg(short = 'M', long, value_name = "N", default_value_t = 1000, value_parser = number::count::<usize>)]
     show_max: usize,
 }
 

@@ -1,12 +1,17 @@
 //! `contree publish`: makes ports of running sandboxes reachable.
 
 use clap::Args;
+use serde::Serialize;
+use uuid::Uuid;
 
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
+use super::image_name::short;
 use super::rows::print_rows;
-use crate::cli::output::print;
+use crate::OperationStatus;
+use crate::cli::number;
+use crate::cli::output::{print, print_message};
 use crate::types::PublishedPort;
 
 /// Make a port of a running sandbox reachable at 127.0.0.1, or list such ports
@@ -15,24 +20,35 @@ use crate::types::PublishedPort;
 Examples:
   contree publish 1a2b3c 8000         prints the address; the system chooses the port
   contree publish 1a2b3c 8000 8080    at 127.0.0.1:8080 of the engine's machine
-  contree publish 1a2b3c              lists the published ports
+  contree publish                     lists the published ports of all runs; with 1a2b3c, of that one
 
 A port is reachable until the run ends. `contree run --publish PORT` publishes it from the start.")]
 pub(in crate::cli) struct Publish {
-    /// UUID of the run, the beginning of it, or @N
+    /// UUID of the run, the beginning of it, or @N; @ is the last run of the session
     #[arg(add = complete::values(Known::Running))]
-    operation: String,
+    operation: Option<String>,
     /// TCP port of the sandbox
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_parser = number::port)]
     port: Option<u16>,
     /// Port of the engine's machine; default: the system chooses one
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_parser = number::port)]
     host_port: Option<u16>,
+}
+
+/// A published port of one of all runs, as JSON.
+#[derive(Serialize)]
+struct PortOfRun {
+    operation_uuid: Uuid,
+    #[serde(flatten)]
+    published: PublishedPort,
 }
 
 impl Publish {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
-        let operation = cx.operation(&self.operation).await?;
+        let Some(operation) = &self.operation else {
+            return show_all(cx).await;
+        };
+        let operation = cx.operation(operation).await?;
         let run = cx.client.attach(operation);
         let Some(port) = self.port else {
             let ports = cx.client.published_ports(operation).await?;
@@ -57,5 +73,44 @@ fn show(cx: &VerbContext, ports: &[PublishedPort]) -> Result<u8, VerbError> {
             ("address", &|port| port.url.clone()),
         ],
     )?;
+    Ok(0)
+}
+
+/// Lists the published ports of all runs.
+async fn show_all(cx: &VerbContext) -> Result<u8, VerbError> {
+    let mut ports = Vec::new();
+    for run in cx.active_operations().await? {
+        if run.status != OperationStatus::Executing {
+            continue;
+        }
+        let published = match cx.client.published_ports(run.id).await {
+            Ok(published) => published,
+            // The run has ended meanwhile, or it has not begun, or it is an import.
+            Err(error)
+                if error
+                    .status()
+                    .is_some_and(|status| status.is_client_error()) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        ports.extend(published.into_iter().map(|published| PortOfRun {
+            operation_uuid: run.id,
+            published,
+        }));
+    }
+    print_rows(
+        cx.format,
+        &ports,
+        &[
+            ("operation", &|port: &PortOfRun| short(&port.operation_uuid)),
+            ("port", &|port| port.published.port.to_string()),
+            ("address", &|port| port.published.url.clone()),
+        ],
+    )?;
+    if ports.is_empty() && !cx.format.is_json() {
+        print_message("no port is published; `contree publish OPERATION PORT` publishes one");
+    }
     Ok(0)
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
+use super::local_image::{LocalImage, is_local_scheme};
 use super::progress::Progress;
 use super::registry::stored_login;
 use super::rows::print_record;
@@ -63,7 +64,10 @@ struct PushRecord<'a> {
 impl Push {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let reference = self.reference.trim();
-        let is_local = super::import::is_local_scheme(reference);
+        let is_local = is_local_scheme(reference);
+        if let Some(local) = LocalImage::find(reference) {
+            return Err(local.ambiguity(reference));
+        }
         let mut url = match (is_local, reference.contains("://")) {
             (true, _) => local_url(cx, reference)?,
             (false, true) => reference.to_owned(),

@@ -12,7 +12,7 @@ use super::error::VerbError;
 use super::rows::{print_record, print_rows};
 use super::session_state::{Change, join};
 use crate::Error;
-use crate::cli::output::print;
+use crate::cli::output::{print, print_message};
 
 /// Change or show the session's directory
 #[derive(Args, Debug)]
@@ -138,12 +138,13 @@ impl Env {
         for text in &self.variables {
             match (text.split_once('='), self.delete) {
                 (None, true) => {
-                    if state.env.remove(text).is_none() {
-                        return Err(VerbError::NotFound(format!(
+                    // It is not set afterwards, so this is no error.
+                    match state.env.remove(text) {
+                        Some(_) => names.push(text.clone()),
+                        None => print_message(format_args!(
                             "the session has no variable `{text}`; `contree env` lists them"
-                        )));
+                        )),
                     }
-                    names.push(text.clone());
                 }
                 (Some((name, value)), false) if !name.is_empty() => {
                     state.env.insert(name.to_owned(), value.to_owned());
@@ -160,6 +161,9 @@ impl Env {
                     )));
                 }
             }
+        }
+        if names.is_empty() {
+            return Ok(0);
         }
         // The history has names alone, since values may be secrets.
         let sign = if self.delete { "-" } else { "" };

@@ -8,6 +8,7 @@ use super::complete::{self, Known};
 use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::short;
+use super::last_run::LAST_RUN;
 use super::rows::print_record;
 use crate::cli::output::{print, print_message};
 use crate::cli::units::size;
@@ -21,8 +22,8 @@ Examples:
 
 The image has the files as they are now. The processes are paused meanwhile, and are not in it.")]
 pub(in crate::cli) struct Snapshot {
-    /// UUID of the run, the beginning of it, or @N
-    #[arg(add = complete::values(Known::Running))]
+    /// UUID of the run, the beginning of it, or @N; @ is the last run of the session
+    #[arg(default_value = LAST_RUN, add = complete::values(Known::Running))]
     operation: String,
     /// Tag of the image
     #[arg(short, long, value_name = "NAME")]

@@ -120,25 +120,23 @@ pub(super) const STAND_INS: &[StandIn] = &[
         page: "docs/everyday.md",
         block: "contree run -d -t 3600 -s",
         before: "contree use host",
-        replaced: &[("sleep 60", "sleep 1"), ("8351 ", "$(operation) ")],
+        replaced: &[("sleep 60", "sleep 1")],
         ..NONE
     },
     StandIn {
         page: "docs/everyday.md",
-        block: "contree exec 8351",
+        block: "contree exec @",
         before: r##"contree run -s 'mkdir -p /usr/local/bin; cd /usr/local/bin; printf "#!/bin/sh\necho 1\n" > ps; chmod 755 ps'
-            ID=$(contree run -d -D -t 600 -- sleep 500)"##,
-        replaced: &[("8351", "$ID")],
+            contree run -d -D -t 600 -- sleep 500"##,
         typed: &[EXIT],
-        after: "contree kill $ID",
+        after: "contree kill @",
         ..NONE
     },
     StandIn {
         page: "docs/everyday.md",
         block: "contree run -d -t 3600 --publish",
         before: "contree use host",
-        replaced: &[("8351 ", "$(operation) ")],
-        after: "contree kill $(operation)",
+        after: "contree kill @",
         ..NONE
     },
     StandIn {

@@ -33,6 +33,88 @@ fn options_of_docker_are_taken_or_name_the_right_one() {
 }
 
 #[test]
+fn a_branch_is_deleted_as_in_git_unless_it_is_the_active_one() {
+    let shell = Shell::new();
+    shell.ok(&["run", "-s", "echo 1 > /f"]);
+    let only = shell.fails(2, &["session", "branch", "-d", "main"]);
+    assert!(
+        only.contains("active branch") && only.contains("checkout -b NAME"),
+        "{only}"
+    );
+    shell.ok(&["session", "branch", "try"]);
+    let active = shell.fails(2, &["session", "branch", "-d", "main"]);
+    assert!(
+        active.contains("`contree session checkout try`"),
+        "{active}"
+    );
+    let deleted = shell.ok(&["session", "branch", "-d", "try"]);
+    assert_eq!(deleted, "deleted branch try\n");
+    assert!(!shell.ok(&["session", "branch"]).contains("try"));
+    let missing = shell.fails(1, &["session", "branch", "-d", "mian"]);
+    assert!(missing.contains("did you mean `main`?"), "{missing}");
+}
+
+#[test]
+fn a_tool_is_shown_by_its_name() {
+    let shell = Shell::new();
+    let text = shell.ok(&["tools", "read_file"]);
+    assert!(text.starts_with("read_file: "), "{text}");
+    assert!(
+        text.contains("\nParameters:\n") && text.contains("required)"),
+        "{text}"
+    );
+    let both = shell.ok(&["tools", "read_file", "grep", "--format", "json"]);
+    let both: serde_json::Value = serde_json::from_str(&both).unwrap();
+    assert_eq!(both.as_array().unwrap().len(), 2, "{both}");
+    let near = shell.fails(2, &["tools", "raed_file"]);
+    assert!(near.contains("did you mean `read_file`?"), "{near}");
+    let refused = shell.fails(2, &["--read-only", "tools", "run"]);
+    assert!(refused.contains("not offered"), "{refused}");
+    shell.fails(2, &["tools", "run", "--format", "surface"]);
+}
+
+#[test]
+fn a_local_layout_is_not_taken_for_a_registry() {
+    let shell = Shell::new();
+    let file = std::fs::File::create(shell.0.path().join("f.tar")).unwrap();
+    let mut archive = tar::Builder::new(file);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_cksum();
+    archive.append_data(&mut header, "name", &b"x"[..]).unwrap();
+    archive.finish().unwrap();
+    shell.ok(&["images", "import", "f.tar", "--tag", "app:1"]);
+    shell.ok(&["save", "app:1", "layout/"]);
+    for words in [
+        &["images", "import", "layout/app:1"][..],
+        &["images", "import", "layout:app:1", "--tag", "x"],
+        &["push", "app:1", "layout/app:1"],
+    ] {
+        let message = shell.fails(2, words);
+        assert!(
+            message.contains("oci-layout:layout:app:1") && message.contains("docker://layout"),
+            "{words:?}: {message}"
+        );
+    }
+    let unknown = shell.fails(1, &["use", "layout/app:1"]);
+    assert!(
+        unknown.contains("images import oci-layout:layout:app:1 --tag app:1"),
+        "{unknown}"
+    );
+    shell.ok(&[
+        "images",
+        "import",
+        "oci-layout:layout:app:1",
+        "--tag",
+        "one",
+    ]);
+    // A path is never a name in a registry.
+    shell.ok(&["images", "import", "./layout/app:1", "--tag", "two"]);
+    let images = shell.ok(&["images"]);
+    assert!(images.contains("one") && images.contains("two"), "{images}");
+}
+
+#[test]
 fn an_image_without_a_command_is_explained() {
     let shell = Shell::new();
     let message = shell.fails(125, &["run", "host"]);

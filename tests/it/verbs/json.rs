@@ -131,6 +131,7 @@ fn the_json_of_each_verb_has_its_recorded_schema() {
         (0, "use", &["use"]),
         (0, "images", &["images", "-a"]),
         (0, "images-tree", &["images", "--tree"]),
+        (0, "images-tree", &["log", "--graph"]),
         (
             0,
             "images-import",
@@ -159,6 +160,7 @@ fn the_json_of_each_verb_has_its_recorded_schema() {
         (0, "export", &["export", "/etc", "-F", "etc.tar"]),
         (0, "exec", &["exec", running, "true"]),
         (0, "publish", &["publish", running, "8000"]),
+        (0, "publish-all", &["publish"]),
         (0, "snapshot", &["snapshot", running]),
         (0, "build", &["build", "-t", "b"]),
         (0, "push", &["push", "f", &registry]),

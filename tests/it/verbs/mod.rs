@@ -1,10 +1,12 @@
 //! `contree`: its verbs on the embedded engine, over the real program.
 
+mod arguments;
 mod build;
 mod errors;
 mod habits;
 mod home;
 mod json;
+mod last_run;
 mod living;
 mod logins;
 mod names;

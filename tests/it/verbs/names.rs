@@ -85,6 +85,19 @@ fn images_are_compared_listed_and_drawn() {
         assert_eq!(tree.matches(['├', '└']).count(), 2, "{tree}");
         assert_eq!(tree.matches("@ ").count(), 1, "{tree}");
     }
+    shell.ok(&["session", "branch", "side", "--from", "@2"]);
+    shell.ok(&["tag", "@3", "kept:1"]);
+    let graph = shell.ok(&["log", "--graph"]);
+    let line = |text: &str| {
+        let mut lines = graph.lines().filter(|line| line.contains(text));
+        lines.next().unwrap_or_else(|| panic!("{text}: {graph}"))
+    };
+    assert!(line("echo one").contains("(@side)"), "{graph}");
+    assert!(line("echo two").contains("(tag:kept:1)"), "{graph}");
+    assert!(line("echo other").contains("(@ -> @main)"), "{graph}");
+    // The commands are those of the images, not only of this session.
+    let elsewhere = shell.ok(&["-S", "other", "log", "kept:1", "--graph"]);
+    assert!(elsewhere.contains("echo two"), "{elsewhere}");
     let usage = shell.fails(2, &["diff", "@", "@2", "@3"]);
     assert!(usage.contains("at most two images"), "{usage}");
 }

@@ -104,11 +104,14 @@ fn a_session_keeps_image_directory_and_variables() {
             .fails(1, &["cd", "/nowhere"])
             .contains("no directory /nowhere")
     );
-    assert!(
-        shell
-            .fails(1, &["env", "-U", "A"])
-            .contains("no variable `A`")
-    );
+    // A variable that is not set is left out of a removal, as in the official command line.
+    let removed = shell.run(&["env", "-U", "A", "B"]);
+    assert_eq!(removed.status.code(), Some(0));
+    assert!(super::stderr(&removed).contains("no variable `A`"));
+    assert!(!shell.ok(&["env"]).contains("two words"));
+    let entries = shell.ok(&["--json", "session", "show", "-a"]);
+    assert_eq!(shell.run(&["env", "-U", "A"]).status.code(), Some(0));
+    assert_eq!(shell.ok(&["--json", "session", "show", "-a"]), entries);
     // Another name is another session, and another directory too.
     assert_eq!(shell.ok(&["-S", "other", "cd"]), "/\n");
     let listed = shell.ok(&["session", "list"]);

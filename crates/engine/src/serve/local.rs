@@ -21,7 +21,9 @@ use crate::unrecorded_layers;
 #[must_use]
 pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     let mut checks = contree_sandbox::diagnose(&config.data_dir, &config.store_options());
-    let (state, detail, remedy) = match count_unrecorded_layers(config) {
+    let counted = count_unrecorded_layers(config);
+    let counted = counted.map_err(|error| error.while_opening(&config.data_dir));
+    let (state, detail, remedy) = match counted {
         Ok(0) => (CheckState::Fine, "can be read and written".to_owned(), None),
         Ok(count) => (
             CheckState::Degraded,

@@ -29,6 +29,7 @@ use super::context::VerbContext;
 use super::error::VerbError;
 use super::image_name::{nearest, short};
 use super::rows::print_record;
+use crate::cli::number;
 use crate::cli::output::{print, print_message};
 use crate::dockerfile::{BuildArguments, Dockerfile};
 pub(super) use archive::open as open_archive;
@@ -78,7 +79,7 @@ pub(in crate::cli) struct Build {
     #[arg(long)]
     pull: bool,
     /// Seconds until a RUN is stopped; default: 3600
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECS", value_parser = number::seconds::<u64>)]
     timeout: Option<u64>,
 }
 

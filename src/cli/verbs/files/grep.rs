@@ -6,6 +6,7 @@ use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::rows::print_record;
 use crate::cli::habits::without_effect;
+use crate::cli::number;
 use crate::cli::output::{print, print_json, print_message};
 use crate::types::InspectImageGrepCase;
 
@@ -37,10 +38,10 @@ pub(in crate::cli) struct Grep {
     #[arg(long, value_name = "GLOB")]
     glob: Vec<String>,
     /// At most N matches in a file
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::positive)]
     max_count: Option<u64>,
     /// At most N matches; default: 1000
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::positive)]
     max_total: Option<u64>,
     /// Upper and lower case; `smart` ignores them unless the pattern has an upper-case letter
     #[arg(long, value_enum, default_value_t)]
@@ -49,13 +50,13 @@ pub(in crate::cli) struct Grep {
     #[arg(short, long, conflicts_with = "case")]
     ignore_case: bool,
     /// Lines before a match
-    #[arg(short = 'B', long, visible_alias = "before-context", value_name = "N")]
+    #[arg(short = 'B', long, visible_alias = "before-context", value_name = "N", value_parser = number::count::<u64>)]
     before: Option<u64>,
     /// Lines after a match
-    #[arg(short = 'A', long, visible_alias = "after-context", value_name = "N")]
+    #[arg(short = 'A', long, visible_alias = "after-context", value_name = "N", value_parser = number::count::<u64>)]
     after: Option<u64>,
     /// Lines before and after a match
-    #[arg(short = 'C', long, value_name = "N")]
+    #[arg(short = 'C', long, value_name = "N", value_parser = number::count::<u64>)]
     context: Option<u64>,
     /// Print the API's answer as JSON
     #[arg(long)]

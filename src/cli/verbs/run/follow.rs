@@ -59,6 +59,7 @@ impl StartedRun<'_> {
         let cx = self.cx;
         let run = cx.unless_interrupted(command.spawn()).await?;
         let id = run.id();
+        cx.remember_run(id).await;
         self.sent.remember(cx, id).await;
         ports::publish(cx, &run, &self.ports).await?;
         if self.options.detach {

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
+use crate::cli::number;
 use crate::cli::units::parse_size;
 use crate::{Changes, Command};
 
@@ -14,10 +15,10 @@ pub(super) struct RunLimits {
     #[arg(long, short_alias = 'm', value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
     /// Processors that the sandbox may use, such as 1.5
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::processors)]
     cpus: Option<f64>,
     /// Processes and threads of the sandbox
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::positive)]
     processes: Option<u64>,
     /// `none` for no network
     #[arg(

@@ -8,6 +8,7 @@ use super::super::process_options::SandboxOptions;
 use super::super::rows::VerbOptions;
 use super::limits::RunLimits;
 use super::ports::PortOption;
+use crate::cli::number;
 
 /// The options of a run.
 #[derive(Args, Debug, Clone, Default)]
@@ -39,7 +40,7 @@ pub(super) struct RunOptions {
     #[arg(short = 'H', long, value_name = "NAME")]
     pub(super) hostname: Option<String>,
     /// Bytes of each output stream to pass on and record
-    #[arg(short = 'T', long, value_name = "BYTES")]
+    #[arg(short = 'T', long, value_name = "BYTES", value_parser = number::bytes)]
     pub(super) truncate: Option<u64>,
     /// Save the variables in the image
     #[arg(long)]

@@ -120,7 +120,7 @@ impl Request {
         let name = other.image.as_deref().unwrap_or_default();
         match cx.image(name).await {
             Ok(_) => Ok(*other),
-            Err(VerbError::NotFound(_) | VerbError::WithCode(..)) => Ok(self),
+            Err(VerbError::WithCode(..)) => Ok(self),
             Err(error) => Err(error),
         }
     }

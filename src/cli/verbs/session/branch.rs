@@ -14,8 +14,8 @@ use crate::store::sessions;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  contree session branch try              at the newest entry
-  contree session branch try --from @3    at an earlier entry
+  contree session branch try --from @3    at entry 3; without --from, at the newest one
+  contree session branch -d try           delete it
 
 `@try` names the image of a branch, as in `contree diff @main @try`.")]
 pub(super) struct Branch {
@@ -25,7 +25,14 @@ pub(super) struct Branch {
     #[arg(long, value_name = "BRANCH|@N")]
     pub(super) from: Option<String>,
     /// Delete the branch; its history stays
-    #[arg(short = 'U', long, visible_alias = "rm", requires = "name")]
+    #[arg(
+        short = 'U',
+        visible_short_alias = 'd',
+        short_alias = 'D',
+        long,
+        visible_alias = "rm",
+        requires = "name"
+    )]
     pub(super) delete: bool,
     /// Whether JSON says nothing, since it is a part of another verb.
     #[arg(skip)]
@@ -85,9 +92,7 @@ impl Branch {
         let store = cx.tools.store();
         if self.delete {
             if name == state.branch {
-                return Err(VerbError::Usage(format!(
-                    "`{name}` is the active branch; check out another one first"
-                )));
+                return Err(active_branch(&name, &branches));
             }
             let deleted = {
                 let name = name.clone();
@@ -141,4 +146,18 @@ impl Branch {
         }
         Ok(0)
     }
+}
+
+/// The error of deleting the active branch, which names the command that leaves it.
+fn active_branch(name: &str, branches: &[(String, i64)]) -> VerbError {
+    let other = branches.iter().find(|(branch, _)| branch != name);
+    let leave = match other {
+        Some((other, _)) => format!("`contree session checkout {other}` first"),
+        None => {
+            "it is the only one; `contree session checkout -b NAME` begins another first".to_owned()
+        }
+    };
+    VerbError::Usage(format!(
+        "`{name}` is the active branch, which cannot be deleted: {leave}"
+    ))
 }

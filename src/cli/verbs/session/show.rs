@@ -7,6 +7,7 @@ use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::rows::print_rows;
 use super::lookup::{session_key, short_text};
+use crate::cli::number;
 use crate::cli::units::{age, parse_time, rfc_3339, time_of};
 
 /// Entries that `session show` lists unless the user asks for more.
@@ -24,7 +25,7 @@ pub(super) struct ShowHistory {
     #[arg(short, long)]
     kind: Option<String>,
     /// Only the last N entries
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = number::count::<usize>)]
     last: Option<usize>,
     /// Only since a time: 15m, 2h, 7d, a date
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
