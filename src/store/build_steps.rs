@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::now;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// A step that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) fn insert(
     backend: &str,
     key: &str,
     step: &BuildStep,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT OR REPLACE INTO build_steps (backend, key, image, config, made_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![backend, key, step.image, step.config, now()],
@@ -28,7 +28,11 @@ pub(crate) fn insert(
 }
 
 /// Finds the image of a step. It may be gone from the backend.
-pub(crate) fn find(c: &Connection, backend: &str, key: &str) -> Result<Option<BuildStep>, DbError> {
+pub(crate) fn find(
+    c: &Connection,
+    backend: &str,
+    key: &str,
+) -> Result<Option<BuildStep>, DatabaseError> {
     let mut statement =
         c.prepare_cached("SELECT image, config FROM build_steps WHERE backend = ?1 AND key = ?2")?;
     let found = statement.query_row([backend, key], |row| {

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::now;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// Maximum number of bytes that all entries may take together.
 const MAX_TOTAL_BYTES: i64 = 256 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub(crate) fn find(
     c: &Connection,
     backend: &str,
     key: &str,
-) -> Result<Option<CachedContent>, DbError> {
+) -> Result<Option<CachedContent>, DatabaseError> {
     Ok(c.prepare_cached(
         "SELECT body, whole, used_at FROM contents WHERE backend = ?1 AND key = ?2",
     )?
@@ -45,7 +45,7 @@ pub(crate) fn find(
 }
 
 /// Sets an entry's time of use to now.
-pub(crate) fn touch(c: &Connection, backend: &str, key: &str) -> Result<(), DbError> {
+pub(crate) fn touch(c: &Connection, backend: &str, key: &str) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE contents SET used_at = ?3 WHERE backend = ?1 AND key = ?2",
         params![backend, key, now()],
@@ -54,7 +54,11 @@ pub(crate) fn touch(c: &Connection, backend: &str, key: &str) -> Result<(), DbEr
 }
 
 /// Deletes the entries about an image. Their keys have its UUID in the second line.
-pub(crate) fn forget_image(c: &Connection, backend: &str, image: &str) -> Result<(), DbError> {
+pub(crate) fn forget_image(
+    c: &Connection,
+    backend: &str,
+    image: &str,
+) -> Result<(), DatabaseError> {
     c.execute(
         "DELETE FROM contents WHERE backend = ?1
          AND substr(key, instr(key, char(10)) + 1, length(?2)) = ?2",
@@ -70,7 +74,7 @@ pub(crate) fn insert(
     key: &str,
     body: &[u8],
     file_size: u64,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     insert_within(c, backend, key, body, file_size, MAX_TOTAL_BYTES)
 }
 
@@ -81,7 +85,7 @@ fn insert_within(
     body: &[u8],
     file_size: u64,
     max_total: i64,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let size = i64::try_from(body.len() + key.len()).unwrap_or(i64::MAX / 2) + ENTRY_OVERHEAD;
     // A single large entry must not displace most others.
     if size > max_total / 4 {

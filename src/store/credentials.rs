@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// A registry's user name and secret. Has no `Debug`, so that no log can show it.
 pub(crate) struct StoredCredentials {
@@ -17,7 +17,7 @@ pub(crate) fn insert(
     registry: &str,
     username: &str,
     secret: &str,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT OR REPLACE INTO credentials (backend, registry, username, secret) VALUES (?1, ?2, ?3, ?4)",
         params![backend, registry, username, secret],
@@ -30,7 +30,7 @@ pub(crate) fn find(
     c: &Connection,
     backend: &str,
     registry: &str,
-) -> Result<Option<StoredCredentials>, DbError> {
+) -> Result<Option<StoredCredentials>, DatabaseError> {
     Ok(c.query_row(
         "SELECT username, secret FROM credentials WHERE backend = ?1 AND registry = ?2",
         [backend, registry],
@@ -45,7 +45,7 @@ pub(crate) fn find(
 }
 
 /// The registries with stored credentials, and their user names.
-pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<(String, String)>, DbError> {
+pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<(String, String)>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT registry, username FROM credentials WHERE backend = ?1 ORDER BY registry",
     )?;
@@ -54,7 +54,7 @@ pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<(String, String)
 }
 
 /// Deletes the credentials stored for a registry. Returns false if there are none.
-pub(crate) fn delete(c: &Connection, backend: &str, registry: &str) -> Result<bool, DbError> {
+pub(crate) fn delete(c: &Connection, backend: &str, registry: &str) -> Result<bool, DatabaseError> {
     let deleted = c.execute(
         "DELETE FROM credentials WHERE backend = ?1 AND registry = ?2",
         [backend, registry],

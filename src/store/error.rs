@@ -1,14 +1,14 @@
 //! The error of the store.
 
 use contree_error_codes::ErrorCode;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// A failure to read or write the store.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The database failed.
     #[error(transparent)]
-    Database(#[from] DbError),
+    Database(#[from] DatabaseError),
     /// The record must outlive the process, but the store is in memory, since its file cannot be
     /// opened.
     #[error("nothing was stored: {why}; then start the program again")]

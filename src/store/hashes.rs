@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::now;
 use crate::sync::FileStamp;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// How long a hash is kept after it was computed, in milliseconds.
 const RETENTION_MS: i64 = 90 * 24 * 3600 * 1000;
@@ -15,7 +15,7 @@ const RETENTION_MS: i64 = 90 * 24 * 3600 * 1000;
 pub(crate) fn hashes_below(
     c: &Connection,
     root: &[u8],
-) -> Result<HashMap<Vec<u8>, (FileStamp, String)>, DbError> {
+) -> Result<HashMap<Vec<u8>, (FileStamp, String)>, DatabaseError> {
     // `0` is the byte after `/`, so this range covers exactly the paths below `root`.
     let (mut from, mut to) = (root.to_vec(), root.to_vec());
     while from.last() == Some(&b'/') {
@@ -46,7 +46,7 @@ pub(crate) fn insert(
     path: &[u8],
     stamp: FileStamp,
     sha256: &str,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.prepare_cached(
         "INSERT OR REPLACE INTO hashes (path, device, inode, size, mtime, ctime, sha256, used_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -65,7 +65,7 @@ pub(crate) fn insert(
 }
 
 /// Deletes the hashes of removed files, and hashes older than [`RETENTION_MS`].
-pub(crate) fn prune(c: &Connection, removed: &[Vec<u8>]) -> Result<(), DbError> {
+pub(crate) fn prune(c: &Connection, removed: &[Vec<u8>]) -> Result<(), DatabaseError> {
     let mut statement = c.prepare_cached("DELETE FROM hashes WHERE path = ?1")?;
     for path in removed {
         statement.execute(params![path])?;

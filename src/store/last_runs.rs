@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// Records an operation as the last run of a session.
 pub(crate) fn set(
@@ -10,7 +10,7 @@ pub(crate) fn set(
     backend: &str,
     key: &str,
     operation: &str,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT INTO cli_last_runs (backend, key, operation) VALUES (?1, ?2, ?3)
          ON CONFLICT (backend, key) DO UPDATE SET operation = excluded.operation",
@@ -20,7 +20,7 @@ pub(crate) fn set(
 }
 
 /// The last run of a session; none if it has started no run since a release that records them.
-pub(crate) fn find(c: &Connection, backend: &str, key: &str) -> Result<Option<String>, DbError> {
+pub(crate) fn find(c: &Connection, backend: &str, key: &str) -> Result<Option<String>, DatabaseError> {
     let found = c
         .prepare_cached("SELECT operation FROM cli_last_runs WHERE backend = ?1 AND key = ?2")?
         .query_row([backend, key], |row| row.get(0))
@@ -29,7 +29,7 @@ pub(crate) fn find(c: &Connection, backend: &str, key: &str) -> Result<Option<St
 }
 
 /// Forgets the last run of a session.
-pub(crate) fn delete(c: &Connection, backend: &str, key: &str) -> Result<(), DbError> {
+pub(crate) fn delete(c: &Connection, backend: &str, key: &str) -> Result<(), DatabaseError> {
     c.execute(
         "DELETE FROM cli_last_runs WHERE backend = ?1 AND key = ?2",
         [backend, key],

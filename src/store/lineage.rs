@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::lineage::ImageProvenance;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 const COLUMNS: &str = "image, parent, operation, kind, source, made_at";
 
@@ -23,7 +23,7 @@ pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     origin: &ImageProvenance,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.prepare_cached(
         "INSERT INTO lineage (backend, image, parent, operation, kind, source, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (backend, image) DO UPDATE SET
@@ -46,7 +46,7 @@ pub(crate) fn find(
     c: &Connection,
     backend: &str,
     image: &str,
-) -> Result<Option<ImageProvenance>, DbError> {
+) -> Result<Option<ImageProvenance>, DatabaseError> {
     Ok(c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND image = ?2"
     ))?
@@ -59,7 +59,7 @@ pub(crate) fn child_images(
     c: &Connection,
     backend: &str,
     image: &str,
-) -> Result<Vec<ImageProvenance>, DbError> {
+) -> Result<Vec<ImageProvenance>, DatabaseError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND parent = ?2 ORDER BY made_at, image"
     ))?;

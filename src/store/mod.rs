@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use contree_sqlite::{self as sqlite, DbError};
+use contree_sqlite::{self as sqlite, DatabaseError};
 
 pub(crate) use error::StoreError;
 
@@ -92,7 +92,7 @@ impl Store {
     /// If SQLite fails.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+        statements: impl FnOnce(&Connection) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.with(|connection| statements(connection)).await
     }
@@ -103,7 +103,7 @@ impl Store {
     /// If SQLite fails. Then nothing is written.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.with(|connection| {
             // A transaction that starts as a reader and then writes fails at once with SQLITE_BUSY
@@ -124,7 +124,7 @@ impl Store {
     /// If SQLite fails, or if the file could not be opened. Then nothing is written.
     pub(crate) async fn write_durably<T: Send + 'static>(
         &self,
-        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if let Some(why) = self.replaced_because().await? {
             return Err(StoreError::InMemory { why });
@@ -138,7 +138,7 @@ impl Store {
     /// If SQLite fails, or if the file could not be opened. The record may then exist.
     pub(crate) async fn read_durably<T: Send + 'static>(
         &self,
-        statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+        statements: impl FnOnce(&Connection) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if let Some(why) = self.replaced_because().await? {
             return Err(StoreError::Unreadable { why });
@@ -155,12 +155,12 @@ impl Store {
 
     async fn with<T: Send + 'static>(
         &self,
-        statements: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send + 'static,
+        statements: impl FnOnce(&mut Connection) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
         let result = tokio::task::spawn_blocking(move || inner.run(statements))
             .await
-            .map_err(|error| DbError::Open {
+            .map_err(|error| DatabaseError::Open {
                 path: PathBuf::from(FILE),
                 source: std::io::Error::other(error.to_string()),
             })?;
@@ -180,8 +180,8 @@ impl StoreState {
 
     fn run<T>(
         &self,
-        statements: impl FnOnce(&mut Connection) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+        statements: impl FnOnce(&mut Connection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         // A panic under the lock leaves no open transaction: rusqlite rolls back on drop.
         let mut slot = self
             .connection
@@ -193,7 +193,7 @@ impl StoreState {
         };
         let connection = slot.insert(connection);
         let result = statements(connection);
-        if let Err(DbError::Sqlite(error)) = &result
+        if let Err(DatabaseError::Sqlite(error)) = &result
             && is_broken(error)
         {
             // The next call opens a new database.
@@ -205,20 +205,20 @@ impl StoreState {
         result
     }
 
-    fn open(&self) -> Result<Connection, DbError> {
+    fn open(&self) -> Result<Connection, DatabaseError> {
         let Some(directory) = &self.directory else {
             return in_memory();
         };
         let path = directory.join(FILE);
         let opened = private_directory(directory)
-            .map_err(|source| DbError::Open {
+            .map_err(|source| DatabaseError::Open {
                 path: directory.clone(),
                 source,
             })
             .and_then(|()| sqlite::open(&path, MIGRATIONS));
         let error = match opened {
             Ok(connection) => return Ok(connection),
-            Err(DbError::Broken { source, .. }) => {
+            Err(DatabaseError::Broken { source, .. }) => {
                 self.set_aside(&path, &source.to_string());
                 match sqlite::open(&path, MIGRATIONS) {
                     Ok(connection) => return Ok(connection),
@@ -228,7 +228,7 @@ impl StoreState {
             Err(error) => error,
         };
         let remedy = match &error {
-            DbError::Open { .. } | DbError::Sqlite(_) => STATE_DIRECTORY_REMEDY,
+            DatabaseError::Open { .. } | DatabaseError::Sqlite(_) => STATE_DIRECTORY_REMEDY,
             _ => "",
         };
         let why = format!("{error}{remedy}");
@@ -277,7 +277,7 @@ impl StoreState {
     }
 }
 
-fn in_memory() -> Result<Connection, DbError> {
+fn in_memory() -> Result<Connection, DatabaseError> {
     let connection = Connection::open_in_memory()?;
     for migration in MIGRATIONS {
         connection.execute_batch(migration)?;

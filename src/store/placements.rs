@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// Remembers that an operation placed a directory state, after it removed some paths.
 pub(crate) fn insert(
@@ -13,7 +13,7 @@ pub(crate) fn insert(
     operation: &str,
     state: i64,
     removed: &[String],
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let removed = serde_json::to_string(removed).unwrap_or_default();
     c.execute(
         "INSERT OR REPLACE INTO placements (backend, operation, state, removed) VALUES (?1, ?2, ?3, ?4)",
@@ -27,7 +27,7 @@ pub(crate) fn removed(
     c: &Connection,
     backend: &str,
     operation: &str,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Vec<String>, DatabaseError> {
     let removed: Option<String> = c
         .query_row(
             "SELECT removed FROM placements WHERE backend = ?1 AND operation = ?2",
@@ -44,7 +44,7 @@ pub(crate) fn of_destination(
     c: &Connection,
     backend: &str,
     destination: Option<&str>,
-) -> Result<HashMap<String, i64>, DbError> {
+) -> Result<HashMap<String, i64>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT p.operation, p.state FROM placements p JOIN states s ON s.id = p.state
          WHERE p.backend = ?1 AND (?2 IS NULL OR s.destination = ?2)",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{last_runs, now};
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The branch of a new session.
 pub(crate) const FIRST_BRANCH: &str = "main";
@@ -69,7 +69,7 @@ pub(crate) fn active_branch(
     c: &Connection,
     backend: &str,
     key: &str,
-) -> Result<Option<String>, DbError> {
+) -> Result<Option<String>, DatabaseError> {
     let branch = c
         .prepare_cached("SELECT branch FROM cli_sessions WHERE backend = ?1 AND key = ?2")?
         .query_row([backend, key], |row| row.get(0))
@@ -83,7 +83,7 @@ pub(crate) fn tip(
     backend: &str,
     key: &str,
     branch: &str,
-) -> Result<Option<i64>, DbError> {
+) -> Result<Option<i64>, DatabaseError> {
     let tip = c
         .prepare_cached(
             "SELECT tip FROM cli_branches WHERE backend = ?1 AND key = ?2 AND name = ?3",
@@ -99,7 +99,7 @@ pub(crate) fn entry(
     backend: &str,
     key: &str,
     id: i64,
-) -> Result<Option<SessionEntry>, DbError> {
+) -> Result<Option<SessionEntry>, DatabaseError> {
     let found = c
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM cli_entries WHERE backend = ?1 AND key = ?2 AND id = ?3"
@@ -114,7 +114,7 @@ pub(crate) fn entries(
     c: &Connection,
     backend: &str,
     key: &str,
-) -> Result<Vec<SessionEntry>, DbError> {
+) -> Result<Vec<SessionEntry>, DatabaseError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM cli_entries WHERE backend = ?1 AND key = ?2 ORDER BY id"
     ))?;
@@ -127,7 +127,7 @@ pub(crate) fn branches(
     c: &Connection,
     backend: &str,
     key: &str,
-) -> Result<Vec<(String, i64)>, DbError> {
+) -> Result<Vec<(String, i64)>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT name, tip FROM cli_branches WHERE backend = ?1 AND key = ?2 ORDER BY name",
     )?;
@@ -144,7 +144,7 @@ pub(crate) fn append(
     key: &str,
     branch: &str,
     entry: &SessionEntry,
-) -> Result<Appended, DbError> {
+) -> Result<Appended, DatabaseError> {
     c.execute(
         "INSERT INTO cli_sessions (backend, key, branch, used_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (backend, key) DO UPDATE SET used_at = excluded.used_at",
@@ -188,7 +188,7 @@ pub(crate) fn set_branch(
     key: &str,
     branch: &str,
     tip: i64,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT INTO cli_branches (backend, key, name, tip) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (backend, key, name) DO UPDATE SET tip = excluded.tip",
@@ -203,7 +203,7 @@ pub(crate) fn activate(
     backend: &str,
     key: &str,
     branch: &str,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE cli_sessions SET branch = ?3, used_at = ?4 WHERE backend = ?1 AND key = ?2",
         params![backend, key, branch, now()],
@@ -217,7 +217,7 @@ pub(crate) fn delete_branch(
     backend: &str,
     key: &str,
     branch: &str,
-) -> Result<bool, DbError> {
+) -> Result<bool, DatabaseError> {
     let deleted = c.execute(
         "DELETE FROM cli_branches WHERE backend = ?1 AND key = ?2 AND name = ?3",
         [backend, key, branch],
@@ -226,7 +226,7 @@ pub(crate) fn delete_branch(
 }
 
 /// All sessions of a backend, the one used last first.
-pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<SessionRow>, DbError> {
+pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<SessionRow>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT key, branch, used_at FROM cli_sessions WHERE backend = ?1 ORDER BY used_at DESC, key",
     )?;
@@ -249,7 +249,7 @@ pub(crate) fn list(c: &Connection, backend: &str) -> Result<Vec<SessionRow>, DbE
 }
 
 /// Deletes a session with its history. Returns whether there was one.
-pub(crate) fn delete(c: &Connection, backend: &str, key: &str) -> Result<bool, DbError> {
+pub(crate) fn delete(c: &Connection, backend: &str, key: &str) -> Result<bool, DatabaseError> {
     c.execute(
         "DELETE FROM cli_entries WHERE backend = ?1 AND key = ?2",
         [backend, key],

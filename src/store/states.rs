@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::now;
 use crate::sync::OtherKind;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// Maximum number of bytes that all states may take together. Beyond it, the states unused for
 /// longest are deleted.
@@ -88,7 +88,7 @@ pub(crate) fn insert(
     source: &str,
     destination: Option<&str>,
     files: &[u8],
-) -> Result<i64, DbError> {
+) -> Result<i64, DatabaseError> {
     let known: Option<i64> = c
         .query_row(
             "SELECT id FROM states WHERE backend = ?1 AND digest = ?2",
@@ -127,7 +127,7 @@ pub(crate) fn insert(
 }
 
 /// A random id that no state has.
-fn new_id(c: &Connection) -> Result<i64, DbError> {
+fn new_id(c: &Connection) -> Result<i64, DatabaseError> {
     loop {
         let (_, random) = Uuid::new_v4().as_u64_pair();
         let id = i64::try_from(random & ((1 << ID_BITS) - 1)).unwrap_or_default();
@@ -147,7 +147,7 @@ fn new_id(c: &Connection) -> Result<i64, DbError> {
 }
 
 /// Finds a state by its id. A state that cannot be decoded counts as missing.
-pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<StoredDirectoryState>, DbError> {
+pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<StoredDirectoryState>, DatabaseError> {
     let row = c
         .query_row(
             &format!("SELECT {COLUMNS} FROM states WHERE id = ?1"),
@@ -164,7 +164,7 @@ pub(crate) fn newest(
     backend: &str,
     source: &str,
     destination: &str,
-) -> Result<Option<StoredDirectoryState>, DbError> {
+) -> Result<Option<StoredDirectoryState>, DatabaseError> {
     let row = c
         .query_row(
             &format!(
@@ -192,7 +192,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Option<StoredDirectoryState>> {
 }
 
 /// Sets a state's time of use to now.
-pub(crate) fn touch(c: &Connection, id: i64) -> Result<(), DbError> {
+pub(crate) fn touch(c: &Connection, id: i64) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE states SET used_at = ?2 WHERE id = ?1",
         params![id, now()],

@@ -1,5 +1,7 @@
 //! The types of a server from a small document: their source, and their JSON.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 #[path = "server/types.rs"]
 #[rustfmt::skip]
 #[allow(dead_code, unreachable_pub, reason = "the code is generated")]

@@ -32,7 +32,7 @@ use crate::rows::{Rows, clock, layers};
 use crate::run::live_output::LastOutputs;
 use crate::shared_memory::SharedMemory;
 use crate::unrecorded_layers;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The engine of one process on one data directory.
 pub(crate) struct Engine {
@@ -111,7 +111,7 @@ impl Engine {
                 ..engine
             }),
             // On a full disk, SQLite has several errors for the same cause.
-            Err(EngineError::Records(DbError::Sqlite(_))) => Err(DbError::Full {
+            Err(EngineError::Records(DatabaseError::Sqlite(_))) => Err(DatabaseError::Full {
                 path: config.data_dir.join("store.db"),
             }
             .into()),
@@ -263,7 +263,7 @@ impl Engine {
     /// write of another process delays them. Otherwise they run on a thread that may block.
     pub(crate) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+        statements: impl FnOnce(&Connection) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let statements = match self.rows.read_now(statements) {
             Ok(result) => return Ok(result?),
@@ -276,7 +276,7 @@ impl Engine {
     /// Runs statements in one write transaction, on a thread that may block.
     pub(crate) async fn write<T: Send + 'static>(
         self: &Arc<Self>,
-        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let rows = self.rows.clone();
         blocking(move || Ok(rows.write(statements)?)).await

@@ -11,7 +11,7 @@ use contree_error_codes::ErrorCode;
 use crate::api::types;
 use crate::egress::EgressRuleError;
 use contree_paths::HomeError;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// An error of starting or using the embedded engine.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum EngineError {
     },
     /// The records could not be opened or used.
     #[error(transparent)]
-    Records(#[from] DbError),
+    Records(#[from] DatabaseError),
     /// A file of the data directory could not be used.
     #[error(transparent)]
     File(std::io::Error),
@@ -191,7 +191,7 @@ impl EngineError {
 pub(crate) enum StorageError {
     /// The records.
     #[error(transparent)]
-    Records(#[from] DbError),
+    Records(#[from] DatabaseError),
     /// A file or directory.
     #[error(transparent)]
     File(#[from] std::io::Error),
@@ -386,8 +386,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl From<DbError> for ApiError {
-    fn from(error: DbError) -> Self {
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
         Self::internal(error.to_string()).caused_by(error.code())
     }
 }

@@ -46,7 +46,7 @@ mod upkeep;
 
 pub use config::{LocalConfig, RETENTION_DAYS};
 pub use contree_sandbox::{Check, CheckState, ControlGroups};
-pub use contree_sqlite::DbError;
+pub use contree_sqlite::DatabaseError;
 pub use egress::{EgressRule, EgressRuleError, NetworkMode, TransparentNetwork};
 pub use error::{EngineError, SettingError};
 #[doc(hidden)]

@@ -14,7 +14,7 @@ pub struct Digest(String);
 impl Digest {
     /// Computes the digest of bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut hasher = Hasher::new();
+        let mut hasher = DigestHasher::new();
         hasher.update(bytes);
         hasher.finish()
     }
@@ -32,9 +32,9 @@ impl Digest {
 
 /// Computes the digest of content that arrives in parts.
 #[derive(Clone)]
-pub struct Hasher(Context);
+pub struct DigestHasher(Context);
 
-impl Hasher {
+impl DigestHasher {
     /// Creates a hasher without content.
     pub fn new() -> Self {
         Self(Context::new(&SHA256))
@@ -58,7 +58,7 @@ impl Hasher {
     }
 }
 
-impl Default for Hasher {
+impl Default for DigestHasher {
     fn default() -> Self {
         Self::new()
     }

@@ -27,7 +27,7 @@ mod transport;
 pub use authorization::authorize;
 pub use challenge::{Challenge, challenges};
 pub use credential_check::{CredentialCheck, check};
-pub use digest::{Digest, Hasher};
+pub use digest::{Digest, DigestHasher};
 pub use error::RegistryError;
 pub use host::RegistryHost;
 pub use login::{Login, SecretString};

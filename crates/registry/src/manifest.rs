@@ -261,11 +261,11 @@ fn check_layer(layer: &Descriptor) -> Result<(), ManifestError> {
 /// The media type that a manifest states, or the type of an OCI manifest if it states no type.
 pub fn media_type(bytes: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Stated {
+    struct StatedMediaType {
         #[serde(rename = "mediaType", default)]
         media_type: Option<String>,
     }
-    serde_json::from_slice::<Stated>(bytes)
+    serde_json::from_slice::<StatedMediaType>(bytes)
         .ok()
         .and_then(|stated| stated.media_type)
         .filter(|stated| !stated.is_empty())
@@ -277,7 +277,7 @@ pub fn media_type(bytes: &[u8]) -> String {
 /// # Errors
 /// Returns [`ManifestError::NoPlatform`] with the available platforms if no image is for this
 /// machine.
-pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
+pub fn choose_manifest(index: &Index) -> Result<&Descriptor, ManifestError> {
     let here = this_platform();
     let images: Vec<&Descriptor> = index
         .manifests
@@ -362,8 +362,11 @@ mod tests {
             unknown.clone(),
             matching.clone(),
         ]);
-        assert_eq!(choose(&all).unwrap().digest, all.manifests[3].digest);
-        let error = choose(&index(&[windows, other, unknown]))
+        assert_eq!(
+            choose_manifest(&all).unwrap().digest,
+            all.manifests[3].digest
+        );
+        let error = choose_manifest(&index(&[windows, other, unknown]))
             .unwrap_err()
             .to_string();
         assert!(
@@ -376,12 +379,12 @@ mod tests {
                 json!({"os": "linux", "architecture": "amd64", "variant": "v1"}),
             ]);
             assert_eq!(
-                choose(&variants).unwrap().digest,
+                choose_manifest(&variants).unwrap().digest,
                 variants.manifests[1].digest
             );
         }
         let unnamed = index(&[json!(null)]);
-        assert!(choose(&unnamed).is_ok());
+        assert!(choose_manifest(&unnamed).is_ok());
     }
 
     #[test]
@@ -456,7 +459,10 @@ mod tests {
             json!({"os": "linux", "architecture": "strange", "variant": null}),
             json!({"os": "linux", "architecture": kernels_name, "variant": null}),
         ]);
-        assert_eq!(choose(&all).unwrap().digest, all.manifests[1].digest);
+        assert_eq!(
+            choose_manifest(&all).unwrap().digest,
+            all.manifests[1].digest
+        );
         let config = json!({"architecture": kernels_name, "os": null, "rootfs": {"diff_ids": []}, "config": null});
         assert!(parse_config(config.to_string().as_bytes()).is_ok());
     }

@@ -23,6 +23,8 @@ use super::{Digest, HttpClients, Login, Reference, RegistryError};
 const MAX_RETRIES: usize = 4;
 /// The wait before the first retry. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
+/// The longest wait that a server may request before a retry.
+pub(super) const MAX_REQUESTED_WAIT: Duration = Duration::from_secs(20);
 /// How long a response may take to begin, or to continue.
 pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most levels of nested indexes.
@@ -140,8 +142,8 @@ impl<'a> Repository<'a> {
                     });
                 }
                 Document::Index(index) => {
-                    let chosen =
-                        manifest::choose(&index).map_err(|error| self.image_error(error))?;
+                    let chosen = manifest::choose_manifest(&index)
+                        .map_err(|error| self.image_error(error))?;
                     tag_or_digest = chosen.digest.to_string();
                     expected = Some(chosen.digest.clone());
                 }

@@ -14,11 +14,8 @@ use reqwest::{Body, Response};
 use url::Url;
 
 use crate::pull::request::{OutgoingRequest, RequestBody};
-use crate::pull::{Repository, is_transient, retry_waits};
+use crate::pull::{MAX_REQUESTED_WAIT, Repository, is_transient, retry_waits};
 use crate::{Digest, RegistryError};
-
-/// The longest wait that a registry may request.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// A blob in a local file.
 #[derive(Clone, Copy, Debug)]
@@ -197,7 +194,7 @@ impl Repository<'_> {
             let Some(wait) = waits.next().filter(|_| is_transient(&error)) else {
                 return Err(error);
             };
-            tokio::time::sleep(requested_wait.unwrap_or(wait).min(LONGEST_WAIT)).await;
+            tokio::time::sleep(requested_wait.unwrap_or(wait).min(MAX_REQUESTED_WAIT)).await;
         }
     }
 

@@ -24,7 +24,7 @@ pub use lock::lock_file;
 /// An error of opening or using a database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DbError {
+pub enum DatabaseError {
     /// The file or its lock cannot be created or opened.
     #[error("cannot open the database {path}: {source}")]
     Open {
@@ -66,7 +66,7 @@ pub enum DbError {
     Sqlite(#[from] rusqlite::Error),
 }
 
-impl DbError {
+impl DatabaseError {
     /// The code of the error.
     #[must_use]
     pub fn code(&self) -> contree_error_codes::ErrorCode {
@@ -89,8 +89,8 @@ impl DbError {
 /// `PRAGMA user_version` holds the number of applied migrations. A `.lock` file next to the
 /// database lets one process at a time open it, because switching a new file to the write-ahead log
 /// ignores the busy time-out.
-pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
-    let failed = |source| DbError::Open {
+pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, DatabaseError> {
+    let failed = |source| DatabaseError::Open {
         path: path.to_owned(),
         source,
     };
@@ -99,7 +99,7 @@ pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     connect(path, migrations).map_err(|error| classify(path, error))
 }
 
-fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
+fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DatabaseError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -114,21 +114,25 @@ fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
 
 /// Maps SQLite's error codes to the variants that name the database and the remedy.
 #[must_use]
-pub fn classify(path: &Path, error: DbError) -> DbError {
-    let DbError::Sqlite(source) = error else {
+pub fn classify(path: &Path, error: DatabaseError) -> DatabaseError {
+    let DatabaseError::Sqlite(source) = error else {
         return error;
     };
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            DbError::Broken { path, source }
+            DatabaseError::Broken { path, source }
         }
-        Some(ErrorCode::DiskFull) => DbError::Full { path },
-        _ => DbError::Sqlite(source),
+        Some(ErrorCode::DiskFull) => DatabaseError::Full { path },
+        _ => DatabaseError::Sqlite(source),
     }
 }
 
-fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), DbError> {
+fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<(), DatabaseError> {
     let applied = |c: &Connection| -> Result<usize, rusqlite::Error> {
         c.pragma_query_value(None, "user_version", |row| row.get(0))
     };
@@ -139,7 +143,7 @@ fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Res
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = applied(&transaction)?;
     if found > migrations.len() {
-        return Err(DbError::TooNew {
+        return Err(DatabaseError::TooNew {
             path: path.to_owned(),
             found,
             known: migrations.len(),
@@ -214,7 +218,7 @@ mod tests {
         drop(open(&path, &[FIRST, SECOND]).expect("two"));
         assert!(matches!(
             open(&path, &[FIRST]),
-            Err(DbError::TooNew {
+            Err(DatabaseError::TooNew {
                 found: 2,
                 known: 1,
                 ..

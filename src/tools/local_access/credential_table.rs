@@ -1,6 +1,6 @@
-//! The places of credentials. docs/local-files.md lists the same, and a test compares them.
+//! The paths of credentials. docs/local-files.md lists the same, and a test compares them.
 
-use super::places::Table;
+use super::protected_paths::Table;
 
 /// Credentials below a home directory, by the program that keeps them there.
 #[rustfmt::skip]

@@ -112,7 +112,7 @@ impl LocalAccess {
 
     /// Prepares a file for writing: opens its directory, which is created if missing.
     ///
-    /// Nothing is created before the file's place is judged.
+    /// Nothing is created before the file's path is judged.
     pub(in super::super) fn destination(
         &self,
         argument: &str,

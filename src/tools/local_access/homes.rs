@@ -39,7 +39,7 @@ pub(super) fn is_home_by_location(path: &Path) -> bool {
     holder.is_some_and(|holder| HOLDERS.contains(&holder))
 }
 
-/// Returns the moved directories of the user's own home: the place below home, and the directory
+/// Returns the moved directories of the user's own home: the path below home, and the directory
 /// that a variable names instead.
 pub(super) fn user_directories(home: &Path) -> Vec<(&'static str, PathBuf)> {
     MOVED

@@ -1,4 +1,4 @@
-//! Files in protected places that can also be reached by other paths.
+//! Files in protected paths that can also be reached by other paths.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -6,27 +6,27 @@ use std::path::{Path, PathBuf};
 
 use super::real_paths::device_and_inode;
 
-/// Maximum number of entries of a place that are searched for links and hard links, and the maximum
-/// depth.
+/// Maximum number of entries of a protected path that are searched for links and hard links, and
+/// the maximum depth.
 const MAX_ENTRIES: usize = 1_000;
 const MAX_DEPTH: usize = 3;
 
 /// Files that can also be reached by other paths.
 #[derive(Debug, Default)]
 pub(super) struct LinkedFiles {
-    /// Targets of symbolic links within the places.
+    /// Targets of symbolic links within the protected paths.
     pub(super) targets: BTreeSet<PathBuf>,
-    /// Device and inode of the files in the places, which may have hard links elsewhere.
+    /// Device and inode of the files in the protected paths, which may have hard links elsewhere.
     pub(super) files: BTreeSet<(u64, u64)>,
 }
 
 impl LinkedFiles {
-    /// Searches places. A place that does not exist has no files.
-    pub(super) fn of(places: &[PathBuf]) -> Self {
+    /// Searches protected paths. A path that does not exist has no files.
+    pub(super) fn of(protected: &[PathBuf]) -> Self {
         let mut inside = Self::default();
-        for place in places {
+        for root in protected {
             let mut left = MAX_ENTRIES;
-            let mut pending = vec![(place.clone(), 0)];
+            let mut pending = vec![(root.clone(), 0)];
             while let Some((path, depth)) = pending.pop() {
                 let Ok(metadata) = path.symlink_metadata() else {
                     continue;

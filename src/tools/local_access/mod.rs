@@ -5,14 +5,14 @@
 //!
 //! Credential paths are protected by target and by spelling, since many users keep credentials
 //! elsewhere and link to them. So are files that run by themselves, but only from being written.
-//! docs/local-files.md has the rules and the protected places.
+//! docs/local-files.md has the rules and the protected paths.
 
 mod credential_table;
 mod destination;
 mod homes;
 mod linked_files;
-mod places;
-mod protected;
+mod protected_files;
+mod protected_paths;
 mod real_paths;
 mod startup_table;
 
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use linked_files::is_volatile_credential;
-use protected::ProtectedPlaces;
+use protected_files::ProtectedFiles;
 pub(super) use real_paths::open_nonblocking;
 use real_paths::{
     device_and_inode, has_other_links, link_chain, remove_dots, resolve_existing_part,
@@ -56,9 +56,9 @@ pub struct LocalAccess {
     /// Home directories, if they are not those of this machine's users.
     homes: Option<Vec<PathBuf>>,
     /// Credentials, found at first use.
-    credentials: Arc<OnceLock<ProtectedPlaces>>,
+    credentials: Arc<OnceLock<ProtectedFiles>>,
     /// Files that run by themselves, found at first use.
-    startup: Arc<OnceLock<ProtectedPlaces>>,
+    startup: Arc<OnceLock<ProtectedFiles>>,
 }
 
 impl Default for LocalAccess {
@@ -171,7 +171,7 @@ impl LocalAccess {
         // Paths below a credential path were judged by their path already.
         let is_judged = || {
             let is_named = self.named.iter().any(|named| named == path);
-            is_named || !self.credentials().places.containing(path).is_empty()
+            is_named || !self.credentials().paths.containing(path).is_empty()
         };
         if is_known && !is_judged() {
             return Err(AccessRefusal::Secret);
@@ -181,40 +181,40 @@ impl LocalAccess {
 
     /// Reports whether a path is a credential path that no allowed path names.
     fn is_secret(&self, path: &Path) -> bool {
-        let mut places = self.credentials().containing(path);
+        let mut protected = self.credentials().containing(path);
         if is_volatile_credential(path) {
-            places.push((path, "processes"));
+            protected.push((path, "processes"));
         }
-        self.unnamed(path, &places).is_some()
+        self.unnamed(path, &protected).is_some()
     }
 
-    /// Returns the program of the first of a path's places that no allowed path names.
+    /// Returns the program of the first protected path around `path` that no allowed path names.
     ///
-    /// An allowed path names a place if it is the place, or lies in it. It also names the places
-    /// below itself, if it is a place.
-    fn unnamed(&self, path: &Path, places: &[(&Path, &'static str)]) -> Option<&'static str> {
-        let is_place = |named: &Path| places.iter().any(|(place, _)| *place == named);
-        let names = |place: &Path| {
+    /// An allowed path names a protected path if it is this path, or lies in it. It also names the
+    /// protected paths below itself, if it is protected.
+    fn unnamed(&self, path: &Path, protected: &[(&Path, &'static str)]) -> Option<&'static str> {
+        let is_protected = |named: &Path| protected.iter().any(|(known, _)| *known == named);
+        let names = |known: &Path| {
             let mut named = self.named.iter().filter(|named| path.starts_with(named));
             named.any(|named| {
-                named.starts_with(place) || (place.starts_with(named) && is_place(named))
+                named.starts_with(known) || (known.starts_with(named) && is_protected(named))
             })
         };
-        let mut places = places.iter();
-        places
-            .find(|(place, _)| !names(place))
+        let mut protected = protected.iter();
+        protected
+            .find(|(known, _)| !names(known))
             .map(|(_, program)| *program)
     }
 
-    fn credentials(&self) -> &ProtectedPlaces {
+    fn credentials(&self) -> &ProtectedFiles {
         self.credentials.get_or_init(|| {
-            ProtectedPlaces::of_credentials(&self.homes(), &self.secrets, &self.own_directories)
+            ProtectedFiles::of_credentials(&self.homes(), &self.secrets, &self.own_directories)
         })
     }
 
-    fn startup(&self) -> &ProtectedPlaces {
+    fn startup(&self) -> &ProtectedFiles {
         self.startup
-            .get_or_init(|| ProtectedPlaces::of_startup(&self.homes()))
+            .get_or_init(|| ProtectedFiles::of_startup(&self.homes()))
     }
 
     fn homes(&self) -> Vec<PathBuf> {

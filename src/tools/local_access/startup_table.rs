@@ -1,9 +1,9 @@
-//! The places of files that run by themselves, or that configure programs to run others.
+//! The paths of files that run by themselves, or that configure programs to run others.
 //! docs/local-files.md lists the same, and a test compares them.
 
-use super::places::Table;
+use super::protected_paths::Table;
 
-/// Such places below a home directory, by the program that reads them.
+/// Such paths below a home directory, by the program that reads them.
 #[rustfmt::skip]
 pub(super) const HOME: Table = &[
     ("shells", &[".bash_aliases", ".bash_login", ".bash_logout", ".bash_profile", ".bashrc",
@@ -62,7 +62,7 @@ pub(super) const HOME: Table = &[
     ("agents", &[".config/amp", ".config/mcp", ".config/opencode"]),
 ];
 
-/// Such places in any directory, most of them in projects. Each has one or two names.
+/// Such paths in any directory, most of them in projects. Each has one or two names.
 #[rustfmt::skip]
 pub(super) const ANYWHERE: Table = &[
     ("Git, Mercurial and Jujutsu", &[".git", ".hg", ".jj"]),
@@ -93,7 +93,7 @@ pub(super) const ANYWHERE: Table = &[
     ("R, Ruby, Haskell and OCaml", &[".Rprofile", ".ghci", ".irbrc", ".ocamlinit", ".pryrc"]),
 ];
 
-/// Such places of the system.
+/// Such paths of the system.
 #[rustfmt::skip]
 pub(super) const SYSTEM: Table = &[
     ("configuration of the machine", &["/etc"]),
@@ -109,7 +109,7 @@ pub(super) const SYSTEM: Table = &[
         "/Library/StartupItems", "/System"]),
 ];
 
-/// Variables that move such places elsewhere, as in the table of credentials.
+/// Variables that move such paths elsewhere, as in the table of credentials.
 #[rustfmt::skip]
 pub(super) const VARIABLES: &[(&str, &[&str])] = &[
     ("BASH_ENV", &[""]),

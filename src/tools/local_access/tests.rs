@@ -296,7 +296,7 @@ fn files_that_run_by_themselves_are_not_written() {
 }
 
 #[test]
-fn an_allowed_path_must_name_the_place_itself() {
+fn an_allowed_path_must_name_the_protected_path_itself() {
     let (_folder, home) =
         home_with(&["work/.git/config", "work/main.py", ".config/systemd/user/a"]);
     std::fs::create_dir_all(home.join(".claude/hooks/deep/.git")).unwrap();
@@ -310,7 +310,7 @@ fn an_allowed_path_must_name_the_place_itself() {
     assert!(!allowed("", "work/.git/config"));
     assert!(allowed("work/.git", "work/.git/config"));
     assert!(allowed("work/.git/config", "work/.git/config"));
-    // A place names the places in it, but a directory in a place does not.
+    // A protected path names those in it, but a directory in a protected path does not.
     assert!(allowed(".config/systemd", ".config/systemd/user/a"));
     assert!(!allowed(
         ".claude/hooks/deep",
@@ -352,7 +352,7 @@ fn directories_are_created_only_where_they_were_judged() {
 }
 
 #[test]
-fn the_document_lists_all_places() {
+fn the_document_lists_all_protected_paths() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/local-files.md");
     let document = std::fs::read_to_string(path).unwrap();
     let quoted = |paths: &[&str]| {

@@ -21,7 +21,7 @@ use rusqlite::Connection;
 
 use crate::engine::Engine;
 use crate::rows::layers;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The error of a comparison.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub(crate) enum DiffError {
     File(#[from] std::io::Error),
     /// The records cannot be read.
     #[error(transparent)]
-    Records(#[from] DbError),
+    Records(#[from] DatabaseError),
 }
 
 /// A part of the differences between two images.
@@ -117,7 +117,11 @@ impl DiffRequest {
 ///
 /// A squashed layer replaces several layers of one side if it stands for no layer below the common
 /// one. Below it, the chain is the one that is mounted.
-fn compared_layers(c: &Connection, after: u64, before: u64) -> Result<ComparedLayers, DbError> {
+fn compared_layers(
+    c: &Connection,
+    after: u64,
+    before: u64,
+) -> Result<ComparedLayers, DatabaseError> {
     let (after, before) = (layers::ancestors(c, after)?, layers::ancestors(c, before)?);
     let places: HashMap<u64, usize> = before
         .iter()
@@ -147,7 +151,7 @@ fn replace_squashed(
     c: &Connection,
     chain: &[u64],
     common: Option<u64>,
-) -> Result<Vec<LayerId>, DbError> {
+) -> Result<Vec<LayerId>, DatabaseError> {
     let places: HashMap<u64, usize> = chain
         .iter()
         .enumerate()

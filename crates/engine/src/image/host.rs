@@ -19,7 +19,7 @@ use crate::image::DEFAULT_PATH;
 use crate::layer_note::{self, LayerNote, NotedImage, NotedLayer, NotedTag};
 use crate::operation::discard;
 use crate::rows::{Rows, images, layers};
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The tag of the image.
 const TAG: &str = "host";
@@ -55,18 +55,18 @@ pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
 }
 
 /// Returns whether the image was made before and its tag names an image, even another one.
-fn exists(c: &Connection) -> Result<bool, DbError> {
+fn exists(c: &Connection) -> Result<bool, DatabaseError> {
     Ok(Rows::meta(c, META_KEY)?.is_some() && images::by_tag(c, TAG)?.is_some())
 }
 
 /// The image that was made before, if any.
-fn recorded_image(c: &Connection) -> Result<Option<Uuid>, DbError> {
+fn recorded_image(c: &Connection) -> Result<Option<Uuid>, DatabaseError> {
     Ok(Rows::meta(c, META_KEY)?.and_then(|uuid| Uuid::parse_str(&uuid).ok()))
 }
 
 /// The layer of the image, if it was made. The layer can be made again, so shutdown need not wait
 /// until it is on disk.
-pub(crate) fn layer(c: &Connection) -> Result<Option<u64>, DbError> {
+pub(crate) fn layer(c: &Connection) -> Result<Option<u64>, DatabaseError> {
     let image = match recorded_image(c)? {
         Some(uuid) => images::by_uuid(c, uuid)?,
         None => None,

@@ -15,7 +15,7 @@ use crate::layer_note::{self, LayerNote, NotedImage, NotedLayer, NotedTag};
 use crate::rows::operations::{self, OperationEnding, Status};
 use crate::rows::{images, imports, layers, pushes};
 use contree_registry::manifest::media_type;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The error of an import whose shared layers were removed before the commit. Held layers are not
 /// pruned, so this needs a lost layer.
@@ -100,7 +100,7 @@ fn record_document(
     document: Option<&ImageDocument>,
     source: &Option<String>,
     prepared: &[PreparedLayer],
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let layers = layers::ancestors(t, image.layer)?;
     for (layer, prepared) in layers.iter().rev().zip(prepared) {
         let Some(archive) = &prepared.archive else {
@@ -138,7 +138,7 @@ fn make_image(
     (env, cwd): (&BTreeMap<String, String>, &str),
     prepared: &[PreparedLayer],
     notes: &mut Vec<(u64, LayerNote)>,
-) -> Result<Option<images::Image>, DbError> {
+) -> Result<Option<images::Image>, DatabaseError> {
     let mut top = None;
     for layer in prepared {
         let chain = layer.chain.to_string();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use contree_registry::RegistryError;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 use tokio::task::JoinError;
 
 use super::docker_archive::ArchiveError;
@@ -119,7 +119,7 @@ pub(super) enum UnpackError {
     Sandbox(#[from] contree_sandbox::Error),
     /// The engine's database cannot be read or changed.
     #[error(transparent)]
-    Records(#[from] DbError),
+    Records(#[from] DatabaseError),
     /// The unpacked layer does not have the digest that the configuration states.
     #[error(
         "its digest after decompression is {found}, but the image's configuration states {expected}"

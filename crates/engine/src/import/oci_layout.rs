@@ -131,7 +131,7 @@ fn choose_image(index: &Index) -> Result<&Descriptor, LayoutError> {
             names: names(index),
         });
     }
-    manifest::choose(index).map_err(LayoutError::Manifest)
+    manifest::choose_manifest(index).map_err(LayoutError::Manifest)
 }
 
 fn names(index: &Index) -> String {

@@ -11,7 +11,7 @@ use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::ArchiveLocation;
 use contree_registry::push::layer::LayerCompression;
-use contree_registry::{Digest, Hasher};
+use contree_registry::{Digest, DigestHasher};
 
 /// The bytes of one write.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -83,7 +83,10 @@ pub(super) fn copy_verified(
     let (mut file, _) = local_file::open(path)?;
     let not_read = FileError::read(path);
     file.seek(SeekFrom::Start(*offset)).map_err(&not_read)?;
-    let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Hasher::new())));
+    let (count, hasher) = (
+        Rc::new(Cell::new(0)),
+        Rc::new(RefCell::new(DigestHasher::new())),
+    );
     let disk_error = Rc::new(Cell::new(None));
     let hashing = |file: File| HashingReader {
         inner: file.take(*length),
@@ -126,7 +129,7 @@ fn copy_decompressed(
     to: &mut impl Write,
     failed: impl Fn(io::Error) -> VerifyError,
 ) -> Result<Digest, VerifyError> {
-    let mut hasher = Hasher::new();
+    let mut hasher = DigestHasher::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let read = match decoder.read(&mut buffer) {
@@ -156,7 +159,7 @@ fn copy_decompressed(
 struct HashingReader {
     inner: io::Take<File>,
     count: Rc<Cell<u64>>,
-    hasher: Rc<RefCell<Hasher>>,
+    hasher: Rc<RefCell<DigestHasher>>,
     /// The last error of the disk.
     error: Rc<Cell<Option<io::Error>>>,
 }

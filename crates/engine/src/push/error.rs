@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use contree_error_codes::ErrorCode;
 use contree_registry::RegistryError;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 use tokio::task::JoinError;
 
 use crate::error::ApiError;
@@ -108,8 +108,8 @@ impl From<ApiError> for PushError {
     }
 }
 
-impl From<DbError> for PushError {
-    fn from(error: DbError) -> Self {
+impl From<DatabaseError> for PushError {
+    fn from(error: DatabaseError) -> Self {
         Self::Engine(error.into())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use contree_registry::push::document::{HistoryEntry, ImageProperties};
 use contree_registry::push::layer::LayerCompression;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ impl PushPlan {
         c: &Connection,
         image: Uuid,
         options: PushOptions,
-    ) -> Result<Option<Self>, DbError> {
+    ) -> Result<Option<Self>, DatabaseError> {
         let Some(image) = images::by_uuid(c, image)?.filter(|image| !image.lost) else {
             return Ok(None);
         };
@@ -163,7 +163,7 @@ struct Lineage {
 }
 
 impl Lineage {
-    fn read(c: &Connection, image: &Image) -> Result<Self, DbError> {
+    fn read(c: &Connection, image: &Image) -> Result<Self, DatabaseError> {
         let page = log::ancestors(c, image.uuid, MAX_HISTORY, 0)?;
         let mut entries = HashMap::new();
         let mut annotations = BTreeMap::new();

@@ -384,7 +384,7 @@ fn has_content(path: &Path, packed: &PackedLayer) -> bool {
         .is_ok_and(|about| about.is_file() && about.len() == packed.size);
     let digest = || {
         let mut file = std::fs::File::open(path).ok()?;
-        let mut hasher = contree_registry::Hasher::new();
+        let mut hasher = contree_registry::DigestHasher::new();
         let mut buffer = vec![0; 256 * 1024];
         loop {
             match std::io::Read::read(&mut file, &mut buffer).ok()? {

@@ -18,7 +18,7 @@ use rustix::system::sysinfo;
 use serde::{Deserialize, Serialize};
 
 use super::Rows;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The key of the history in the `meta` table.
 const META_KEY: &str = "clock";
@@ -143,7 +143,7 @@ struct ClockHistory {
 
 impl ClockHistory {
     /// Reads the history. A store of an earlier release has none, but it has times of its records.
-    fn load(c: &Connection) -> Result<Self, DbError> {
+    fn load(c: &Connection) -> Result<Self, DatabaseError> {
         let stored = Rows::meta(c, META_KEY)?.and_then(|text| {
             serde_json::from_str(&text)
                 .inspect_err(|error| tracing::warn!(%error, "cannot read the history of the clock"))
@@ -224,7 +224,7 @@ impl ClockHistory {
 }
 
 /// Writes a reading down, if it tells something new.
-pub(crate) fn note(c: &Connection, reading: &ClockReading) -> Result<(), DbError> {
+pub(crate) fn note(c: &Connection, reading: &ClockReading) -> Result<(), DatabaseError> {
     let before = ClockHistory::load(c)?;
     let mut after = before.clone();
     after.add(reading);
@@ -245,7 +245,7 @@ pub(crate) struct Ages {
 
 impl Ages {
     /// The ages at the moment of a reading.
-    pub(crate) fn at(c: &Connection, reading: &ClockReading) -> Result<Self, DbError> {
+    pub(crate) fn at(c: &Connection, reading: &ClockReading) -> Result<Self, DatabaseError> {
         let mut history = ClockHistory::load(c)?;
         history.add(reading);
         Ok(Self {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use super::{from_micros, to_micros};
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// An uploaded file. Its content is in `files/<sha256>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredFile> {
 const COLUMNS: &str = "uuid, sha256, size, created_at, updated_at";
 
 /// Records an upload. Content that is recorded already keeps its UUID.
-pub(crate) fn record(c: &Connection, sha256: &str, size: u64) -> Result<StoredFile, DbError> {
+pub(crate) fn record(c: &Connection, sha256: &str, size: u64) -> Result<StoredFile, DatabaseError> {
     let mut statement = c.prepare_cached(&format!(
         "INSERT INTO files ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?4)
          ON CONFLICT (sha256) DO UPDATE SET updated_at = excluded.updated_at RETURNING {COLUMNS}"
@@ -49,14 +49,14 @@ pub(crate) fn record(c: &Connection, sha256: &str, size: u64) -> Result<StoredFi
 }
 
 /// Finds a file by its digest.
-pub(crate) fn by_digest(c: &Connection, sha256: &str) -> Result<Option<StoredFile>, DbError> {
+pub(crate) fn by_digest(c: &Connection, sha256: &str) -> Result<Option<StoredFile>, DatabaseError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM files WHERE sha256 = ?1"))?;
     Ok(statement.query_row([sha256], from_row).optional()?)
 }
 
 /// Finds a file by its UUID.
-pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<StoredFile>, DbError> {
+pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<StoredFile>, DatabaseError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM files WHERE uuid = ?1"))?;
     Ok(statement
@@ -71,7 +71,7 @@ pub(crate) fn list(
     offset: u64,
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
-) -> Result<Vec<StoredFile>, DbError> {
+) -> Result<Vec<StoredFile>, DatabaseError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM files
          WHERE (?1 IS NULL OR created_at >= ?1) AND (?2 IS NULL OR created_at <= ?2)

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use super::{from_micros, to_micros};
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// An immutable file system snapshot with its saved settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn entry_from_row(row: &Row<'_>) -> rusqlite::Result<ImageListEntry> {
 }
 
 /// Records an image.
-pub(crate) fn insert(c: &Connection, image: &Image) -> Result<(), DbError> {
+pub(crate) fn insert(c: &Connection, image: &Image) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT INTO images (uuid, layer, env, cwd, operation, lost, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
@@ -97,7 +97,7 @@ pub(crate) fn insert(c: &Connection, image: &Image) -> Result<(), DbError> {
 }
 
 /// Finds an image by its UUID.
-pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Image>, DbError> {
+pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Image>, DatabaseError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM images i WHERE i.uuid = ?1"))?;
     Ok(statement
@@ -106,7 +106,7 @@ pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Image>, DbErr
 }
 
 /// Finds the image of a tag.
-pub(crate) fn by_tag(c: &Connection, tag: &str) -> Result<Option<Image>, DbError> {
+pub(crate) fn by_tag(c: &Connection, tag: &str) -> Result<Option<Image>, DatabaseError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM images i JOIN tags t ON t.image = i.uuid WHERE t.tag = ?1"
     ))?;
@@ -114,7 +114,7 @@ pub(crate) fn by_tag(c: &Connection, tag: &str) -> Result<Option<Image>, DbError
 }
 
 /// Finds the most recently set tag of an image.
-pub(crate) fn newest_tag(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError> {
+pub(crate) fn newest_tag(c: &Connection, uuid: Uuid) -> Result<Option<String>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT tag FROM tags WHERE image = ?1 ORDER BY updated_at DESC, tag LIMIT 1",
     )?;
@@ -124,12 +124,17 @@ pub(crate) fn newest_tag(c: &Connection, uuid: Uuid) -> Result<Option<String>, D
 }
 
 /// Points a tag to an image. It no longer points to its earlier image.
-pub(crate) fn set_tag(c: &Connection, tag: &str, uuid: Uuid) -> Result<(), DbError> {
+pub(crate) fn set_tag(c: &Connection, tag: &str, uuid: Uuid) -> Result<(), DatabaseError> {
     set_tag_at(c, tag, uuid, to_micros(Utc::now()))
 }
 
 /// Points a tag to an image, as of a time in microseconds since the Unix epoch.
-pub(crate) fn set_tag_at(c: &Connection, tag: &str, uuid: Uuid, at: i64) -> Result<(), DbError> {
+pub(crate) fn set_tag_at(
+    c: &Connection,
+    tag: &str,
+    uuid: Uuid,
+    at: i64,
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT INTO tags (tag, image, updated_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (tag) DO UPDATE SET image = excluded.image, updated_at = excluded.updated_at",
@@ -139,7 +144,7 @@ pub(crate) fn set_tag_at(c: &Connection, tag: &str, uuid: Uuid, at: i64) -> Resu
 }
 
 /// Returns whether a tag was set at a time or later, in microseconds since the Unix epoch.
-pub(crate) fn tag_is_newer_than(c: &Connection, tag: &str, at: i64) -> Result<bool, DbError> {
+pub(crate) fn tag_is_newer_than(c: &Connection, tag: &str, at: i64) -> Result<bool, DatabaseError> {
     Ok(c.query_row(
         "SELECT EXISTS (SELECT 1 FROM tags WHERE tag = ?1 AND updated_at >= ?2)",
         params![tag, at],
@@ -148,7 +153,7 @@ pub(crate) fn tag_is_newer_than(c: &Connection, tag: &str, at: i64) -> Result<bo
 }
 
 /// Marks an image as lost.
-pub(crate) fn mark_lost(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+pub(crate) fn mark_lost(c: &Connection, uuid: Uuid) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE images SET lost = 1 WHERE uuid = ?1",
         [uuid.to_string()],
@@ -161,7 +166,7 @@ pub(crate) fn remove_tags(
     c: &Connection,
     uuid: Uuid,
     tag: Option<&str>,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Vec<String>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "DELETE FROM tags WHERE image = ?1 AND (?2 IS NULL OR tag = ?2) RETURNING tag",
     )?;
@@ -170,7 +175,10 @@ pub(crate) fn remove_tags(
 }
 
 /// Lists images, newest first, without lost ones. An image with several tags has an entry for each.
-pub(crate) fn list(c: &Connection, filter: &ImageFilter) -> Result<Vec<ImageListEntry>, DbError> {
+pub(crate) fn list(
+    c: &Connection,
+    filter: &ImageFilter,
+) -> Result<Vec<ImageListEntry>, DatabaseError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS}, t.tag FROM images i LEFT JOIN tags t ON t.image = i.uuid
          WHERE i.lost = 0

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _};
 use uuid::Uuid;
 
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// Finds the image that was imported under `key`, if it still exists.
-pub(crate) fn find(c: &Connection, key: &str) -> Result<Option<Uuid>, DbError> {
+pub(crate) fn find(c: &Connection, key: &str) -> Result<Option<Uuid>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT i.uuid FROM imports m JOIN images i ON i.uuid = m.image WHERE m.key = ?1 AND i.lost = 0",
     )?;
@@ -16,7 +16,7 @@ pub(crate) fn find(c: &Connection, key: &str) -> Result<Option<Uuid>, DbError> {
 }
 
 /// Records the image that was imported under `key`. It replaces one that is lost.
-pub(crate) fn record(c: &Connection, key: &str, image: Uuid) -> Result<(), DbError> {
+pub(crate) fn record(c: &Connection, key: &str, image: Uuid) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT INTO imports (key, image) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET image = excluded.image",
         [key, &image.to_string()],

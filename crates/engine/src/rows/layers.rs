@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
 use super::pushes;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// One layer of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) struct RecordedLayer {
 }
 
 /// Lists all committed layers.
-pub(crate) fn recorded(c: &Connection) -> Result<Vec<RecordedLayer>, DbError> {
+pub(crate) fn recorded(c: &Connection) -> Result<Vec<RecordedLayer>, DatabaseError> {
     let mut statement = c.prepare(
         "SELECT id, parent, bytes, chain, stands_for, files FROM layers WHERE ready = 1",
     )?;
@@ -53,7 +53,11 @@ pub(crate) fn recorded(c: &Connection) -> Result<Vec<RecordedLayer>, DbError> {
 
 /// Records a layer that exists on disk. Its parent is recorded. A ChainID that another layer has is
 /// left out. Returns false if another layer already stands for the same chain.
-pub(crate) fn restore(c: &Connection, layer: &RecordedLayer, boot: &str) -> Result<bool, DbError> {
+pub(crate) fn restore(
+    c: &Connection,
+    layer: &RecordedLayer,
+    boot: &str,
+) -> Result<bool, DatabaseError> {
     let inserted = c.execute(
         "INSERT OR IGNORE INTO layers (id, parent, depth, bytes, stands_for, ready, synced, boot_id, chain, files)
          VALUES (?1, ?2, 1 + coalesce((SELECT depth FROM layers WHERE id = ?2), 0), ?3, ?4, 1, 0, ?5,
@@ -72,7 +76,7 @@ pub(crate) fn restore(c: &Connection, layer: &RecordedLayer, boot: &str) -> Resu
 }
 
 /// Lists the ids of all layers, committed or not.
-pub(crate) fn ids(c: &Connection) -> Result<std::collections::HashSet<u64>, DbError> {
+pub(crate) fn ids(c: &Connection) -> Result<std::collections::HashSet<u64>, DatabaseError> {
     let mut statement = c.prepare_cached("SELECT id FROM layers")?;
     let rows = statement.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -83,7 +87,7 @@ pub(crate) fn ids(c: &Connection) -> Result<std::collections::HashSet<u64>, DbEr
 const REMOVING: &str = "removing_layers";
 
 /// Lists the layers whose records were removed, and whose directories are still to be removed.
-pub(crate) fn removing(c: &Connection) -> Result<Vec<u64>, DbError> {
+pub(crate) fn removing(c: &Connection) -> Result<Vec<u64>, DatabaseError> {
     let text = super::Rows::meta(c, REMOVING)?.unwrap_or_default();
     Ok(text
         .split_whitespace()
@@ -92,20 +96,20 @@ pub(crate) fn removing(c: &Connection) -> Result<Vec<u64>, DbError> {
 }
 
 /// Records that the directories of these layers are to be removed.
-pub(crate) fn add_removing(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+pub(crate) fn add_removing(c: &Connection, ids: &[u64]) -> Result<(), DatabaseError> {
     let mut all = removing(c)?;
     all.extend(ids);
     set_removing(c, &all)
 }
 
 /// Records that the directories of these layers are gone.
-pub(crate) fn forget_removing(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+pub(crate) fn forget_removing(c: &Connection, ids: &[u64]) -> Result<(), DatabaseError> {
     let mut all = removing(c)?;
     all.retain(|id| !ids.contains(id));
     set_removing(c, &all)
 }
 
-fn set_removing(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+fn set_removing(c: &Connection, ids: &[u64]) -> Result<(), DatabaseError> {
     let text: Vec<String> = ids.iter().map(u64::to_string).collect();
     super::Rows::set_meta(c, REMOVING, &text.join(" "))
 }
@@ -116,7 +120,7 @@ pub(crate) fn reserve(
     parent: Option<u64>,
     run: Uuid,
     boot: &str,
-) -> Result<u64, DbError> {
+) -> Result<u64, DatabaseError> {
     c.execute(
         "INSERT INTO layers (parent, depth, bytes, run, ready, synced, boot_id)
          VALUES (?1, 1 + coalesce((SELECT depth FROM layers WHERE id = ?1), 0), 0, ?2, 0, 0, ?3)",
@@ -132,7 +136,7 @@ pub(crate) fn mark_ready(
     id: u64,
     bytes: u64,
     files: Option<u64>,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE layers SET ready = 1, run = NULL, bytes = ?2, files = ?3 WHERE id = ?1",
         params![id, bytes, files],
@@ -150,7 +154,7 @@ pub(crate) fn mark_imported_ready(
     parent: Option<u64>,
     bytes: u64,
     chain: &str,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE layers SET ready = 1, run = NULL, bytes = ?2, parent = ?3, chain = ?4 WHERE id = ?1",
         params![id, bytes, parent, chain],
@@ -160,7 +164,7 @@ pub(crate) fn mark_imported_ready(
 
 /// Finds the imported or pushed layer with an OCI ChainID, which identifies a layer and all layers
 /// below it.
-pub(crate) fn by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DbError> {
+pub(crate) fn by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DatabaseError> {
     let mut statement = c.prepare_cached("SELECT id FROM layers WHERE chain = ?1 AND ready = 1")?;
     let imported = statement.query_row([chain], |row| row.get(0)).optional()?;
     match imported {
@@ -170,7 +174,7 @@ pub(crate) fn by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DbErr
 }
 
 /// Lists the uncommitted layers of a run, the newest first.
-pub(crate) fn of_run(c: &Connection, run: Uuid) -> Result<Vec<u64>, DbError> {
+pub(crate) fn of_run(c: &Connection, run: Uuid) -> Result<Vec<u64>, DatabaseError> {
     let mut statement =
         c.prepare_cached("SELECT id FROM layers WHERE run = ?1 AND ready = 0 ORDER BY id DESC")?;
     let rows = statement.query_map([run.to_string()], |row| row.get(0))?;
@@ -178,7 +182,7 @@ pub(crate) fn of_run(c: &Connection, run: Uuid) -> Result<Vec<u64>, DbError> {
 }
 
 /// Lists uncommitted layers with their runs, the newest first. A missing run is the nil UUID.
-pub(crate) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
+pub(crate) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DatabaseError> {
     let mut statement =
         c.prepare_cached("SELECT id, run FROM layers WHERE ready = 0 ORDER BY id DESC")?;
     let rows = statement.query_map([], |row| {
@@ -193,7 +197,7 @@ pub(crate) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
 }
 
 /// Returns whether a layer is reserved and not committed.
-pub(crate) fn is_unfinished(c: &Connection, id: u64) -> Result<bool, DbError> {
+pub(crate) fn is_unfinished(c: &Connection, id: u64) -> Result<bool, DatabaseError> {
     Ok(c.query_row(
         "SELECT EXISTS (SELECT 1 FROM layers WHERE id = ?1 AND ready = 0)",
         [id],
@@ -202,7 +206,7 @@ pub(crate) fn is_unfinished(c: &Connection, id: u64) -> Result<bool, DbError> {
 }
 
 /// Removes the record of a layer that no image uses.
-pub(crate) fn remove(c: &Connection, id: u64) -> Result<(), DbError> {
+pub(crate) fn remove(c: &Connection, id: u64) -> Result<(), DatabaseError> {
     c.execute("DELETE FROM layers WHERE id = ?1", [id])?;
     Ok(())
 }
@@ -215,7 +219,7 @@ pub(crate) fn reserve_squash(
     parent: u64,
     run: Uuid,
     boot: &str,
-) -> Result<Option<u64>, DbError> {
+) -> Result<Option<u64>, DatabaseError> {
     let inserted = c.execute(
         "INSERT OR IGNORE INTO layers (parent, depth, bytes, run, stands_for, ready, synced, boot_id)
          VALUES (?1, 1 + coalesce((SELECT depth FROM layers WHERE id = ?1), 0), 0, ?2, ?3, 0, 0, ?4)",
@@ -226,7 +230,7 @@ pub(crate) fn reserve_squash(
 
 /// Lists the layers that are mounted for the layer `top`, the top first. A squashed layer is in the
 /// place of the layers that it replaces.
-pub(crate) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
+pub(crate) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "WITH RECURSIVE chain (id, parent, bytes, squashed, step) AS (
              SELECT coalesce(s.id, l.id), CASE WHEN s.id IS NULL THEN l.parent ELSE s.parent END, coalesce(s.bytes, l.bytes), s.id IS NOT NULL, 0
@@ -248,7 +252,7 @@ pub(crate) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
 }
 
 /// Lists the layers of an image, the top first, without squashed layers.
-pub(crate) fn ancestors(c: &Connection, top: u64) -> Result<Vec<u64>, DbError> {
+pub(crate) fn ancestors(c: &Connection, top: u64) -> Result<Vec<u64>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "WITH RECURSIVE chain (id, parent, step) AS (
              SELECT id, parent, 0 FROM layers WHERE id = ?1
@@ -262,7 +266,10 @@ pub(crate) fn ancestors(c: &Connection, top: u64) -> Result<Vec<u64>, DbError> {
 
 /// Finds the squashed layer that stands for a chain from `top` down to its own parent. Returns its
 /// id and its parent.
-pub(crate) fn squashed(c: &Connection, top: u64) -> Result<Option<(u64, Option<u64>)>, DbError> {
+pub(crate) fn squashed(
+    c: &Connection,
+    top: u64,
+) -> Result<Option<(u64, Option<u64>)>, DatabaseError> {
     let mut statement =
         c.prepare_cached("SELECT id, parent FROM layers WHERE stands_for = ?1 AND ready = 1")?;
     Ok(statement
@@ -271,14 +278,14 @@ pub(crate) fn squashed(c: &Connection, top: u64) -> Result<Option<(u64, Option<u
 }
 
 /// Lists committed layers that are not synced to disk yet.
-pub(crate) fn unsynced(c: &Connection) -> Result<Vec<u64>, DbError> {
+pub(crate) fn unsynced(c: &Connection) -> Result<Vec<u64>, DatabaseError> {
     let mut statement = c.prepare_cached("SELECT id FROM layers WHERE ready = 1 AND synced = 0")?;
     let rows = statement.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Marks layers as safe against a power loss.
-pub(crate) fn mark_synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+pub(crate) fn mark_synced(c: &Connection, ids: &[u64]) -> Result<(), DatabaseError> {
     let mut statement = c.prepare_cached("UPDATE layers SET synced = 1 WHERE id = ?1")?;
     for id in ids {
         statement.execute([id])?;
@@ -287,7 +294,7 @@ pub(crate) fn mark_synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
 }
 
 /// The highest id that was ever reserved. An id is never used twice.
-pub(crate) fn highest_id(c: &Connection) -> Result<u64, DbError> {
+pub(crate) fn highest_id(c: &Connection) -> Result<u64, DatabaseError> {
     Ok(c.query_row(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'layers'",
         [],
@@ -296,7 +303,7 @@ pub(crate) fn highest_id(c: &Connection) -> Result<u64, DbError> {
 }
 
 /// Reserves all ids up to `id`, so that no new layer gets one of them.
-pub(crate) fn reserve_ids_up_to(c: &Connection, id: u64) -> Result<(), DbError> {
+pub(crate) fn reserve_ids_up_to(c: &Connection, id: u64) -> Result<(), DatabaseError> {
     let changed = c.execute(
         "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'layers'",
         [id],
@@ -311,7 +318,10 @@ pub(crate) fn reserve_ids_up_to(c: &Connection, id: u64) -> Result<(), DbError> 
 }
 
 /// Returns whether layers of other boots than `boot` may not have reached the disk.
-pub(crate) fn has_unsynced_of_other_boots(c: &Connection, boot: &str) -> Result<bool, DbError> {
+pub(crate) fn has_unsynced_of_other_boots(
+    c: &Connection,
+    boot: &str,
+) -> Result<bool, DatabaseError> {
     Ok(c.query_row(
         "SELECT EXISTS (SELECT 1 FROM layers WHERE synced = 0 AND boot_id <> ?1)",
         [boot],
@@ -324,7 +334,7 @@ pub(crate) fn has_unsynced_of_other_boots(c: &Connection, boot: &str) -> Result<
 ///
 /// Such a layer was committed in another boot than `boot`. Its files may be incomplete, so the
 /// engine never serves an image that has it.
-pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DbError> {
+pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DatabaseError> {
     // A squashed layer can be made again. Marked as uncommitted and without a run, it is removed.
     c.execute(
         "UPDATE layers SET ready = 0, run = NULL WHERE synced = 0 AND boot_id <> ?1 AND stands_for IS NOT NULL",
@@ -359,7 +369,7 @@ pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DbEr
 }
 
 /// Forgets the image of this machine's programs if it is lost, since it can be made again.
-pub(crate) fn forget_lost_host(c: &Connection) -> Result<(), DbError> {
+pub(crate) fn forget_lost_host(c: &Connection) -> Result<(), DatabaseError> {
     c.execute(
         "DELETE FROM meta WHERE key = 'host_image' AND value IN (SELECT uuid FROM images WHERE lost = 1)",
         [],

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Rows;
 use super::images::{self, Image};
 use super::operations::{self, Operation};
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// An image in a history, with all that is recorded about it.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub(crate) fn ancestors(
     image: Uuid,
     limit: usize,
     offset: u64,
-) -> Result<HistoryPage, DbError> {
+) -> Result<HistoryPage, DatabaseError> {
     let mut page = HistoryPage::default();
     let mut seen = HashSet::new();
     let mut skipped = 0;
@@ -104,7 +104,7 @@ pub(crate) fn children(
     image: &Image,
     limit: usize,
     offset: u64,
-) -> Result<HistoryPage, DbError> {
+) -> Result<HistoryPage, DatabaseError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT uuid FROM ({CHILDREN}) ORDER BY created_at DESC, uuid LIMIT ?3 OFFSET ?4"
     ))?;
@@ -144,7 +144,7 @@ const CHILDREN: &str =
        AND NOT EXISTS (SELECT 1 FROM operations o WHERE o.uuid = i.operation)";
 
 /// The image that an image was made from, if there is one.
-pub(crate) fn parent_of(c: &Connection, image: &Image) -> Result<Option<Uuid>, DbError> {
+pub(crate) fn parent_of(c: &Connection, image: &Image) -> Result<Option<Uuid>, DatabaseError> {
     let operation = maker(c, image.uuid, Some(image))?;
     let layer = Some(image.layer);
     let parent = parent(c, image.uuid, Some(image), operation.as_ref(), layer)?;
@@ -152,7 +152,11 @@ pub(crate) fn parent_of(c: &Connection, image: &Image) -> Result<Option<Uuid>, D
 }
 
 /// The operation that made an image.
-fn maker(c: &Connection, uuid: Uuid, image: Option<&Image>) -> Result<Option<Operation>, DbError> {
+fn maker(
+    c: &Connection,
+    uuid: Uuid,
+    image: Option<&Image>,
+) -> Result<Option<Operation>, DatabaseError> {
     if let Some(operation) = image.and_then(|image| image.operation) {
         return operations::by_uuid(c, operation);
     }
@@ -178,7 +182,7 @@ fn parent(
     image: Option<&Image>,
     operation: Option<&Operation>,
     layer: Option<u64>,
-) -> Result<Option<Step>, DbError> {
+) -> Result<Option<Step>, DatabaseError> {
     if let Some(operation) = operation {
         let parent = operation.image.filter(|parent| *parent != uuid);
         let Some(parent) = parent else {
@@ -208,8 +212,8 @@ fn parent_by_layer(
     c: &Connection,
     image: Option<&Image>,
     layer: u64,
-) -> Result<Option<Step>, DbError> {
-    let find = |layer: u64, before: i64, except: Uuid| -> Result<Option<Uuid>, DbError> {
+) -> Result<Option<Step>, DatabaseError> {
+    let find = |layer: u64, before: i64, except: Uuid| -> Result<Option<Uuid>, DatabaseError> {
         let mut statement = c.prepare_cached(
             "SELECT uuid FROM images WHERE layer = ?1 AND created_at <= ?2 AND uuid <> ?3
              ORDER BY created_at, uuid LIMIT 1",
@@ -242,14 +246,14 @@ fn parent_by_layer(
     Ok(None)
 }
 
-fn layer_below(c: &Connection, layer: u64) -> Result<Option<u64>, DbError> {
+fn layer_below(c: &Connection, layer: u64) -> Result<Option<u64>, DatabaseError> {
     let mut statement = c.prepare_cached("SELECT parent FROM layers WHERE id = ?1")?;
     let parent: Option<Option<u64>> = statement.query_row([layer], |row| row.get(0)).optional()?;
     Ok(parent.flatten())
 }
 
 /// Returns whether an import made a layer.
-pub(crate) fn is_imported(c: &Connection, layer: u64) -> Result<bool, DbError> {
+pub(crate) fn is_imported(c: &Connection, layer: u64) -> Result<bool, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM layers WHERE id = ?1 AND chain IS NOT NULL)",
     )?;
@@ -263,7 +267,7 @@ fn describe(
     operation: Option<Operation>,
     parent: Option<Uuid>,
     (layer, parent_layer): (Option<u64>, Option<u64>),
-) -> Result<LoggedImage, DbError> {
+) -> Result<LoggedImage, DatabaseError> {
     let (files, bytes) = match layer {
         Some(layer) => changed(c, layer, parent_layer)?,
         None => (None, None),
@@ -303,7 +307,7 @@ fn changed(
     c: &Connection,
     layer: u64,
     parent: Option<u64>,
-) -> Result<(Option<u64>, Option<u64>), DbError> {
+) -> Result<(Option<u64>, Option<u64>), DatabaseError> {
     let mut statement = c.prepare_cached(
         "WITH RECURSIVE own (id, parent, bytes, files) AS (
              SELECT id, parent, bytes, files FROM layers WHERE id = ?1 AND id IS NOT ?2
@@ -319,7 +323,7 @@ fn changed(
     })?)
 }
 
-fn client(c: &Connection, operation: Uuid) -> Result<Option<String>, DbError> {
+fn client(c: &Connection, operation: Uuid) -> Result<Option<String>, DatabaseError> {
     let mut statement = c.prepare_cached("SELECT client FROM operations WHERE uuid = ?1")?;
     let client: Option<Option<String>> = statement
         .query_row([operation.to_string()], |row| row.get(0))
@@ -328,13 +332,13 @@ fn client(c: &Connection, operation: Uuid) -> Result<Option<String>, DbError> {
 }
 
 /// The tags of an image, in order.
-pub(crate) fn tags(c: &Connection, image: Uuid) -> Result<Vec<String>, DbError> {
+pub(crate) fn tags(c: &Connection, image: Uuid) -> Result<Vec<String>, DatabaseError> {
     let mut statement = c.prepare_cached("SELECT tag FROM tags WHERE image = ?1 ORDER BY tag")?;
     let rows = statement.query_map([image.to_string()], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn count_children(c: &Connection, image: Uuid, layer: Option<u64>) -> Result<u64, DbError> {
+fn count_children(c: &Connection, image: Uuid, layer: Option<u64>) -> Result<u64, DatabaseError> {
     let mut statement = c.prepare_cached(&format!("SELECT count(*) FROM ({CHILDREN})"))?;
     Ok(statement.query_row(params![image.to_string(), layer], |row| row.get(0))?)
 }
@@ -349,7 +353,7 @@ pub(crate) fn created_at(image: &LoggedImage) -> Option<chrono::DateTime<chrono:
 }
 
 /// Returns whether an image is the current one of this machine's programs.
-pub(crate) fn is_current_host(c: &Connection, image: Uuid) -> Result<bool, DbError> {
+pub(crate) fn is_current_host(c: &Connection, image: Uuid) -> Result<bool, DatabaseError> {
     let host = Rows::meta(c, "host_image")?;
     Ok(host.is_some_and(|host| host == image.to_string()))
 }

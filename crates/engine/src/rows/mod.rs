@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::clock::{Ages, StoreClock};
-use contree_sqlite::{self as sqlite, DbError};
+use contree_sqlite::{self as sqlite, DatabaseError};
 
 /// The migrations of the schema. A release appends to them and never edits one.
 const MIGRATIONS: &[&str] = &[
@@ -54,12 +54,12 @@ struct UnsyncedChanges {
 
 impl Rows {
     /// Opens the database. A new one is created with a new store identity.
-    pub(super) fn open(path: &Path) -> Result<Self, DbError> {
+    pub(super) fn open(path: &Path) -> Result<Self, DatabaseError> {
         Self::with_clock(path, StoreClock::of_machine())
     }
 
     /// Opens the database with another clock than that of this machine.
-    pub(super) fn with_clock(path: &Path, clock: StoreClock) -> Result<Self, DbError> {
+    pub(super) fn with_clock(path: &Path, clock: StoreClock) -> Result<Self, DatabaseError> {
         let connection = sqlite::open(path, MIGRATIONS)?;
         // A database on a full disk can be opened, so only a new one is written to.
         if Self::meta(&connection, "store")?.is_none() {
@@ -111,12 +111,12 @@ impl Rows {
     }
 
     /// The ages of recorded times, now.
-    pub(super) fn ages(&self, connection: &Connection) -> Result<Ages, DbError> {
+    pub(super) fn ages(&self, connection: &Connection) -> Result<Ages, DatabaseError> {
         Ages::at(connection, &self.clock.read())
     }
 
     /// The store's identity. Caches of its content use it as a key.
-    pub(super) fn identity(&self) -> Result<String, DbError> {
+    pub(super) fn identity(&self) -> Result<String, DatabaseError> {
         self.read(|c| {
             Ok(
                 c.query_row("SELECT value FROM meta WHERE key = 'store'", [], |row| {
@@ -127,7 +127,10 @@ impl Rows {
     }
 
     /// A value of the `meta` table.
-    pub(super) fn meta(connection: &Connection, key: &str) -> Result<Option<String>, DbError> {
+    pub(super) fn meta(
+        connection: &Connection,
+        key: &str,
+    ) -> Result<Option<String>, DatabaseError> {
         Ok(connection
             .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
                 row.get(0)
@@ -136,7 +139,11 @@ impl Rows {
     }
 
     /// Sets a value of the `meta` table.
-    pub(super) fn set_meta(connection: &Connection, key: &str, value: &str) -> Result<(), DbError> {
+    pub(super) fn set_meta(
+        connection: &Connection,
+        key: &str,
+        value: &str,
+    ) -> Result<(), DatabaseError> {
         connection.execute(
             "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             [key, value],
@@ -145,9 +152,9 @@ impl Rows {
     }
 
     /// Runs statements on this thread if the connection is free. Otherwise returns them unused.
-    pub(super) fn read_now<T, S>(&self, statements: S) -> Result<Result<T, DbError>, S>
+    pub(super) fn read_now<T, S>(&self, statements: S) -> Result<Result<T, DatabaseError>, S>
     where
-        S: FnOnce(&Connection) -> Result<T, DbError>,
+        S: FnOnce(&Connection) -> Result<T, DatabaseError>,
     {
         match self.connection.try_lock() {
             Ok(connection) => Ok(statements(&connection).map_err(|error| self.explain(error))),
@@ -158,8 +165,8 @@ impl Rows {
     /// Runs read-only statements on this thread, which must be allowed to block.
     pub(super) fn read<T>(
         &self,
-        statements: impl FnOnce(&Connection) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+        statements: impl FnOnce(&Connection) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         // A poisoned lock is safe to use: rusqlite rolls a transaction back when a panic drops it.
         statements(
             &self
@@ -171,7 +178,7 @@ impl Rows {
     }
 
     /// Names the file in an error that concerns all of it, such as damage or a full disk.
-    fn explain(&self, error: DbError) -> DbError {
+    fn explain(&self, error: DatabaseError) -> DatabaseError {
         sqlite::classify(&self.path, error)
     }
 
@@ -179,8 +186,8 @@ impl Rows {
     /// to block.
     pub(super) fn read_snapshot<T>(
         &self,
-        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         let mut connection = self
             .connection
             .lock()
@@ -192,8 +199,8 @@ impl Rows {
     /// Runs statements in one write transaction on this thread, which must be allowed to block.
     pub(super) fn write<T>(
         &self,
-        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         let result = self
             .write_unclassified(statements)
             .map_err(|error| self.explain(error))?;
@@ -204,8 +211,8 @@ impl Rows {
 
     fn write_unclassified<T>(
         &self,
-        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
-    ) -> Result<T, DbError> {
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
         let mut connection = self
             .connection
             .lock()
@@ -226,7 +233,7 @@ impl Rows {
 }
 
 /// Converts a value to the JSON of a column.
-fn to_json(value: &impl Serialize) -> Result<String, DbError> {
+fn to_json(value: &impl Serialize) -> Result<String, DatabaseError> {
     let text = serde_json::to_string(value);
     Ok(text.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{from_micros, to_micros};
 use crate::api::types::InstanceResult;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 pub(crate) use crate::api::types::OperationStatus as Status;
 
@@ -162,7 +162,7 @@ pub(crate) struct NewOperation<'a> {
 }
 
 /// Records a new operation.
-pub(crate) fn insert(c: &Connection, operation: &NewOperation<'_>) -> Result<(), DbError> {
+pub(crate) fn insert(c: &Connection, operation: &NewOperation<'_>) -> Result<(), DatabaseError> {
     c.prepare_cached(
         "INSERT INTO operations (uuid, kind, status, image, request, door, created_at, client) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
@@ -180,7 +180,7 @@ pub(crate) fn insert(c: &Connection, operation: &NewOperation<'_>) -> Result<(),
 }
 
 /// Advances the status of an unfinished operation. A status that it already passed is ignored.
-pub(crate) fn set_status(c: &Connection, uuid: Uuid, status: Status) -> Result<(), DbError> {
+pub(crate) fn set_status(c: &Connection, uuid: Uuid, status: Status) -> Result<(), DatabaseError> {
     let before = match status {
         Status::Assigned => "('PENDING')",
         _ => "('PENDING', 'ASSIGNED')",
@@ -193,7 +193,7 @@ pub(crate) fn set_status(c: &Connection, uuid: Uuid, status: Status) -> Result<(
 }
 
 /// Finds the socket of an unfinished operation's owner.
-pub(crate) fn owner_socket(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError> {
+pub(crate) fn owner_socket(c: &Connection, uuid: Uuid) -> Result<Option<String>, DatabaseError> {
     let mut statement =
         c.prepare_cached("SELECT door FROM operations WHERE uuid = ?1 AND ended_at IS NULL")?;
     let socket: Option<Option<String>> = statement
@@ -203,7 +203,11 @@ pub(crate) fn owner_socket(c: &Connection, uuid: Uuid) -> Result<Option<String>,
 }
 
 /// Ends an unfinished operation. Returns false, and changes nothing, if it is over already.
-pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &OperationEnding) -> Result<bool, DbError> {
+pub(crate) fn end(
+    c: &Connection,
+    uuid: Uuid,
+    ending: &OperationEnding,
+) -> Result<bool, DatabaseError> {
     let outcome = ending.outcome.as_ref().map(super::to_json).transpose()?;
     let changed = c.execute(
         "UPDATE operations SET status = ?2, error = ?3, result_image = ?4, outcome = ?5, image_size = ?6, ended_at = ?7, code = ?8
@@ -223,7 +227,7 @@ pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &OperationEnding) -> Resul
 }
 
 /// Finds an operation by its UUID.
-pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Operation>, DbError> {
+pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Operation>, DatabaseError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM operations WHERE uuid = ?1"))?;
     Ok(statement
@@ -232,7 +236,10 @@ pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Operation>, D
 }
 
 /// Lists operations, newest first, without their requests.
-pub(crate) fn list(c: &Connection, filter: &OperationFilter) -> Result<Vec<Operation>, DbError> {
+pub(crate) fn list(
+    c: &Connection,
+    filter: &OperationFilter,
+) -> Result<Vec<Operation>, DatabaseError> {
     // Requests may be large, and a listing does not show them.
     let columns = COLUMNS.replace("request", "'null'");
     let mut statement = c.prepare_cached(&format!(
@@ -256,7 +263,7 @@ pub(crate) fn list(c: &Connection, filter: &OperationFilter) -> Result<Vec<Opera
 }
 
 /// Lists unfinished operations.
-pub(crate) fn unfinished(c: &Connection) -> Result<Vec<Uuid>, DbError> {
+pub(crate) fn unfinished(c: &Connection) -> Result<Vec<Uuid>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT uuid FROM operations WHERE status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
     )?;
@@ -265,7 +272,7 @@ pub(crate) fn unfinished(c: &Connection) -> Result<Vec<Uuid>, DbError> {
 }
 
 /// Counts the operations of each status.
-pub(crate) fn count_by_status(c: &Connection) -> Result<Vec<(String, i64)>, DbError> {
+pub(crate) fn count_by_status(c: &Connection) -> Result<Vec<(String, i64)>, DatabaseError> {
     let mut statement =
         c.prepare_cached("SELECT status, count(*) FROM operations GROUP BY status")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -273,7 +280,11 @@ pub(crate) fn count_by_status(c: &Connection) -> Result<Vec<(String, i64)>, DbEr
 }
 
 /// Asks the owner of an unfinished operation to cancel it.
-pub(crate) fn request_cancel(c: &Connection, uuid: Uuid, reason: &str) -> Result<(), DbError> {
+pub(crate) fn request_cancel(
+    c: &Connection,
+    uuid: Uuid,
+    reason: &str,
+) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE operations SET cancel = ?2 WHERE uuid = ?1 AND ended_at IS NULL",
         [&uuid.to_string(), reason],
@@ -282,7 +293,7 @@ pub(crate) fn request_cancel(c: &Connection, uuid: Uuid, reason: &str) -> Result
 }
 
 /// Lists unfinished operations that another process has asked to cancel, with the reasons.
-pub(crate) fn cancel_requests(c: &Connection) -> Result<Vec<(Uuid, String)>, DbError> {
+pub(crate) fn cancel_requests(c: &Connection) -> Result<Vec<(Uuid, String)>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT uuid, cancel FROM operations
          WHERE cancel IS NOT NULL AND status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// An archive of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) fn add_archive(
     c: &Connection,
     layer: u64,
     archive: &LayerArchive,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT INTO archives (layer, digest, size, media_type, diff_id, chain, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (layer, digest) DO UPDATE SET source = coalesce(excluded.source, source)",
@@ -66,7 +66,7 @@ pub(crate) fn add_archive(
 }
 
 /// The archives of a layer, the imported ones first.
-pub(crate) fn archives(c: &Connection, layer: u64) -> Result<Vec<LayerArchive>, DbError> {
+pub(crate) fn archives(c: &Connection, layer: u64) -> Result<Vec<LayerArchive>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT digest, size, media_type, diff_id, chain, source FROM archives WHERE layer = ?1
          ORDER BY source IS NULL, rowid",
@@ -76,7 +76,7 @@ pub(crate) fn archives(c: &Connection, layer: u64) -> Result<Vec<LayerArchive>, 
 }
 
 /// Finds a layer that was pushed with this OCI ChainID, which identifies it with all layers below.
-pub(crate) fn layer_by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DbError> {
+pub(crate) fn layer_by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT min(a.layer) FROM archives a JOIN layers l ON l.id = a.layer WHERE a.chain = ?1 AND l.ready = 1",
     )?;
@@ -89,7 +89,7 @@ pub(crate) fn add_manifest(
     c: &Connection,
     key: &str,
     imported: &ImportedManifest,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT INTO manifests (key, layer, media_type, manifest, config) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (key) DO UPDATE SET layer = excluded.layer, media_type = excluded.media_type, manifest = excluded.manifest, config = excluded.config",
@@ -117,7 +117,7 @@ fn manifest_from_row(row: &Row<'_>) -> rusqlite::Result<ImportedManifest> {
 pub(crate) fn manifest_of_image(
     c: &Connection,
     image: Uuid,
-) -> Result<Option<ImportedManifest>, DbError> {
+) -> Result<Option<ImportedManifest>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT m.layer, m.media_type, m.manifest, m.config FROM imports i JOIN manifests m ON m.key = i.key
          JOIN images g ON g.uuid = i.image AND g.layer = m.layer WHERE i.image = ?1 ORDER BY m.key LIMIT 1",
@@ -131,7 +131,7 @@ pub(crate) fn manifest_of_image(
 pub(crate) fn manifest_of_layer(
     c: &Connection,
     layer: u64,
-) -> Result<Option<ImportedManifest>, DbError> {
+) -> Result<Option<ImportedManifest>, DatabaseError> {
     let mut statement = c.prepare_cached(
         "SELECT layer, media_type, manifest, config FROM manifests WHERE layer = ?1 ORDER BY key LIMIT 1",
     )?;
@@ -139,7 +139,11 @@ pub(crate) fn manifest_of_layer(
 }
 
 /// Records the result of a push, as JSON.
-pub(crate) fn set_result(c: &Connection, operation: Uuid, result: &str) -> Result<(), DbError> {
+pub(crate) fn set_result(
+    c: &Connection,
+    operation: Uuid,
+    result: &str,
+) -> Result<(), DatabaseError> {
     c.execute(
         "INSERT OR REPLACE INTO pushes (operation, result) VALUES (?1, ?2)",
         params![operation.to_string(), result],
@@ -148,7 +152,7 @@ pub(crate) fn set_result(c: &Connection, operation: Uuid, result: &str) -> Resul
 }
 
 /// The result of a push, as JSON.
-pub(crate) fn result(c: &Connection, operation: Uuid) -> Result<Option<String>, DbError> {
+pub(crate) fn result(c: &Connection, operation: Uuid) -> Result<Option<String>, DatabaseError> {
     let mut statement = c.prepare_cached("SELECT result FROM pushes WHERE operation = ?1")?;
     Ok(statement
         .query_row([operation.to_string()], |row| row.get(0))

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// A layer with the layers on which it depends.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub(crate) struct EndedOperation {
 }
 
 /// Lists all layers.
-pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
+pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DatabaseError> {
     let mut statement = c.prepare(
         "SELECT id, parent, depth, stands_for, bytes, ready, chain IS NOT NULL FROM layers",
     )?;
@@ -84,7 +84,7 @@ pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
 }
 
 /// Lists all images, the newest first.
-pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
+pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DatabaseError> {
     let mut statement = c.prepare(
         "SELECT i.uuid, i.layer, (SELECT group_concat(t.tag, char(10)) FROM tags t WHERE t.image = i.uuid),
                 i.created_at
@@ -107,7 +107,7 @@ pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
 }
 
 /// Lists the images that are lost.
-pub(crate) fn lost_images(c: &Connection) -> Result<HashSet<Uuid>, DbError> {
+pub(crate) fn lost_images(c: &Connection) -> Result<HashSet<Uuid>, DatabaseError> {
     let mut statement = c.prepare("SELECT uuid FROM images WHERE lost = 1")?;
     let rows = statement.query_map([], |row| row.get(0).map(super::parse_uuid))?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -127,7 +127,7 @@ pub(crate) struct RebuiltImages {
 /// used them are not known.
 ///
 /// `None` if the record of them is damaged. Then it may have been any image.
-pub(crate) fn rebuilt(c: &Connection) -> Result<Option<RebuiltImages>, DbError> {
+pub(crate) fn rebuilt(c: &Connection) -> Result<Option<RebuiltImages>, DatabaseError> {
     let Some(text) = super::Rows::meta(c, REBUILT)? else {
         return Ok(Some(RebuiltImages::default()));
     };
@@ -139,7 +139,7 @@ pub(crate) fn rebuilt(c: &Connection) -> Result<Option<RebuiltImages>, DbError> 
 
 /// Counts images as used at a time, because they were recorded again. If the earlier record is
 /// damaged, all images count as used then.
-pub(crate) fn keep_rebuilt(c: &Connection, images: &[Uuid], at: i64) -> Result<(), DbError> {
+pub(crate) fn keep_rebuilt(c: &Connection, images: &[Uuid], at: i64) -> Result<(), DatabaseError> {
     let mut rebuilt = match rebuilt(c)? {
         Some(rebuilt) => rebuilt,
         None => RebuiltImages {
@@ -154,7 +154,7 @@ pub(crate) fn keep_rebuilt(c: &Connection, images: &[Uuid], at: i64) -> Result<(
 
 /// Lists the images that operations used or made, with the times of these operations in
 /// microseconds since the Unix epoch.
-pub(crate) fn uses(c: &Connection) -> Result<Vec<(Uuid, i64)>, DbError> {
+pub(crate) fn uses(c: &Connection) -> Result<Vec<(Uuid, i64)>, DatabaseError> {
     let mut statement = c.prepare(
         "SELECT image, created_at FROM operations WHERE image IS NOT NULL
          UNION ALL
@@ -165,7 +165,7 @@ pub(crate) fn uses(c: &Connection) -> Result<Vec<(Uuid, i64)>, DbError> {
 }
 
 /// Lists the images of unfinished operations, and their requests as text.
-pub(crate) fn in_use(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbError> {
+pub(crate) fn in_use(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DatabaseError> {
     let mut statement = c.prepare(
         "SELECT image, result_image, request FROM operations WHERE status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
     )?;
@@ -181,7 +181,7 @@ pub(crate) fn in_use(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbE
 }
 
 /// Lists all uploaded files.
-pub(crate) fn files(c: &Connection) -> Result<Vec<FileRow>, DbError> {
+pub(crate) fn files(c: &Connection) -> Result<Vec<FileRow>, DatabaseError> {
     let mut statement = c.prepare("SELECT uuid, sha256, size, updated_at FROM files")?;
     let rows = statement.query_map([], |row| {
         Ok(FileRow {
@@ -195,7 +195,7 @@ pub(crate) fn files(c: &Connection) -> Result<Vec<FileRow>, DbError> {
 }
 
 /// Lists the operations that are over.
-pub(crate) fn ended_operations(c: &Connection) -> Result<Vec<EndedOperation>, DbError> {
+pub(crate) fn ended_operations(c: &Connection) -> Result<Vec<EndedOperation>, DatabaseError> {
     let mut statement = c.prepare(
         "SELECT uuid, ended_at, CASE WHEN result_image <> coalesce(image, '') THEN result_image END
          FROM operations WHERE ended_at IS NOT NULL",
@@ -211,21 +211,21 @@ pub(crate) fn ended_operations(c: &Connection) -> Result<Vec<EndedOperation>, Db
 }
 
 /// Lists the UUIDs of all operations.
-pub(crate) fn operation_uuids(c: &Connection) -> Result<HashSet<Uuid>, DbError> {
+pub(crate) fn operation_uuids(c: &Connection) -> Result<HashSet<Uuid>, DatabaseError> {
     let mut statement = c.prepare("SELECT uuid FROM operations")?;
     let rows = statement.query_map([], |row| row.get(0).map(super::parse_uuid))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Lists the digests of all files.
-pub(crate) fn file_digests(c: &Connection) -> Result<HashSet<String>, DbError> {
+pub(crate) fn file_digests(c: &Connection) -> Result<HashSet<String>, DatabaseError> {
     let mut statement = c.prepare("SELECT sha256 FROM files")?;
     let rows = statement.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Removes the record of an image, and its tags.
-pub(crate) fn remove_image(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+pub(crate) fn remove_image(c: &Connection, uuid: Uuid) -> Result<(), DatabaseError> {
     c.prepare_cached("DELETE FROM tags WHERE image = ?1")?
         .execute([uuid.to_string()])?;
     c.prepare_cached("DELETE FROM images WHERE uuid = ?1")?
@@ -234,14 +234,14 @@ pub(crate) fn remove_image(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
 }
 
 /// Removes the record of a file.
-pub(crate) fn remove_file(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+pub(crate) fn remove_file(c: &Connection, uuid: Uuid) -> Result<(), DatabaseError> {
     c.prepare_cached("DELETE FROM files WHERE uuid = ?1")?
         .execute([uuid.to_string()])?;
     Ok(())
 }
 
 /// Removes the record of an operation.
-pub(crate) fn remove_operation(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+pub(crate) fn remove_operation(c: &Connection, uuid: Uuid) -> Result<(), DatabaseError> {
     c.prepare_cached("DELETE FROM operations WHERE uuid = ?1")?
         .execute(params![uuid.to_string()])?;
     Ok(())

@@ -13,7 +13,7 @@ use crate::rows::images::{self, Image};
 use crate::rows::upkeep::{self as rows, LayerRow};
 use crate::rows::{layers, log};
 use contree_sandbox::LayerId;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The result of a deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,11 @@ struct Deletion {
 
 impl Deletion {
     /// Finds the records that are deleted with an image, or the reason why it cannot be deleted.
-    fn plan(c: &Connection, uuid: Uuid, force: bool) -> Result<Result<Self, DeleteError>, DbError> {
+    fn plan(
+        c: &Connection,
+        uuid: Uuid,
+        force: bool,
+    ) -> Result<Result<Self, DeleteError>, DatabaseError> {
         let Some(image) = images::by_uuid(c, uuid)? else {
             return Ok(Err(DeleteError::Missing(uuid)));
         };
@@ -164,7 +168,7 @@ impl Deletion {
 }
 
 /// All images but one.
-fn others(c: &Connection, except: Uuid) -> Result<Vec<Image>, DbError> {
+fn others(c: &Connection, except: Uuid) -> Result<Vec<Image>, DatabaseError> {
     let filter = images::ImageFilter {
         limit: u32::MAX,
         ..images::ImageFilter::default()

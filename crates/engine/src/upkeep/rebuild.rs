@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use chrono::Utc;
-use contree_registry::Hasher;
+use contree_registry::DigestHasher;
 use contree_sandbox::LayerId;
 use rusqlite::Connection;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::image::DEFAULT_PATH;
 use crate::layer_note::{LayerNote, NotedImage, NotedLayer, NotedTag, noted_images, noted_layer};
 use crate::rows::layers::RecordedLayer;
 use crate::rows::{files, from_micros, images, imports, layers, upkeep as rows};
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The directories that the lowest layer of every image has, and that commands rarely change.
 const LOWEST_LAYER: [&str; 3] = ["proc", "sys", "dev"];
@@ -85,7 +85,7 @@ fn mark_missing(
     t: &Connection,
     missing: &[MissingLayer],
     rebuilt: &mut Rebuilt,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let squashed: Vec<u64> = rows::layers(t)?
         .iter()
         .filter(|layer| layer.stands_for.is_some())
@@ -112,7 +112,7 @@ fn restore_layers(
     notes: &BTreeMap<u64, Vec<LayerNote>>,
     boot: &str,
     rebuilt: &mut Rebuilt,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let mut recorded = layers::ids(t)?;
     let mut waiting: BTreeMap<u64, &NotedLayer> = BTreeMap::new();
     for (layer, notes) in notes {
@@ -179,7 +179,7 @@ fn restore_image(
     layer: u64,
     noted: &NotedImage,
     rebuilt: &mut Rebuilt,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     if images::by_uuid(t, noted.uuid)?.is_some() {
         return Ok(());
     }
@@ -207,7 +207,7 @@ fn restore_tags(
     t: &Connection,
     notes: Vec<LayerNote>,
     rebuilt: &mut Rebuilt,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let mut newest: HashMap<String, NotedTag> = HashMap::new();
     for note in notes {
         if let LayerNote::Tag(tag) = note
@@ -286,13 +286,13 @@ fn find_uploads(engine: &Engine) -> Result<Vec<(String, u64)>, StorageError> {
 
 /// The digest of a file in lower-case hexadecimal, and its size.
 fn hash(path: &Path) -> io::Result<(String, u64)> {
-    let mut hash = HashWriter(Hasher::new());
+    let mut hash = HashWriter(DigestHasher::new());
     let size = io::copy(&mut File::open(path)?, &mut hash)?;
     Ok((hash.0.finish().hex().to_owned(), size))
 }
 
 /// A writer that hashes its input.
-struct HashWriter(Hasher);
+struct HashWriter(DigestHasher);
 
 impl io::Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -12,7 +12,7 @@ use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::rows::Rows;
 use crate::rows::clock::DAY;
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// The key of the `meta` table for the time of the last retention, in microseconds since the Unix
 /// epoch.
@@ -70,7 +70,7 @@ pub(crate) async fn apply_retention(engine: Arc<Engine>) {
     }
 }
 
-fn is_due(c: &Connection, now: i64) -> Result<bool, DbError> {
+fn is_due(c: &Connection, now: i64) -> Result<bool, DatabaseError> {
     let last = Rows::meta(c, LAST_RETENTION)?.and_then(|text| text.parse::<i64>().ok());
     // A time in the future comes from a clock that was wrong.
     Ok(last.is_none_or(|last| now - last >= DAY || last > now))
@@ -78,7 +78,7 @@ fn is_due(c: &Connection, now: i64) -> Result<bool, DbError> {
 
 /// Claims today's retention for this engine. False if another engine has it, and for a new store,
 /// which has no old data.
-fn claim(c: &Connection, now: i64) -> Result<bool, DbError> {
+fn claim(c: &Connection, now: i64) -> Result<bool, DatabaseError> {
     let new_store = Rows::meta(c, LAST_RETENTION)?.is_none();
     let due = is_due(c, now)?;
     if due {

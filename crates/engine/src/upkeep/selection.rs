@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::rows::clock::Ages;
 use crate::rows::upkeep::{self as rows, FileRow, ImageRow, LayerRow};
 use crate::rows::{Rows, layers};
-use contree_sqlite::DbError;
+use contree_sqlite::DatabaseError;
 
 /// Unused data, which is removed first from the records and then from the disk.
 #[derive(Default)]
@@ -46,7 +46,11 @@ impl Selection {
 
 /// Selects data that was unused for `min_age` microseconds and on which nothing depends. Records
 /// stay as they are.
-pub(super) fn select(c: &Connection, ages: &Ages, min_age: i64) -> Result<Selection, DbError> {
+pub(super) fn select(
+    c: &Connection,
+    ages: &Ages,
+    min_age: i64,
+) -> Result<Selection, DatabaseError> {
     let is_old = |at: i64| ages.age(at) >= min_age;
     let all_layers = rows::layers(c)?;
     let all_images = rows::images(c)?;
@@ -109,7 +113,7 @@ pub(super) fn remove_records(
     c: &Connection,
     mut selection: Selection,
     limit: usize,
-) -> Result<Selection, DbError> {
+) -> Result<Selection, DatabaseError> {
     // A layer's parent may have a higher id, if two imports made their common layers at the same
     // time. So foreign keys are checked at the end of the transaction, when all selected records
     // are gone.

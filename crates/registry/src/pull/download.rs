@@ -8,7 +8,7 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use super::request::RequestedContent;
 use super::{Repository, SILENCE_TIMEOUT, is_transient, retry_waits};
 use crate::manifest::{Descriptor, ImagePart};
-use crate::{Hasher, RegistryError};
+use crate::{DigestHasher, RegistryError};
 
 impl Repository<'_> {
     /// Downloads a blob into a new file and reports the number of bytes so far to `progress`.
@@ -28,7 +28,7 @@ impl Repository<'_> {
         let mut file = tokio::fs::File::create_new(path)
             .await
             .map_err(write_error(path))?;
-        let mut hasher = Hasher::new();
+        let mut hasher = DigestHasher::new();
         let mut downloaded: u64 = 0;
         // Waits grow until the download makes progress again.
         let mut waits = retry_waits(self.first_wait * 2);
@@ -82,7 +82,7 @@ impl Repository<'_> {
         blob: &Descriptor,
         file: &mut tokio::fs::File,
         path: &Path,
-        hasher: &mut Hasher,
+        hasher: &mut DigestHasher,
         downloaded: &mut u64,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), RegistryError> {
@@ -104,7 +104,7 @@ impl Repository<'_> {
                 .is_some_and(|value| value.starts_with(&format!("bytes {downloaded}-")));
         if *downloaded > 0 && !continues {
             *downloaded = 0;
-            *hasher = Hasher::new();
+            *hasher = DigestHasher::new();
             file.set_len(0).await.map_err(write_error(path))?;
             file.rewind().await.map_err(write_error(path))?;
             if response.status() == StatusCode::PARTIAL_CONTENT {

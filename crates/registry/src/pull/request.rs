@@ -9,7 +9,7 @@ use reqwest::{Body, Client, Response};
 use url::Url;
 
 use super::error_message::error_message;
-use super::{Repository, SILENCE_TIMEOUT, is_transient, retry_waits};
+use super::{MAX_REQUESTED_WAIT, Repository, SILENCE_TIMEOUT, is_transient, retry_waits};
 use crate::address_scope::AddressScope;
 use crate::host::is_loopback;
 use crate::manifest::{ImagePart, ManifestError};
@@ -17,11 +17,9 @@ use crate::named_server::refused_server_error;
 use crate::transport::connection_error;
 use crate::{Challenge, Digest, RegistryError, authorize, challenges};
 
-/// The longest wait that a server may request.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// How long a request and its response may take, with all their content. The time-out of an import
 /// or push ends it earlier.
-const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// The most redirects of one request.
 const MAX_REDIRECTS: usize = 5;
 
@@ -95,7 +93,7 @@ impl Repository<'_> {
             let Some(wait) = waits.next().filter(|_| is_transient(&error)) else {
                 return Err(error);
             };
-            tokio::time::sleep(requested_wait.unwrap_or(wait).min(LONGEST_WAIT)).await;
+            tokio::time::sleep(requested_wait.unwrap_or(wait).min(MAX_REQUESTED_WAIT)).await;
         }
     }
 
@@ -266,7 +264,7 @@ impl Repository<'_> {
                 .await?
                 .request(request.method.clone(), url.clone())
                 .headers(request.headers.clone())
-                .timeout(DOWNLOAD_TIMEOUT);
+                .timeout(TRANSFER_TIMEOUT);
             let authorization = self
                 .authorization
                 .lock()

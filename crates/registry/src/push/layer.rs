@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use flate2::{Compression as Level, GzBuilder};
 use ruzstd::encoding::{CompressionLevel, FrameCompressor};
 
-use crate::{Digest, Hasher};
+use crate::{Digest, DigestHasher};
 
 /// The level of gzip. It is a part of the digests of pushed layers, so it stays as it is.
 const GZIP_LEVEL: u32 = 3;
@@ -59,12 +59,12 @@ pub fn compress(
 ) -> io::Result<PackedLayer> {
     let mut source = HashingReader {
         inner: source,
-        hasher: Hasher::new(),
+        hasher: DigestHasher::new(),
         error: None,
     };
     let mut target = HashingWriter {
         inner: BufWriter::with_capacity(CHUNK_BYTES, target),
-        hasher: Hasher::new(),
+        hasher: DigestHasher::new(),
         size: 0,
         error: None,
     };
@@ -114,7 +114,7 @@ fn copy(source: &mut impl Read, target: &mut impl Write) -> io::Result<()> {
 
 struct HashingReader<'a, R> {
     inner: &'a mut R,
-    hasher: Hasher,
+    hasher: DigestHasher,
     /// The error that ended the archive, for a compressor that cannot report one.
     error: Option<io::Error>,
 }
@@ -129,7 +129,7 @@ impl<R: Read> Read for HashingReader<'_, R> {
 
 struct HashingWriter<W: Write> {
     inner: BufWriter<W>,
-    hasher: Hasher,
+    hasher: DigestHasher,
     size: u64,
     /// The first error, for a compressor that cannot report one. Nothing is written after it.
     error: Option<io::Error>,

@@ -19,7 +19,7 @@ use crate::{Digest, RegistryError};
 /// The number of bytes that are read from the file at once.
 const READ_BYTES: u64 = 256 * 1024;
 /// The largest chunk after a registry has refused a request for its size (413 Content Too Large).
-const FIRST_CHUNK_BYTES: u64 = 64 << 20;
+const MAX_SPLIT_CHUNK_BYTES: u64 = 64 << 20;
 /// The smallest chunk.
 const MIN_CHUNK_BYTES: u64 = 1 << 20;
 
@@ -231,7 +231,7 @@ impl Repository<'_> {
         }
         match status {
             StatusCode::PAYLOAD_TOO_LARGE if length > MIN_CHUNK_BYTES => {
-                upload.chunk = (length / 2).clamp(MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
+                upload.chunk = (length / 2).clamp(MIN_CHUNK_BYTES, MAX_SPLIT_CHUNK_BYTES);
                 // The next step asks how much the registry has.
                 Err(self.connection_error("it refuses a request of that size"))
             }

@@ -138,7 +138,7 @@ fn document_builder(item: &mut Item, properties: &Properties) {
 fn document_request(item: &mut Item, description: &Description) {
     match item {
         Item::Struct(item) => {
-            let function = snake_case(&item.ident, &item.attrs);
+            let function = client_function(&item.ident, &item.attrs);
             if let Some(summary) = description.summary(&function) {
                 let link = format!("[`Client::{function}`](super::Client::{function})");
                 item.attrs.retain(|attribute| doc_line(attribute).is_none());
@@ -201,7 +201,7 @@ fn errors(description: &Description, request: &str) -> String {
 }
 
 /// The function of the client that makes a request. The generator's documentation links to it.
-fn snake_case(request: &Ident, attributes: &[Attribute]) -> String {
+fn client_function(request: &Ident, attributes: &[Attribute]) -> String {
     let text = doc_text(attributes).unwrap_or_default();
     let function = text
         .split_once("Client::")

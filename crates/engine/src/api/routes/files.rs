@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use contree_error_codes::ErrorCode;
-use contree_registry::Hasher;
+use contree_registry::DigestHasher;
 use futures_util::StreamExt as _;
 
 use crate::api::extract::{Path, Query, limit, offset};
@@ -46,7 +46,7 @@ pub(super) async fn upload(
         Ok(file)
     })
     .await?;
-    let mut hash = Hasher::new();
+    let mut hash = DigestHasher::new();
     let mut size: u64 = 0;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {

@@ -1,4 +1,4 @@
-//! Protected places: paths that tools may not access, and everything below them.
+//! Protected paths: those that tools may not access, with everything below them.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use super::real_paths::{RealPaths, as_spelled_and_resolved};
 /// Programs, each with the paths of its files.
 pub(super) type Table = &'static [(&'static str, &'static [&'static str])];
 
-/// The tables of one kind of place.
-pub(super) struct PlaceTables {
+/// The tables of one kind of protected path.
+pub(super) struct PathTables {
     /// Below each home directory.
     pub(super) home: Table,
     /// In any directory, each with one or two names.
@@ -23,50 +23,50 @@ pub(super) struct PlaceTables {
     pub(super) variables: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// Protected places of one kind, each with the program that uses it.
+/// Protected paths of one kind, each with the program that uses it.
 ///
 /// Upper and lower case of ASCII letters count as equal, since some file systems do not tell them
 /// apart.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct ProtectedPaths {
     absolute: HashMap<PathBuf, &'static str>,
     homes: HashSet<PathBuf>,
     in_homes: HashMap<PathBuf, &'static str>,
     anywhere: HashMap<PathBuf, &'static str>,
-    /// Existing places, which may hold links to other files.
+    /// Existing protected paths, which may hold links to other files.
     pub(super) existing: Vec<PathBuf>,
 }
 
-impl Places {
-    /// Creates the places of some tables for these home directories, the user's own first.
-    pub(super) fn new(tables: &PlaceTables, homes: &[PathBuf]) -> Self {
-        let mut places = Self {
+impl ProtectedPaths {
+    /// Creates the paths of some tables for these home directories, the user's own first.
+    pub(super) fn new(tables: &PathTables, homes: &[PathBuf]) -> Self {
+        let mut protected = Self {
             in_homes: relative(tables.home),
             anywhere: relative(tables.anywhere),
             ..Self::default()
         };
         for (program, paths) in tables.system {
             for path in *paths {
-                places.insert(PathBuf::from(path), program);
+                protected.insert(PathBuf::from(path), program);
             }
         }
         for (variable, names) in tables.variables {
             for path in paths_of(variable, names) {
-                places.existing.push(path.clone());
-                places.insert(path, variable);
+                protected.existing.push(path.clone());
+                protected.insert(path, variable);
             }
         }
         if let Some(home) = homes.first() {
-            places.add_user_directories(tables.home, home);
+            protected.add_user_directories(tables.home, home);
         }
         let mut known = RealPaths::default();
         for home in homes {
-            places.add_home(tables.home, home, &mut known);
+            protected.add_home(tables.home, home, &mut known);
         }
-        places
+        protected
     }
 
-    /// Adds a place, as spelled and with all links resolved.
+    /// Adds a path, as spelled and with all links resolved.
     pub(super) fn insert(&mut self, path: PathBuf, used_by: &'static str) {
         if !path.is_absolute() || path.parent().is_none() {
             return;
@@ -76,7 +76,7 @@ impl Places {
         }
     }
 
-    /// Adds the places in directories that variables such as `XDG_CONFIG_HOME` move.
+    /// Adds the paths in directories that variables such as `XDG_CONFIG_HOME` move.
     fn add_user_directories(&mut self, table: Table, home: &Path) {
         for (below_home, directory) in user_directories(home) {
             for (program, paths) in table {
@@ -90,12 +90,12 @@ impl Places {
         }
     }
 
-    /// Adds a home directory, with the real paths of its places that lead through links.
+    /// Adds a home directory, with the real paths of those in it that lead through links.
     fn add_home(&mut self, table: Table, home: &Path, known: &mut RealPaths) {
         let real_home = known.resolve(home);
         self.homes.insert(folded(home));
         self.homes.insert(folded(&real_home));
-        // Most places do not exist, and most users of a system have none.
+        // Most of the paths do not exist, and most users of a system have none.
         let Ok(entries) = std::fs::read_dir(home) else {
             return;
         };
@@ -117,7 +117,8 @@ impl Places {
         }
     }
 
-    /// Returns the places that a path is or lies in, the innermost first, each with its program.
+    /// Returns the protected paths that a path is or lies in, the innermost first, each with its
+    /// program.
     pub(super) fn containing<'a>(&self, path: &'a Path) -> Vec<(&'a Path, &'static str)> {
         let folded_path = folded(path);
         let homes: Vec<&Path> = folded_path
@@ -126,11 +127,11 @@ impl Places {
             .collect();
         let pairs = path.ancestors().zip(folded_path.ancestors());
         pairs
-            .filter_map(|(place, folded)| Some((place, self.used_by(folded, &homes)?)))
+            .filter_map(|(ancestor, folded)| Some((ancestor, self.used_by(folded, &homes)?)))
             .collect()
     }
 
-    /// Returns the program that uses a folded path, if the path itself is a place.
+    /// Returns the program that uses a folded path, if the path itself is protected.
     fn used_by(&self, folded: &Path, homes: &[&Path]) -> Option<&'static str> {
         let in_home = |home: &&Path| self.in_homes.get(folded.strip_prefix(home).ok()?);
         let named = self
