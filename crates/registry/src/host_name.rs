@@ -129,10 +129,11 @@ fn has_user(first: &str) -> bool {
         .is_some_and(|(_, rest)| !is_digest(rest))
 }
 
-/// Returns whether a text is `ALGORITHM:DIGEST`, and not `HOST:PORT`.
+/// Returns whether a text is `ALGORITHM:DIGEST`, and not `HOST:PORT`. A port has at most 5 digits.
 fn is_digest(text: &str) -> bool {
     text.split_once(':').is_some_and(|(algorithm, digest)| {
-        DIGEST_ALGORITHMS.contains(&algorithm) && digest.parse::<u16>().is_err()
+        let is_port = digest.len() <= 5 && digest.bytes().all(|byte| byte.is_ascii_digit());
+        DIGEST_ALGORITHMS.contains(&algorithm) && !is_port
     })
 }
 
