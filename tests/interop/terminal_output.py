@@ -107,6 +107,19 @@ def tables_fit_their_terminal(session) -> None:
     session.call("kill", run)
 
 
+def messages_break_between_words(session) -> None:
+    pane = session.pane
+    words = ("run", "-d", "-i", "--", "sh")
+    piped = session.call(*words, status=2).stderr.strip()
+    check("\n" not in piped and len(piped) > 60, f"the message is short, or a pipe gets lines:\n{piped}")
+    pane.resize(60, 40)
+    # A row that the terminal broke would be longer than it.
+    rows = pane.run("contree " + " ".join(words), 2).strip().splitlines()
+    check(len(rows) > 1 and " ".join(rows) == piped, f"the message has other words:\n{rows}")
+    check(all(len(row) <= 60 for row in rows), f"the terminal breaks the message:\n{rows}")
+    pane.resize(100, 30)
+
+
 def emphasis_is_for_terminals_that_want_it(session) -> None:
     pane = session.pane
 
@@ -184,6 +197,7 @@ SCENARIOS = [
     progress_of_sync_and_copies,
     a_run_is_shown_while_it_runs,
     tables_fit_their_terminal,
+    messages_break_between_words,
     emphasis_is_for_terminals_that_want_it,
     names_cannot_control_the_terminal,
     pipes_end_without_an_error,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::context::VerbContext;
+use super::detached;
 use super::error::VerbError;
 use crate::cli::output::print_message;
 use crate::store::states::StateFile;
@@ -94,7 +95,7 @@ impl SentFiles {
                 continue;
             }
             if is_said {
-                print_message(format_args!("removed {names}, gone from {shown}"));
+                detached::say(&format!("removed {names}, gone from {shown}"))?;
             }
             for path in gone {
                 command = command.file(&path, Content::absent());
