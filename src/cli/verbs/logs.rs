@@ -62,9 +62,12 @@ impl Logs {
                 }
                 show_all(cx, &raw, tail)?;
             }
-            let is_over = last.is_some_and(|(_, is_last)| is_last);
+            if last.is_some_and(|(_, is_last)| is_last) {
+                raw.finish();
+                return Ok(0);
+            }
             let mut events = cx.client.follow(id, last.map(|(id, _)| id));
-            while !is_over {
+            loop {
                 let event = tokio::select! {
                     biased;
                     () = cx.cancelled.cancelled() => return Ok(stopped(cx, &raw).await),
