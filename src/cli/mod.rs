@@ -32,6 +32,7 @@ mod tools;
 mod units;
 mod usage;
 mod verbs;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -41,7 +42,7 @@ use contree_error_codes::ErrorCode;
 use error::CommandError;
 use options::Options;
 use setup::Setup;
-use verbs::{COMPLETE_VARIABLE, Verb, VerbOptions};
+use verbs::{CLOSED, COMPLETE_VARIABLE, Verb, VerbOptions};
 
 /// Exit status of a wrong command line, the same as clap's.
 const USAGE: u8 = 2;
@@ -182,6 +183,8 @@ fn verb_command(version: &'static str) -> clap::Command {
 fn exit(done: Result<u8, CommandError>) -> ExitCode {
     signals::end_echoed_line();
     match done {
+        // As a program that SIGPIPE ends.
+        Ok(0) if output::is_output_closed() => ExitCode::from(CLOSED),
         Ok(status) => ExitCode::from(status),
         Err(problem) => {
             output::print_error(&problem, problem.code());

@@ -12,10 +12,14 @@ use contree_error_codes::ErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::process::ProcessError;
+use super::wrap::{error_columns, wrapped};
 use crate::tools::{OutputStream, Watcher, take_complete_characters, visible, visible_json};
 
 /// The name of the running program, which begins its messages.
 static PROGRAM: OnceLock<&str> = OnceLock::new();
+
+/// Whether the reader of standard output is gone.
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Sets the name of the running program. Only the first call counts.
 pub(super) fn set_program(name: &'static str) {
@@ -64,10 +68,15 @@ fn print_escaped(text: &str, escape: fn(&str) -> Cow<'_, str>) -> Result<(), Pro
     }
 }
 
-/// Prints a message to standard error, after the program's name. Failures are ignored, since there
-/// is no other place to report them.
+/// Prints a message to standard error, after the program's name. On a terminal, its lines end
+/// between words. Failures are ignored, since there is no other place to report them.
 pub(super) fn print_message(text: impl Display) {
-    print_error_line(format_args!("{}: {text}", program()));
+    let text = format!("{}: {text}", program());
+    match error_columns() {
+        // Escapes take columns.
+        Some(columns) => print_error_line(wrapped(&visible(&text), columns)),
+        None => print_error_line(text),
+    }
 }
 
 /// Prints an error to standard error, after the program's name. Its code is at the end of the first
@@ -131,7 +140,18 @@ fn log_text(bytes: &[u8]) -> String {
 
 fn write(bytes: &[u8]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush())
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    if let Err(error) = &written
+        && error.kind() == ErrorKind::BrokenPipe
+    {
+        IS_CLOSED.store(true, Ordering::Release);
+    }
+    written
+}
+
+/// Whether the reader of standard output was gone when something was printed.
+pub(super) fn is_output_closed() -> bool {
+    IS_CLOSED.load(Ordering::Acquire)
 }
 
 /// The result of all writes to the streams so far.

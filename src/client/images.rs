@@ -246,6 +246,20 @@ impl Client {
         destination: &Path,
         mode: Option<u32>,
     ) -> Result<u64, Error> {
+        self.download_observed(image, path, destination, mode, |_, _| {})
+            .await
+    }
+
+    /// Like [`download`](Self::download), and calls `observe` after each piece with the number of
+    /// bytes so far and the size of the file, if the backend announces it.
+    pub(crate) async fn download_observed(
+        &self,
+        image: Uuid,
+        path: &str,
+        destination: &Path,
+        mode: Option<u32>,
+        observe: impl Fn(u64, Option<u64>) + Send,
+    ) -> Result<u64, Error> {
         runtime::check()?;
         let (destination, replaced_mode) = replaceable(destination).await?;
         let mode = match (mode, replaced_mode) {
@@ -253,11 +267,12 @@ impl Client {
             (None, Some(mode)) => NewFileMode::Exact(mode),
             (None, None) => NewFileMode::default(),
         };
-        self.download_to(image, path, &destination, mode).await
+        self.fetch(image, path, &destination, mode, observe).await
     }
 
     /// Like [`download`](Self::download), but does not check `destination`, and replaces a symbolic
     /// link there.
+    #[cfg(feature = "mcp")]
     pub(crate) async fn download_to(
         &self,
         image: Uuid,
@@ -266,6 +281,17 @@ impl Client {
         mode: NewFileMode,
     ) -> Result<u64, Error> {
         runtime::check()?;
+        self.fetch(image, path, destination, mode, |_, _| {}).await
+    }
+
+    async fn fetch(
+        &self,
+        image: Uuid,
+        path: &str,
+        destination: &Path,
+        mode: NewFileMode,
+        observe: impl Fn(u64, Option<u64>) + Send,
+    ) -> Result<u64, Error> {
         let directory = match destination.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -274,7 +300,7 @@ impl Client {
             .await
             .map_err(Error::io(directory))?;
         let content = self.read(image, path).await?;
-        fetch(content, directory, destination, mode).await
+        write(content, directory, destination, mode, observe).await
     }
 }
 
@@ -323,11 +349,12 @@ fn permissions(_: &std::fs::Metadata) -> Option<u32> {
     None
 }
 
-async fn fetch(
+async fn write(
     mut content: FileStream,
     directory: &Path,
     destination: &Path,
     mode: NewFileMode,
+    observe: impl Fn(u64, Option<u64>) + Send,
 ) -> Result<u64, Error> {
     let new = NewFile::create(directory, mode).map_err(Error::io(directory))?;
     let mut file = tokio::fs::File::from_std(new.writer().map_err(Error::io(directory))?);
@@ -338,6 +365,7 @@ async fn fetch(
         file.write_all(&chunk)
             .await
             .map_err(Error::io(destination))?;
+        observe(size, content.size);
     }
     file.flush().await.map_err(Error::io(destination))?;
     drop(file);

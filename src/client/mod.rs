@@ -58,3 +58,4 @@ pub(crate) use new_file::NewFileMode;
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
 pub use process_output::{OutputPart, OutputPosition, ProcessOutput};
 pub use runs::Run;
+pub(crate) use runtime::blocking;

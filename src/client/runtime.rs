@@ -1,4 +1,4 @@
-//! The Tokio runtime that every call needs.
+//! The Tokio runtime that every call needs, and its threads for work that may block.
 
 use tokio::runtime::Handle;
 
@@ -9,4 +9,13 @@ pub(super) fn check() -> Result<(), Error> {
     Handle::try_current()
         .map(drop)
         .map_err(|_| Error::NoRuntime)
+}
+
+/// Runs work that may block on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::other(error)))
 }

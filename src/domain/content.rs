@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::{Client, Error, types};
+use crate::{Client, Error, client::blocking, types};
 
 /// Bytes, or a local file that has them.
 enum Source {
@@ -63,15 +63,6 @@ fn read_rest(mut file: std::fs::File) -> Result<Bytes, Error> {
     Ok(bytes.into())
 }
 
-/// Runs work that may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(Error::other(error)))
-}
-
 /// The standard input of a command: text, bytes, a local path, or an open file.
 ///
 /// A file is read to its end before the command starts. For input that comes while the command
@@ -116,6 +107,9 @@ enum ContentSource {
     /// A symbolic link with this target.
     #[cfg(feature = "mcp")]
     Symlink(String),
+    /// Nothing: a file, a link or an empty directory is removed.
+    #[cfg(feature = "mcp")]
+    Absent,
 }
 
 impl Content {
@@ -134,6 +128,17 @@ impl Content {
     pub(crate) fn symlink(target: impl Into<String>) -> Self {
         Self {
             source: ContentSource::Symlink(target.into()),
+            mode: None,
+            owner: None,
+        }
+    }
+
+    /// No file: what the image has at the path is removed, unless it is a directory with entries.
+    /// Only a backend with the extension `files` can do so.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn absent() -> Self {
+        Self {
+            source: ContentSource::Absent,
             mode: None,
             owner: None,
         }
@@ -176,6 +181,11 @@ impl Content {
             ContentSource::Symlink(target) => {
                 x_kind = Some(types::InstanceFileXKind::Symlink);
                 x_target = Some(target);
+                None
+            }
+            #[cfg(feature = "mcp")]
+            ContentSource::Absent => {
+                x_kind = Some(types::InstanceFileXKind::Absent);
                 None
             }
             ContentSource::Local(Source::Path(path)) => {
@@ -221,6 +231,8 @@ impl fmt::Debug for Content {
             ContentSource::Directory => "a directory".to_owned(),
             #[cfg(feature = "mcp")]
             ContentSource::Symlink(target) => format!("a link to {target}"),
+            #[cfg(feature = "mcp")]
+            ContentSource::Absent => "nothing".to_owned(),
         };
         f.debug_struct("Content")
             .field("source", &source)

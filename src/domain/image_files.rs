@@ -101,6 +101,22 @@ impl ImageFiles {
             .await
     }
 
+    /// Like [`download`](Self::download), and calls `observe` after each piece with the number of
+    /// bytes so far and the size of the file, if the backend announces it.
+    #[cfg(feature = "mcp")]
+    pub(crate) async fn download_observed(
+        &self,
+        path: &str,
+        destination: &Path,
+        observe: impl Fn(u64, Option<u64>) + Send,
+    ) -> Result<u64, Error> {
+        let uuid = self.image.uuid().await?;
+        let client = self.image.client();
+        client
+            .download_observed(uuid, path, destination, None, observe)
+            .await
+    }
+
     /// Whether there is a regular file at a path.
     ///
     /// # Errors

@@ -5,13 +5,12 @@ mod command;
 use std::{fmt, path::Path};
 
 use super::{
-    content::blocking,
     image::Image,
     session_file::{Entry, Header, SessionFile},
     step::{Settings, Step},
     text::ToText,
 };
-use crate::{Client, Error, ImageRef};
+use crate::{Client, Error, ImageRef, client::blocking};
 
 pub use command::SessionCommand;
 

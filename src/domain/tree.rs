@@ -1,5 +1,8 @@
 //! Sending directories.
 
+#[cfg(feature = "mcp")]
+mod attributes;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -158,6 +161,7 @@ impl UploadDir {
             files: files.into(),
             others: synced.others.into(),
             gone: gone.into(),
+            owner: None,
             skipped: synced.skipped.named,
             skipped_count: synced.skipped.counts.values().sum(),
             uploaded: synced.uploaded,
@@ -196,12 +200,14 @@ pub struct Tree {
     others: Arc<[FoundOther]>,
     /// The paths below the directory that an earlier sending placed, and that are gone since.
     gone: Arc<[String]>,
+    /// The user and the group of all entries; none for 0 and 0.
+    owner: Option<(u32, u32)>,
     skipped: Vec<SkippedPath>,
     skipped_count: u64,
     uploaded: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TreeFile {
     /// The path below the directory.
     path: String,
@@ -314,6 +320,8 @@ impl Tree {
     ) -> impl Iterator<Item = (String, types::InstanceFile)> {
         let is_target = self.is_file && !path.ends_with('/');
         let directory = path.trim_end_matches('/');
+        let uid = self.owner.map(|(uid, _)| uid.into());
+        let gid = self.owner.map(|(_, gid)| gid.into());
         let files = self.files.iter().map(move |file| {
             let target = match is_target {
                 true => path.to_owned(),
@@ -322,8 +330,8 @@ impl Tree {
             let uploaded = types::InstanceFile {
                 uuid: Some(file.uuid),
                 mode: Some(octal(file.mode)),
-                uid: None,
-                gid: None,
+                uid,
+                gid,
                 x_kind: None,
                 x_target: None,
             };
@@ -331,7 +339,8 @@ impl Tree {
         });
         let others = self.others.iter().map(move |other| {
             let target = format!("{directory}/{}", other.relative);
-            (target, other.kind.to_place())
+            let placed = other.kind.to_place();
+            (target, types::InstanceFile { uid, gid, ..placed })
         });
         let gone = self.gone.iter();
         let gone = gone.map(move |path| (format!("{directory}/{path}"), absent()));

@@ -4,10 +4,10 @@ use std::path::Path;
 #[cfg(unix)]
 use std::path::PathBuf;
 
-use super::{content::blocking, image_files::ImageFiles, text::ToText, unpacked::Unpacked};
-use crate::Error;
+use super::{image_files::ImageFiles, text::ToText, unpacked::Unpacked};
 #[cfg(unix)]
 use crate::local_copy::{CopiedDirectory, WriteRules, download_directory};
+use crate::{Error, client::blocking};
 
 impl ImageFiles {
     /// Copies a directory, or a file, with all that is below it into a local directory, which is
@@ -28,10 +28,22 @@ impl ImageFiles {
         path: impl ToText,
         directory: impl AsRef<Path>,
     ) -> Result<Unpacked, Error> {
+        self.unpack_observed(path, directory, |_| {}).await
+    }
+
+    /// Like [`unpack`](Self::unpack), and calls `observe` with the number of bytes of each piece of
+    /// a file.
+    #[cfg(unix)]
+    pub(crate) async fn unpack_observed(
+        &self,
+        path: impl ToText,
+        directory: impl AsRef<Path>,
+        observe: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<Unpacked, Error> {
         let (path, directory) = (path.to_text()?, directory.as_ref().to_owned());
         let image = self.image.uuid().await?;
         let place = blocking(move || real_place(&directory).map_err(Error::io(&directory)));
-        let (place, rules) = (place.await?, WriteRules::default());
+        let (place, rules) = (place.await?, WriteRules::observed(observe));
         let copied = download_directory(self.image.client(), image, &path, &place, true, rules);
         let CopiedDirectory {
             files,
@@ -64,6 +76,18 @@ impl ImageFiles {
         path: impl ToText,
         directory: impl AsRef<Path>,
     ) -> Result<Unpacked, Error> {
+        self.unpack_observed(path, directory, |_| {}).await
+    }
+
+    /// Like [`unpack`](Self::unpack), and calls `observe` with the number of bytes of each piece of
+    /// the archive.
+    #[cfg(not(unix))]
+    pub(crate) async fn unpack_observed(
+        &self,
+        path: impl ToText,
+        directory: impl AsRef<Path>,
+        observe: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<Unpacked, Error> {
         let directory = directory.as_ref().to_owned();
         let mut archive = self.archive(path).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(chunks::QUEUE);
@@ -72,6 +96,7 @@ impl ImageFiles {
         }));
         while let Some(chunk) = archive.next().await {
             let is_broken = chunk.is_err();
+            observe(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
             // The receiver is gone once unpacking has failed.
             if sender.send(chunk).await.is_err() || is_broken {
                 break;

@@ -7,7 +7,6 @@ use contree_diff::MAX_TEXT_BYTES;
 use uuid::Uuid;
 
 use super::base::{Base, BaseFiles, image_content};
-use super::blocking::blocking;
 use super::local_tree::{Local, LocalTree};
 use super::merge::merge;
 use super::outcome::{Applied, Conflicts, PathReason, text};
@@ -17,7 +16,7 @@ use super::rules::WriteRules;
 use super::staged_contents::stage;
 use super::staging::Staging;
 use super::tree::{Tree, tree_of};
-use crate::client::image_path;
+use crate::client::{blocking, image_path};
 use crate::{Client, Error};
 
 /// A request to apply an image.

@@ -100,7 +100,12 @@ impl ArchiveCopy<'_> {
                 }
                 EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                     let mut file = tree.create_file(&staged)?;
-                    self.copied.bytes += io::copy(&mut entry, &mut file)?;
+                    let rules = self.rules;
+                    let mut content = ObservedReader {
+                        inner: &mut entry,
+                        rules,
+                    };
+                    self.copied.bytes += io::copy(&mut content, &mut file)?;
                     rustix::fs::fchmod(&file, permissions(mode))?;
                     tree.set_modified(&staged, time)?;
                     self.count_file();
@@ -165,6 +170,20 @@ impl ArchiveCopy<'_> {
                 why: why.to_owned(),
             });
         }
+    }
+}
+
+/// The content of a file, whose pieces are reported.
+struct ObservedReader<'a, R> {
+    inner: R,
+    rules: &'a WriteRules,
+}
+
+impl<R: Read> Read for ObservedReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.rules.written(count as u64);
+        Ok(count)
     }
 }
 

@@ -7,6 +7,7 @@ use contree_diff::{Digest, MAX_TEXT_BYTES, NodeKind};
 use uuid::Uuid;
 
 use super::tree::{Entry, MODE_BITS, Tree, tree_of};
+use crate::client::blocking;
 use crate::types::{InstanceFile, InstanceSpawnRequest};
 use crate::{Client, Error, ImageRef};
 
@@ -112,7 +113,7 @@ async fn read_tree(client: &Client, image: Uuid, path: &Path) -> Result<Tree, Er
     let Some(index) = client.index(image, path).await? else {
         return Ok(Tree::new());
     };
-    super::blocking::blocking(move || tree_of(index).map_err(Error::other)).await
+    blocking(move || tree_of(index).map_err(Error::other)).await
 }
 
 impl BaseFiles {

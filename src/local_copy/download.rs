@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::archive_copy::{ArchiveCopy, Attributes, CopiedDirectory};
-use super::blocking::blocking;
 use super::local_tree::{Local, LocalTree};
 use super::outcome::{PathReason, text};
 use super::rules::WriteRules;
 use super::staging::{Staging, is_staging};
 use super::tree::Entry;
-use crate::client::image_path;
+use crate::client::{blocking, image_path};
 use crate::{Client, Error};
 
 /// Copies a directory of an image with permissions, links, empty directories and times to

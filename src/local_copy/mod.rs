@@ -8,7 +8,6 @@
 mod apply;
 mod archive_copy;
 mod base;
-mod blocking;
 mod download;
 mod link_target;
 mod local_tree;

@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 
 use contree_diff::Digest;
 
-use super::blocking::blocking;
 use super::local_tree::{Local, LocalTree, permissions};
 use super::plan::{Action, ActionKind};
 use super::rules::WriteRules;
@@ -13,6 +12,7 @@ use super::staged_contents::name_of;
 use super::staging::Staging;
 use super::unfinished::StopFlag;
 use crate::Error;
+use crate::client::blocking;
 
 /// The mode of a file whose permissions are not known.
 const DEFAULT_MODE: u32 = 0o644;

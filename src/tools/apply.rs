@@ -256,7 +256,7 @@ async fn found_base(
 
 /// Finds the wanted state that was placed last on the way to the image, and the image of the run
 /// that placed it.
-async fn nearest_state(
+pub(super) async fn nearest_state(
     cx: &Context,
     client: &Client,
     image: Uuid,

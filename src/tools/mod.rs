@@ -68,7 +68,7 @@ pub use operation_status::{
 pub(crate) use output::take_complete_characters;
 pub use prompts::unknown_prompt;
 pub(crate) use registry_login::{LoginOutcome, log_in, stored as stored_login};
-pub(crate) use rsync::{PlacedFiles, remember_placed};
+pub(crate) use rsync::{PlacedFiles, gone_since_placed, remember_placed};
 pub(crate) use schema::required_names;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};

@@ -7,10 +7,14 @@ use uuid::Uuid;
 
 use super::context::VerbContext;
 use super::error::VerbError;
+use super::existing_directories::ExistingDirectories;
 use super::progress::Progress;
-use crate::store::states::StateFile;
-use crate::tools::{PlacedFiles, remember_placed};
+use super::sent_files::{FILES_EXTENSION, SentFiles};
+use crate::cli::output::print_message;
 use crate::{Changes, Command, Content, Tree};
+
+/// The mode of a directory that the files in it imply.
+const IMPLIED_MODE: u32 = 0o755;
 
 /// Names below a directory that are not sent, the same as those of the official command line.
 const EXCLUDED: [&str; 9] = [
@@ -98,13 +102,20 @@ impl Attachment {
         }
     }
 
-    /// Places the file or the directory.
+    /// The user and the group; none if neither is given. The other one is 0.
+    fn owner(&self) -> Option<(u32, u32)> {
+        let is_given = self.uid.is_some() || self.gid.is_some();
+        is_given.then(|| (self.uid.unwrap_or(0), self.gid.unwrap_or(0)))
+    }
+
+    /// Places the file or the directory in a sandbox of an image.
     ///
     /// # Errors
     /// If it does not exist or cannot be sent.
     pub(super) async fn place<C: Changes>(
         &self,
         cx: &VerbContext,
+        image: Uuid,
         command: Command<C>,
         excludes: &[String],
         sent: &mut SentFiles,
@@ -116,38 +127,90 @@ impl Attachment {
             None => path_text(&source)?,
         };
         if metadata.is_dir() {
-            let fixed = EXCLUDED.iter().map(|name| (*name).to_owned());
-            let excludes: Vec<String> = fixed.chain(excludes.iter().cloned()).collect();
-            let title = format!("sending {}", self.source.display());
-            let progress = Arc::new(Progress::spinner(&title));
-            let shown = progress.clone();
-            let tree = cx
-                .client
-                .upload_dir(&source)
-                .exclude(excludes)
-                .gitignore(false)
-                .on_progress(move |line| shown.say(line));
-            let tree = cx.unless_interrupted(tree.into_future()).await?;
-            drop(progress);
-            if tree.skipped_count() > 0 {
-                crate::cli::output::print_message(format_args!(
-                    "{} files below {} could not be sent",
-                    tree.skipped_count(),
-                    self.source.display()
-                ));
-            }
+            let tree = self.send(cx, &source, excludes).await?;
             sent.add(&source, &destination, &tree);
+            let command = self
+                .own_directories(cx, image, command, &destination, &tree)
+                .await?;
             return Ok(command.tree(destination, &tree));
         }
+        sent.add_file(&destination);
         let mut content = Content::from(source.as_path());
         let mode = self.mode.or_else(|| mode_of(&metadata));
         if let Some(mode) = mode {
             content = content.mode(mode);
         }
-        if self.uid.is_some() || self.gid.is_some() {
-            content = content.owner(self.uid.unwrap_or(0), self.gid.unwrap_or(0));
+        if let Some((uid, gid)) = self.owner() {
+            content = content.owner(uid, gid);
         }
         Ok(command.file(destination, content))
+    }
+
+    /// Sends a directory. Its entries get the owner, and its files get the mode.
+    async fn send(
+        &self,
+        cx: &VerbContext,
+        source: &Path,
+        excludes: &[String],
+    ) -> Result<Tree, VerbError> {
+        let fixed = EXCLUDED.iter().map(|name| (*name).to_owned());
+        let excludes: Vec<String> = fixed.chain(excludes.iter().cloned()).collect();
+        let title = format!("sending {}", self.source.display());
+        let progress = Arc::new(Progress::spinner(&title));
+        let shown = progress.clone();
+        let tree = cx
+            .client
+            .upload_dir(source)
+            .exclude(excludes)
+            .gitignore(false)
+            .on_progress(move |line| shown.say(line));
+        let mut tree = cx.unless_interrupted(tree.into_future()).await?;
+        drop(progress);
+        if tree.skipped_count() > 0 {
+            print_message(format_args!(
+                "{} files below {} could not be sent",
+                tree.skipped_count(),
+                self.source.display()
+            ));
+        }
+        if let Some((uid, gid)) = self.owner() {
+            tree = tree.with_owner(uid, gid);
+        }
+        if let Some(mode) = self.mode {
+            tree = tree.with_file_mode(mode);
+        }
+        Ok(tree)
+    }
+
+    /// Makes the directories that the image lacks, and that files alone would make for root.
+    async fn own_directories<C: Changes>(
+        &self,
+        cx: &VerbContext,
+        image: Uuid,
+        mut command: Command<C>,
+        destination: &str,
+        tree: &Tree,
+    ) -> Result<Command<C>, VerbError> {
+        let Some((uid, gid)) = self.owner() else {
+            return Ok(command);
+        };
+        let root = destination.trim_end_matches('/');
+        if !cx.client.has_extension(FILES_EXTENSION).await? {
+            print_message(format_args!(
+                "new directories of {destination} belong to root, since this service sets the owner of files alone"
+            ));
+            return Ok(command);
+        }
+        let mut existing = ExistingDirectories::of(&cx.client, image);
+        let below = tree.implied_directories().into_iter();
+        let below = below.map(|directory| format!("{root}/{directory}"));
+        for path in std::iter::once(root.to_owned()).chain(below) {
+            if !existing.contains(&path).await? {
+                let directory = Content::directory().mode(IMPLIED_MODE).owner(uid, gid);
+                command = command.file(path, directory);
+            }
+        }
+        Ok(command)
     }
 }
 
@@ -157,64 +220,6 @@ fn in_directory(path: &str, source: &Path, is_directory: bool) -> String {
     match name.filter(|_| path.ends_with('/') && !is_directory) {
         Some(name) => format!("{path}{name}"),
         None => path.to_owned(),
-    }
-}
-
-/// The files of the directories that a run places.
-#[derive(Debug, Default)]
-pub(super) struct SentFiles {
-    /// Each directory of this machine, and its path in the sandbox.
-    directories: Vec<(PathBuf, String)>,
-    placed: PlacedFiles,
-}
-
-impl SentFiles {
-    #[cfg(unix)]
-    fn add(&mut self, source: &Path, destination: &str, tree: &Tree) {
-        use crate::local_copy::SentKind;
-        let source = source.canonicalize().unwrap_or_else(|_| source.to_owned());
-        let root = destination.trim_end_matches('/').to_owned();
-        for entry in tree.entries() {
-            let (sha256, target) = match &entry.kind {
-                SentKind::File { sha256, upload } => {
-                    let upload = upload.map(|upload| (sha256.clone(), upload));
-                    self.placed.uploads.extend(upload);
-                    (sha256.clone(), None)
-                }
-                SentKind::Directory => (String::new(), None),
-                SentKind::Symlink { target } => (String::new(), Some(target.clone())),
-            };
-            self.placed.files.push(StateFile {
-                path: format!("{root}/{}", entry.path),
-                sha256,
-                executable: entry.mode & 0o111 != 0,
-                mode: target.is_none().then_some(entry.mode),
-                is_directory: matches!(entry.kind, SentKind::Directory),
-                target,
-                source: source.join(&entry.path).to_string_lossy().into_owned(),
-            });
-        }
-        self.directories.push((source, root));
-    }
-
-    #[cfg(not(unix))]
-    fn add(&mut self, _: &Path, _: &str, _: &Tree) {}
-
-    /// Remembers the files as those that an operation placed, for `contree apply`.
-    pub(super) async fn remember(&self, cx: &VerbContext, operation: Uuid) {
-        if self.placed.files.is_empty() {
-            return;
-        }
-        let (source, destination) = match &self.directories[..] {
-            [(source, root)] => (source.to_string_lossy().into_owned(), Some(root.clone())),
-            _ => (String::new(), None),
-        };
-        let (backend, placed) = (cx.backend(), self.placed.clone());
-        let remembered =
-            remember_placed(&cx.tools, backend, operation, source, destination, placed).await;
-        if let Err(error) = remembered {
-            tracing::warn!("`contree apply` will need --base for this run: {error}");
-        }
     }
 }
 

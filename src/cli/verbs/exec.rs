@@ -14,10 +14,11 @@ use super::error::VerbError;
 use super::exit_status::CLOSED;
 use super::image_name::short;
 use super::input::{self, InputKind};
+use super::process_options::ProcessOptions;
 use super::rows::print_record;
 use super::run::{
     ConnectionEnd, RECORDED_BYTES, connect, is_on_terminal, shell_words, status_of, terminal_size,
-    terminal_variables, variables, written_status,
+    terminal_variables, written_status,
 };
 use super::session_state::join;
 use crate::cli::habits::without_effect;
@@ -41,7 +42,8 @@ Examples:
 
 It starts in the directory of the run, with the variables of the session, and ends with the run. Exit
 status: that of the command, 125 if it could not run, 128+N after signal N.",
-    arg = without_effect("tty", Some('t'))
+    arg = without_effect("tty", Some('t')),
+    mut_arg("cwd", |cwd| cwd.help("Directory to start in; default: that of the run"))
 )]
 pub(in crate::cli) struct Exec {
     /// UUID of the run, the beginning of it, or @N; @ is the last run of the session
@@ -53,18 +55,8 @@ pub(in crate::cli) struct Exec {
     /// Run TEXT with the image's shell
     #[arg(short, long)]
     shell: bool,
-    /// Set a variable; K alone passes on its value from here
-    #[arg(short, long, value_name = "K=V")]
-    env: Vec<String>,
-    /// Directory to start in; default: that of the run
-    #[arg(
-        short = 'C',
-        long,
-        short_alias = 'w',
-        alias = "workdir",
-        value_name = "DIR"
-    )]
-    cwd: Option<String>,
+    #[command(flatten)]
+    process: ProcessOptions,
     /// Connect the command to this terminal
     #[arg(short, long)]
     interactive: bool,
@@ -117,7 +109,7 @@ impl Exec {
             [program, arguments @ ..] => run.exec(program, arguments),
             [] => return Err(VerbError::Usage("there is no command".to_owned())),
         };
-        let own = variables(&self.env)?;
+        let own = self.process.variables()?;
         let is_on_terminal =
             self.interactive && is_on_terminal() && cx.client.has_extension("terminal").await?;
         if is_on_terminal {
@@ -131,7 +123,7 @@ impl Exec {
         for (name, value) in state.env.iter().chain(own) {
             exec = exec.env(name, value);
         }
-        let directory = match self.cwd {
+        let directory = match self.process.cwd {
             Some(path) => Some(join(state.cwd.as_deref(), &path)),
             None => directory,
         };

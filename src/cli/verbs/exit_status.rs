@@ -5,4 +5,4 @@ pub(super) const TIMED_OUT: u8 = 124;
 /// Exit status if the command could not run.
 pub(super) const FAILED: u8 = 125;
 /// Exit status if the reader closed standard output, as of a program ended by SIGPIPE.
-pub(super) const CLOSED: u8 = 141;
+pub(in crate::cli) const CLOSED: u8 = 141;

@@ -12,9 +12,12 @@ use super::exit_status::CLOSED;
 use super::last_run::LAST_RUN;
 use super::log_tail::{self, LogTail};
 use super::rows::print_record;
-use crate::cli::output::RawOutput;
+use crate::cli::output::{RawOutput, is_output_closed};
 use crate::events::{Event, Payload};
 use crate::tools::{OutputStream, Watcher};
+
+/// The process of the run itself. Those of `contree exec` have higher numbers.
+const MAIN: u64 = 1;
 
 /// Show the output of an operation
 #[derive(Args, Debug)]
@@ -32,6 +35,9 @@ pub(in crate::cli) struct Logs {
     /// Only the last N lines
     #[arg(short = 'n', long, alias = "lines", value_name = "N|all", value_parser = log_tail::lines)]
     tail: Option<usize>,
+    /// Also show the output of commands that `contree exec` runs in the sandbox
+    #[arg(long)]
+    all: bool,
 }
 
 /// An event of a stream as JSON.
@@ -58,9 +64,11 @@ impl Logs {
                 // An operation that has not started has no log yet.
                 for event in recorded(cx, id).await.unwrap_or_default() {
                     last = Some((event.id, event.is_last()));
-                    tail.push(event);
+                    if self.has(&event) {
+                        tail.push(event);
+                    }
                 }
-                show_all(cx, &raw, tail)?;
+                self.show_all(cx, &raw, tail)?;
             }
             if last.is_some_and(|(_, is_last)| is_last) {
                 raw.finish();
@@ -74,24 +82,70 @@ impl Logs {
                     event = futures_util::StreamExt::next(&mut events) => event,
                 };
                 let Some(event) = event else { break };
-                match &mut tail {
-                    Some(tail) => tail.push(event?),
-                    None => show(cx, &raw, &event?)?,
-                }
+                self.take(cx, &raw, &mut tail, event?)?;
             }
         } else {
             for event in recorded(cx, id).await? {
-                match &mut tail {
-                    Some(tail) => tail.push(event),
-                    None => show(cx, &raw, &event)?,
-                }
+                self.take(cx, &raw, &mut tail, event)?;
             }
         }
         if let Some(tail) = tail {
-            show_all(cx, &raw, tail)?;
+            self.show_all(cx, &raw, tail)?;
         }
         raw.finish();
         Ok(0)
+    }
+
+    /// Whether an event is of a process whose output is asked for.
+    fn has(&self, event: &Event) -> bool {
+        event.spid == MAIN || self.all
+    }
+
+    /// Shows an event, or keeps it until the end of the log.
+    fn take(
+        &self,
+        cx: &VerbContext,
+        raw: &RawOutput,
+        tail: &mut Option<LogTail>,
+        event: Event,
+    ) -> Result<(), VerbError> {
+        match tail {
+            _ if !self.has(&event) => Ok(()),
+            Some(tail) => {
+                tail.push(event);
+                Ok(())
+            }
+            None => self.show(cx, raw, &event),
+        }
+    }
+
+    fn show_all(&self, cx: &VerbContext, raw: &RawOutput, tail: LogTail) -> Result<(), VerbError> {
+        let mut events = tail.into_events().into_iter();
+        events.try_for_each(|event| self.show(cx, raw, &event))
+    }
+
+    fn show(&self, cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
+        let (stream, name, chunk) = match &event.payload {
+            Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
+            Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
+            _ => return Ok(()),
+        };
+        if cx.format.is_json() {
+            let line = LogLine {
+                id: event.id,
+                ts: &event.ts,
+                spid: event.spid,
+                stream: name,
+                text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+            };
+            print_record(cx.format, &line)?;
+            if is_output_closed() {
+                cx.cancelled.cancel();
+            }
+            return Ok(());
+        }
+        raw.output(stream, &chunk.bytes);
+        Ok(())
     }
 }
 
@@ -110,39 +164,10 @@ async fn recorded(cx: &VerbContext, id: Uuid) -> Result<Vec<Event>, VerbError> {
     Ok(events.collect::<Result<_, _>>()?)
 }
 
-fn show_all(cx: &VerbContext, raw: &RawOutput, tail: LogTail) -> Result<(), VerbError> {
-    for event in tail.into_events() {
-        show(cx, raw, &event)?;
-    }
-    Ok(())
-}
-
 async fn stopped(cx: &VerbContext, raw: &RawOutput) -> u8 {
     raw.finish();
     match cx.interrupted().await {
         0 => CLOSED,
         status => status,
     }
-}
-
-fn show(cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
-    let (stream, name, chunk) = match &event.payload {
-        Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
-        Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
-        _ => return Ok(()),
-    };
-    if cx.format.is_json() {
-        return print_record(
-            cx.format,
-            &LogLine {
-                id: event.id,
-                ts: &event.ts,
-                spid: event.spid,
-                stream: name,
-                text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
-            },
-        );
-    }
-    raw.output(stream, &chunk.bytes);
-    Ok(())
 }

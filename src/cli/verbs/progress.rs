@@ -105,8 +105,35 @@ impl Progress {
     }
 
     /// Adds to the number of bytes.
-    pub(super) fn add(&self, bytes: usize) {
-        self.bar.inc(bytes as u64);
+    pub(super) fn add(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    /// Sets the number of bytes so far, and the number of all bytes if it is known.
+    pub(super) fn set(&self, bytes: u64, total: Option<u64>) {
+        if let Some(total) = total {
+            self.set_total(total);
+        }
+        self.bar.set_position(bytes);
+    }
+
+    /// Sets the number of all bytes, once it is known.
+    pub(super) fn set_total(&self, total: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.bar.length() != Some(total) {
+            self.bar.set_length(total);
+            self.show(&mut state, BYTE_BAR, &self.title);
+        }
+    }
+
+    /// Whether anything is shown.
+    pub(super) fn is_shown(&self) -> bool {
+        !self.bar.is_hidden()
+    }
+
+    /// Removes the line, however many users it has.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 
     fn show(&self, state: &mut State, template: &'static str, message: &str) {
@@ -162,6 +189,22 @@ mod tests {
     fn long_texts_are_shortened() {
         assert_eq!(shortened("abc", 3), "abc");
         assert_eq!(shortened("abcd", 3), "ab…");
+    }
+
+    #[test]
+    fn a_number_of_bytes_has_a_bar_once_the_total_is_known() {
+        let progress = Progress::bytes(None, "copying");
+        let template = || progress.state.lock().unwrap().template;
+        progress.set(10, None);
+        assert_eq!(
+            (template(), progress.bar.position(), progress.bar.length()),
+            (BYTES, 10, None)
+        );
+        progress.set(20, Some(40));
+        assert_eq!(
+            (template(), progress.bar.position(), progress.bar.length()),
+            (BYTE_BAR, 20, Some(40))
+        );
     }
 
     #[test]

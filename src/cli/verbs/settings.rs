@@ -1,5 +1,7 @@
 //! `contree cd` and `contree env`: the directory and the variables of the session.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use contree_error_codes::ErrorCode;
 use contree_http::secret_variables::{MASK, is_secret};
@@ -67,6 +69,9 @@ impl Cd {
             operation: None,
         };
         cx.record(&state, change).await?;
+        if cx.format.is_json() {
+            print_record(cx.format, &Directory { cwd: state.cwd })?;
+        }
         Ok(0)
     }
 }
@@ -96,6 +101,12 @@ struct Variable {
     value: String,
 }
 
+/// All variables after a change as JSON.
+#[derive(Serialize)]
+struct Variables {
+    variables: BTreeMap<String, String>,
+}
+
 impl Env {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         if self.variables.is_empty() {
@@ -108,10 +119,7 @@ impl Env {
             let rows: Vec<Variable> = env
                 .into_iter()
                 .map(|(key, value)| Variable {
-                    value: match is_secret(&key, &value) {
-                        true => MASK.to_owned(),
-                        false => value,
-                    },
+                    value: shown_value(&key, value),
                     key,
                 })
                 .collect();
@@ -154,9 +162,6 @@ impl Env {
                 }
             }
         }
-        if names.is_empty() {
-            return Ok(0);
-        }
         // The history has names alone, since values may be secrets.
         let sign = if self.delete { "-" } else { "" };
         let change = Change {
@@ -168,7 +173,26 @@ impl Env {
                 .join(" "),
             operation: None,
         };
-        cx.record(&state, change).await?;
+        // A removal of nothing is no change.
+        if !names.is_empty() {
+            cx.record(&state, change).await?;
+        }
+        if cx.format.is_json() {
+            let shown = state.env.into_iter().map(|(key, value)| {
+                let value = shown_value(&key, value);
+                (key, value)
+            });
+            let variables = shown.collect();
+            print_record(cx.format, &Variables { variables })?;
+        }
         Ok(0)
+    }
+}
+
+/// The value of a variable as it is shown.
+fn shown_value(key: &str, value: String) -> String {
+    match is_secret(key, &value) {
+        true => MASK.to_owned(),
+        false => value,
     }
 }

@@ -8,9 +8,10 @@ use std::path::Path;
 use ring::digest::{Context as Hasher, SHA256};
 use uuid::Uuid;
 
+use super::apply::nearest_state;
 use super::results::{Rsync, SkippedPath};
 use super::{Context, Session, ToolError, params};
-use crate::store::states::{self, StateFile};
+use crate::store::states::{self, StateFile, StoredDirectoryState};
 use crate::store::{placements, uploads};
 use crate::sync::{
     EXTENSION, Excludes, OtherKind, PlacedPath, SkipReason, SyncedFiles, hex, removals,
@@ -182,6 +183,8 @@ pub(crate) struct PlacedFiles {
     pub(crate) files: Vec<StateFile>,
     /// The uploads of their contents, by hash.
     pub(crate) uploads: Vec<(String, Uuid)>,
+    /// The paths in the sandbox that it removed before.
+    pub(crate) removed: Vec<String>,
 }
 
 /// Remembers the files of local directories that a run of the command line placed, as the base on
@@ -194,7 +197,11 @@ pub(crate) async fn remember_placed(
     destination: Option<String>,
     placed: PlacedFiles,
 ) -> Result<(), ToolError> {
-    let PlacedFiles { files, uploads } = placed;
+    let PlacedFiles {
+        files,
+        uploads,
+        removed,
+    } = placed;
     let written = session.store().write_durably(move |c| {
         for (sha256, uuid) in &uploads {
             uploads::insert(c, &backend, sha256, &uuid.to_string())?;
@@ -203,9 +210,46 @@ pub(crate) async fn remember_placed(
         let root = destination.as_deref();
         let digest = state_digest(&source, root, &encoded);
         let id = states::insert(c, &backend, &digest, &source, root, &encoded)?;
-        placements::insert(c, &backend, &operation.to_string(), id, &[])
+        placements::insert(c, &backend, &operation.to_string(), id, &removed)
     });
     Ok(written.await?)
+}
+
+/// The paths in a sandbox that an earlier run placed from the directory `source` below `root`, on
+/// the way to an image, and that are gone from the directory since. `files` are those that are
+/// placed now. Both directories are named by real paths, without a slash at the end.
+///
+/// # Errors
+/// If the backend cannot be reached, or the store fails.
+pub(crate) async fn gone_since_placed(
+    cx: &Context,
+    image: Uuid,
+    source: &Path,
+    root: &str,
+    files: &[StateFile],
+) -> Result<Vec<String>, ToolError> {
+    let is_from_source = |file: &StateFile| {
+        let below = file.path.strip_prefix(root);
+        let below = below.and_then(|below| below.strip_prefix('/'));
+        below.is_some_and(|below| source.join(below) == Path::new(&file.source))
+    };
+    let is_of_source = |state: &StoredDirectoryState| {
+        state.destination.as_deref() == Some(root) && Path::new(&state.source) == source
+    };
+    let client = cx.client().await?;
+    let before = nearest_state(cx, client, image, |state| {
+        is_of_source(state) || state.files.iter().any(is_from_source)
+    });
+    let Some((before, _)) = before.await? else {
+        return Ok(Vec::new());
+    };
+    let mut before = before.files;
+    before.retain(is_from_source);
+    let (after, root, source) = (files.to_vec(), root.to_owned(), source.to_owned());
+    let compare = move || removals(placed(&before), placed(&after), &root, &source);
+    tokio::task::spawn_blocking(compare)
+        .await
+        .map_err(|error| ToolError::internal("comparing the states failed", error))
 }
 
 /// The digest by which equal states are recognised.

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::push_registry::PushRegistry;
 use crate::support::{Home, signal};
+
+/// How long a server may take until it prints its address.
+const START: Duration = Duration::from_secs(120);
 
 /// A program that serves until the end of the test.
 pub(super) struct Server(Child);
@@ -15,7 +18,7 @@ impl Server {
     /// Starts a server, whose output goes to a file, and waits until it prints `ready`.
     ///
     /// # Errors
-    /// The output, if the server ends instead.
+    /// The output, if the server ends instead, or does not print it in time.
     pub(super) fn start(
         mut command: Command,
         output: &std::path::Path,
@@ -29,6 +32,7 @@ impl Server {
             .spawn()
             .unwrap();
         let mut server = Self(child);
+        let deadline = Instant::now() + START;
         loop {
             let has_ended = server.0.try_wait().unwrap().is_some();
             let printed = std::fs::read_to_string(output).unwrap_or_default();
@@ -40,6 +44,12 @@ impl Server {
             }
             if has_ended {
                 return Err(printed);
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "within {} s, the server printed no line with {ready}:\n{printed}",
+                    START.as_secs()
+                ));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

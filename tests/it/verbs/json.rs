@@ -24,18 +24,16 @@ const SAME: [(&str, &str); 10] = [
 ];
 
 /// Verbs without a schema, and the reasons.
-const WITHOUT_JSON: [(&str, &str); 14] = [
+const WITHOUT_JSON: [(&str, &str); 12] = [
     (
         "call",
         "prints the result of a tool, which has a schema of its own",
     ),
     ("cat", "prints the content of a file"),
     ("completions", "prints a script"),
-    ("cp", "writes files, and prints nothing"),
     ("engine", "has only further commands"),
     ("engine serve", "serves until it is ended"),
     ("explain", "prints a text for people"),
-    ("export", "writes an archive, and prints nothing"),
     ("http", "serves until it is ended"),
     ("install", "shows a difference of files"),
     ("serve", "serves until it is ended"),
@@ -154,6 +152,12 @@ fn the_json_of_each_verb_has_its_recorded_schema() {
         (0, "session-branch", &["session", "branch"]),
         (0, "cd", &["cd"]),
         (0, "env", &["env"]),
+        (0, "cd", &["cd", "/d"]),
+        (0, "env-set", &["env", "C=d", "A_TOKEN=secret"]),
+        (0, "env-set", &["env", "-U", "C"]),
+        (0, "cp", &["cp", "/etc/added", "added"]),
+        (0, "cp", &["cp", "/etc", "etc"]),
+        (0, "export", &["export", "/etc", "-F", "etc.tar"]),
         (0, "exec", &["exec", running, "true"]),
         (0, "publish", &["publish", running, "8000"]),
         (0, "publish-all", &["publish"]),

@@ -10,6 +10,8 @@ mod last_run;
 mod living;
 mod logins;
 mod names;
+mod pipes;
+mod placed;
 mod runs;
 mod sessions;
 

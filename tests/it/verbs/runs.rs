@@ -140,6 +140,35 @@ fn a_detached_run_outlives_its_caller_and_is_followed_waited_for_and_killed() {
 }
 
 #[test]
+fn the_log_of_a_run_has_its_own_output_alone() {
+    let shell = Shell::new();
+    shell.ok(&["use", "host"]);
+    let id = shell.ok(&[
+        "run",
+        "-d",
+        "-D",
+        "-s",
+        "echo own; touch /own; exec sleep 600",
+    ]);
+    let id = id.trim();
+    let other = "while [ ! -e /own ]; do sleep 0.05; done; echo other";
+    assert_eq!(shell.ok(&["exec", id, "-s", other]), "other\n");
+    let all = shell.ok(&["logs", "--all", id]);
+    let mut lines: Vec<&str> = all.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["other", "own"]);
+    assert_eq!(shell.ok(&["logs", id]), "own\n");
+    let json = shell.ok(&["logs", "--json", id]);
+    assert_eq!(
+        (json.lines().count(), json.contains("own")),
+        (1, true),
+        "{json}"
+    );
+    shell.ok(&["kill", id]);
+    assert_eq!(shell.ok(&["logs", "-f", id]), "own\n");
+}
+
+#[test]
 fn a_signal_cancels_the_run_and_leaves_nothing() {
     let shell = Shell::new();
     shell.ok(&["use", "host"]);

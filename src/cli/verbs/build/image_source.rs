@@ -7,8 +7,9 @@ use uuid::Uuid;
 use super::archive;
 use super::entry::{EntryKind, FoundSource, matching};
 use super::error::{InstructionError, StepError, file};
+use crate::Client;
+use crate::cli::verbs::existing_directories::is_no_directory;
 use crate::dockerfile::{is_pattern, join};
-use crate::{Client, Error};
 
 /// The most links that are followed to a file.
 const MAX_LINKS: usize = 16;
@@ -41,12 +42,6 @@ pub(super) async fn find(
         true => Err(InstructionError::NotInImage(source.to_owned()).into()),
         false => Ok(sources),
     }
-}
-
-/// Whether an error means that there is no file or directory at a path.
-pub(super) fn is_no_directory(error: &Error) -> bool {
-    let status = error.status().map(|status| status.as_u16());
-    matches!(status, Some(404 | 422))
 }
 
 /// The file or directory at an absolute path.

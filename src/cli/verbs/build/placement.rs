@@ -1,14 +1,12 @@
 //! The paths of copied files in an image.
 
-use std::collections::HashMap;
-
 use uuid::Uuid;
 
 use super::entry::{Entry, EntryKind, FoundSource};
 use super::error::{InstructionError, StepError};
-use super::image_source::is_no_directory;
+use crate::cli::verbs::existing_directories::ExistingDirectories;
 use crate::dockerfile::CopyAction;
-use crate::{Client, Content, FileEntry, FileKind};
+use crate::{Client, Content};
 
 /// The extension of a backend that places more than files.
 const EXTENSION: &str = "files";
@@ -94,74 +92,5 @@ fn content(entry: Entry, mode: Option<u32>, owner: Option<(u32, u32)>) -> Conten
     match owner.or(entry.owner) {
         Some((uid, gid)) => content.owner(uid, gid),
         None => content,
-    }
-}
-
-/// The directories that an image has. Each is read once.
-pub(super) struct ExistingDirectories<'a> {
-    client: &'a Client,
-    image: Uuid,
-    /// The entries of a directory; none if it is not one.
-    listed: HashMap<String, Option<Vec<FileEntry>>>,
-}
-
-impl<'a> ExistingDirectories<'a> {
-    pub(super) fn of(client: &'a Client, image: Uuid) -> Self {
-        Self {
-            client,
-            image,
-            listed: HashMap::new(),
-        }
-    }
-
-    /// Whether the image has a directory at an absolute path. Links to directories count.
-    ///
-    /// # Errors
-    /// If the image cannot be read.
-    pub(super) async fn contains(&mut self, path: &str) -> Result<bool, StepError> {
-        let mut parent = String::new();
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            let Some(entries) = self.list(&parent).await? else {
-                return Ok(false);
-            };
-            let kind = entries.iter().find(|entry| entry.name == name);
-            let kind = kind.map(|entry| entry.kind.clone());
-            parent = format!("{parent}/{name}");
-            match kind {
-                Some(FileKind::Directory) => {}
-                Some(FileKind::Symlink(_)) if self.list(&parent).await?.is_some() => {}
-                _ => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    /// The directories of an absolute path that are missing, the outermost first.
-    ///
-    /// # Errors
-    /// If the image cannot be read.
-    async fn missing(&mut self, path: &str) -> Result<Vec<String>, StepError> {
-        let mut missing = Vec::new();
-        let mut so_far = String::new();
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            so_far = format!("{so_far}/{name}");
-            if !missing.is_empty() || !self.contains(&so_far).await? {
-                missing.push(so_far.clone());
-            }
-        }
-        Ok(missing)
-    }
-
-    async fn list(&mut self, directory: &str) -> Result<Option<&[FileEntry]>, StepError> {
-        if !self.listed.contains_key(directory) {
-            let path = if directory.is_empty() { "/" } else { directory };
-            let listed = match self.client.image(self.image).fs().list(path).await {
-                Ok(entries) => Some(entries),
-                Err(error) if is_no_directory(&error) => None,
-                Err(error) => return Err(error.into()),
-            };
-            self.listed.insert(directory.to_owned(), listed);
-        }
-        Ok(self.listed.get(directory).and_then(Option::as_deref))
     }
 }

@@ -14,11 +14,12 @@ use super::context::BuildContext;
 use super::entry::{self, Entry, EntryKind, FoundSource};
 use super::error::{InstructionError, StepError};
 use super::output::StepOutput;
-use super::placement::{ExistingDirectories, placements};
+use super::placement::placements;
 use super::step_cache::{self, StepKey};
 use super::{image_source, users};
 use crate::Content;
 use crate::cli::verbs::context::VerbContext;
+use crate::cli::verbs::existing_directories::ExistingDirectories;
 use crate::dockerfile::{
     Action, Base, BuildArguments, CopyAction, CopyFrom, CopySource, PlannedStage, StageState,
 };

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::error::{InstructionError, StepError};
-use super::image_source::is_no_directory;
 use crate::Client;
+use crate::cli::verbs::existing_directories::is_no_directory;
 
 /// The numbers of a user and of its group, and its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,25 @@
 //! `contree cp`: copies files of an image to this machine.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
+use uuid::Uuid;
 
 use super::super::complete::{self, Known};
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::progress::Progress;
+use super::super::rows::print_record;
 use super::stream::copy_to_stdout;
+use crate::ImageFiles;
 use crate::cli::habits::without_effect;
 use crate::cli::output::print_message;
+
+/// The most directories whose files are added up for the progress.
+const MAX_LISTED: u32 = 500;
 
 /// Copy a file or a directory of an image to this machine
 #[derive(Args, Debug)]
@@ -58,16 +67,32 @@ impl Cp {
             Some(name) if is_into => self.dest.join(name),
             _ => self.dest.clone(),
         };
-        let progress = Progress::spinner(&format!("copying {}", at.path));
+        let progress = Arc::new(Progress::bytes(None, &format!("copying {}", at.path)));
+        let shown = progress.clone();
+        let mut copied = Copied {
+            image_uuid: at.image,
+            path: at.path.clone(),
+            destination: std::path::absolute(&destination)
+                .map_err(VerbError::file(&destination))?,
+            files: 1,
+            bytes: 0,
+            skipped: 0,
+        };
         if is_file {
-            cx.unless_interrupted(files.download(&at.path, &destination))
-                .await?;
-            return Ok(0);
+            let observe = move |bytes, total| shown.set(bytes, total);
+            let copy = files.download_observed(&at.path, &destination, observe);
+            copied.bytes = cx.unless_interrupted(copy).await?;
+            progress.finish();
+            return copied.print(cx);
         }
-        let unpacked = cx
-            .unless_interrupted(files.unpack(&at.path, &destination))
-            .await?;
-        drop(progress);
+        let observe = move |bytes| shown.add(bytes);
+        let copy = files.unpack_observed(&at.path, &destination, observe);
+        let unpacked = tokio::select! {
+            biased;
+            unpacked = cx.unless_interrupted(copy) => unpacked?,
+            never = show_total(&files, &at.path, &progress) => match never {},
+        };
+        progress.finish();
         if unpacked.skipped_count > 0 {
             let first: Vec<String> = unpacked
                 .skipped
@@ -81,6 +106,65 @@ impl Cp {
                 first.join(", ")
             ));
         }
+        copied.files = unpacked.files;
+        copied.bytes = unpacked.bytes;
+        copied.skipped = unpacked.skipped_count;
+        copied.print(cx)
+    }
+}
+
+/// The result of a copy as JSON.
+#[derive(Serialize)]
+struct Copied {
+    image_uuid: Uuid,
+    path: String,
+    /// The absolute path on this machine.
+    destination: PathBuf,
+    files: u64,
+    bytes: u64,
+    /// The number of paths that were left out.
+    skipped: u64,
+}
+
+impl Copied {
+    fn print(&self, cx: &VerbContext) -> Result<u8, VerbError> {
+        if cx.format.is_json() {
+            print_record(cx.format, self)?;
+        }
         Ok(0)
     }
+}
+
+/// Adds up the sizes of all files of a directory, while they are copied, and shows the sum. It
+/// never ends by itself. Without a terminal, it does nothing.
+async fn show_total(files: &ImageFiles, directory: &str, progress: &Progress) -> Infallible {
+    if progress.is_shown()
+        && let Some(total) = size_below(files, directory).await
+    {
+        progress.set_total(total);
+    }
+    std::future::pending().await
+}
+
+/// The size of all files below a directory; none if there are too many directories to ask for, or
+/// one cannot be read.
+async fn size_below(files: &ImageFiles, directory: &str) -> Option<u64> {
+    let mut size = 0;
+    let mut directories = vec![directory.to_owned()];
+    for listed in 0.. {
+        let Some(directory) = directories.pop() else {
+            break;
+        };
+        if listed == MAX_LISTED {
+            return None;
+        }
+        for entry in files.list(&directory).await.ok()? {
+            if entry.is_dir() {
+                directories.push(entry.path);
+            } else if entry.is_file() {
+                size += entry.size;
+            }
+        }
+    }
+    Some(size)
 }

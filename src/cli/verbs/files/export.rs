@@ -4,12 +4,15 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
+use uuid::Uuid;
 
 use super::super::complete::{self, Known};
 use super::super::context::VerbContext;
 use super::super::error::VerbError;
 use super::super::exit_status::CLOSED;
 use super::super::progress::Progress;
+use super::super::rows::print_record;
 use crate::FileReader;
 use crate::cli::process::ProcessError;
 
@@ -67,10 +70,33 @@ impl Export {
             .and_then(|()| output.finish())
             .map_err(VerbError::file(path))?;
         drop(progress);
-        new.persist(path)
+        let written = new
+            .persist(path)
             .map_err(|error| VerbError::file(path)(error.error))?;
+        if cx.format.is_json() {
+            let record = Exported {
+                image_uuid: at.image,
+                path: &at.path,
+                file: std::path::absolute(path).map_err(VerbError::file(path))?,
+                bytes: written.metadata().map_err(VerbError::file(path))?.len(),
+                compressed: !is_plain,
+            };
+            print_record(cx.format, &record)?;
+        }
         Ok(0)
     }
+}
+
+/// A written archive as JSON.
+#[derive(Serialize)]
+struct Exported<'a> {
+    image_uuid: Uuid,
+    path: &'a str,
+    /// The absolute path on this machine.
+    file: PathBuf,
+    /// The size of the file.
+    bytes: u64,
+    compressed: bool,
 }
 
 /// Creates a temporary file with the permissions that the umask gives to a new file. By default,
@@ -93,7 +119,7 @@ async fn copy<W: std::io::Write>(
     progress: &Progress,
 ) -> Result<std::io::Result<()>, VerbError> {
     while let Some(chunk) = cx.next_chunk(archive).await? {
-        progress.add(chunk.len());
+        progress.add(chunk.len() as u64);
         if let Err(error) = output.write_all(&chunk) {
             return Ok(Err(error));
         }

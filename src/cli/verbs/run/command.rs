@@ -41,12 +41,12 @@ pub(super) async fn build(
         ([program, arguments @ ..], false) => base.exec(program, arguments),
         ([], _) => base.shell(terminal::SHELL),
     };
-    let variables = options.variables()?;
+    let variables = options.sandbox.process.variables()?;
     let own = variables.iter().map(|(name, value)| (name, value));
     for (name, value) in state.env.iter().chain(own) {
         built = built.env(name, value);
     }
-    if let Some(directory) = directory(state, options.cwd.as_deref()) {
+    if let Some(directory) = directory(state, options.sandbox.process.cwd.as_deref()) {
         built = built.cwd(directory);
     }
     if let Some(name) = &options.hostname {
@@ -70,7 +70,7 @@ pub(super) fn with_timeout(command: Command, seconds: u64) -> Command {
 /// # Errors
 /// An argument that cannot be read.
 pub(super) fn attachments(options: &RunOptions) -> Result<Vec<Attachment>, VerbError> {
-    let texts = options.file.iter();
+    let texts = options.sandbox.file.iter();
     texts.map(|text| Attachment::parse(text)).collect()
 }
 

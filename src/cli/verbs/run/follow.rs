@@ -6,7 +6,6 @@ use std::time::Duration;
 use contree_error_codes::ErrorCode;
 use uuid::Uuid;
 
-use super::super::attachment::SentFiles;
 use super::super::context::VerbContext;
 use super::super::detached;
 use super::super::error::VerbError;
@@ -14,6 +13,7 @@ use super::super::exit_status::{CLOSED, FAILED, TIMED_OUT};
 use super::super::image_name::short;
 use super::super::input;
 use super::super::rows::print_record;
+use super::super::sent_files::SentFiles;
 use super::super::session_state::{Change, SessionState};
 use super::options::RunOptions;
 use super::ports::{self, PortOption};
@@ -180,15 +180,19 @@ impl StartedRun<'_> {
 async fn cancel<C: Changes>(cx: &VerbContext, run: Running<C>, raw: &RawOutput, signal: u8) -> u8 {
     let _ending = cx.ending();
     raw.finish();
+    // A program whose reader is gone ends at once and without a word. The record of the run has
+    // much output by then, so it is not waited for.
+    if signal == 0 || raw.write_state() == WriteState::Closed {
+        let cancelled = cx.client.cancel(run.detach());
+        let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await;
+        return CLOSED;
+    }
     match tokio::time::timeout(CANCEL_TIMEOUT, run.cancel()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => print_message(format_args!("the run could not be cancelled: {error}")),
         Err(_) => print_message("the run is being cancelled, and has not ended yet"),
     }
-    match (raw.write_state(), signal) {
-        (WriteState::Closed, _) | (_, 0) => CLOSED,
-        (_, status) => status,
-    }
+    signal
 }
 
 fn kept_message(image: &Uuid, appended: Appended, status: u8) -> String {

@@ -12,7 +12,6 @@ mod terminal;
 
 use clap::Args;
 
-use super::attachment::SentFiles;
 use super::complete::{self, Known};
 use super::context::{VerbContext, run_verb};
 use super::detached;
@@ -20,6 +19,7 @@ use super::error::VerbError;
 use super::exit_status::FAILED;
 use super::input::InputKind;
 use super::rows::VerbOptions;
+use super::sent_files::SentFiles;
 use crate::cli::error::CommandError;
 use crate::cli::output::{print_error, print_message};
 use crate::cli::setup::Setup;
@@ -27,7 +27,6 @@ pub(super) use command::{RECORDED_BYTES, shell_words};
 use follow::{RunStreams, StartedRun};
 pub(super) use follow::{status_of, written_status};
 use options::RunOptions;
-pub(super) use options::variables;
 use request::Request;
 pub(super) use shell::Shell;
 pub(super) use terminal::{
@@ -138,21 +137,22 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
         None => cx.state_with_image().await?,
     };
     let streams = streams(cx, &options).await?;
-    let base = cx.client.image(cx.current_image(&state).await?);
+    let current = cx.current_image(&state).await?;
+    let base = cx.client.image(current);
     let mut built = command::build(cx, &base, &state, &options, &words).await?;
-    let mut timeout = options.timeout.unwrap_or(TIMEOUT);
+    let mut timeout = options.sandbox.timeout.unwrap_or(TIMEOUT);
     match streams {
         RunStreams::Output => {}
         RunStreams::Both => built = built.stdin_open(),
         RunStreams::Terminal(columns, rows) => {
-            let variables = options.variables()?;
+            let variables = options.sandbox.process.variables()?;
             for (name, value) in terminal_variables() {
                 if !state.env.contains_key(name) && variables.iter().all(|(own, _)| own != name) {
                     built = built.env(name, value);
                 }
             }
             built = built.terminal(columns, rows).stdin_open();
-            if options.timeout.is_none() {
+            if options.sandbox.timeout.is_none() {
                 let longest = terminal::longest_run(&cx.client).await?;
                 timeout = longest
                     .and_then(|longest| longest.try_into().ok())
@@ -165,8 +165,11 @@ async fn start(cx: &VerbContext, request: Request) -> Result<u8, VerbError> {
     let mut sent = SentFiles::default();
     for attachment in &attachments {
         let excludes = &options.file_excludes;
-        built = attachment.place(cx, built, excludes, &mut sent).await?;
+        built = attachment
+            .place(cx, current, built, excludes, &mut sent)
+            .await?;
     }
+    built = sent.remove_gone(cx, current, built, !options.quiet).await?;
     let run = StartedRun {
         cx,
         state,

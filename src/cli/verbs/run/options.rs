@@ -4,6 +4,7 @@ use clap::{Args, Parser};
 
 use super::super::complete::{self, Known};
 use super::super::error::VerbError;
+use super::super::process_options::SandboxOptions;
 use super::super::rows::VerbOptions;
 use super::limits::RunLimits;
 use super::ports::PortOption;
@@ -11,6 +12,7 @@ use crate::cli::number;
 
 /// The options of a run.
 #[derive(Args, Debug, Clone, Default)]
+#[command(mut_arg("cwd", |cwd| cwd.help("Directory to run in; default: that of the session")))]
 pub(super) struct RunOptions {
     /// Drop the changes
     #[arg(short = 'D', long, visible_alias = "rm")]
@@ -18,25 +20,8 @@ pub(super) struct RunOptions {
     /// Run TEXT with the image's shell
     #[arg(short, long)]
     pub(super) shell: bool,
-    /// Set a variable; K alone passes on its value from here
-    #[arg(short, long, value_name = "K=V")]
-    pub(super) env: Vec<String>,
-    /// Directory to run in; default: that of the session
-    #[arg(
-        short = 'C',
-        long,
-        short_alias = 'w',
-        alias = "workdir",
-        value_name = "DIR"
-    )]
-    pub(super) cwd: Option<String>,
-    /// Seconds until the command is stopped; default: 120, and more on a terminal
-    #[arg(short, long, value_name = "SECS", value_parser = number::seconds::<u64>)]
-    pub(super) timeout: Option<u64>,
-    /// Place a copy of a local file or directory at DST, an absolute path; default: its path here.
-    /// :uUID, :gGID and :mMODE may follow
-    #[arg(short = 'F', long, value_name = "SRC[:DST]")]
-    pub(super) file: Vec<String>,
+    #[command(flatten)]
+    pub(super) sandbox: SandboxOptions,
     /// Leave out files of attached directories whose name matches PATTERN
     #[arg(long, value_name = "PATTERN")]
     pub(super) file_excludes: Vec<String>,
@@ -88,10 +73,7 @@ impl RunOptions {
     pub(super) fn add(&mut self, later: Self) {
         self.disposable |= later.disposable;
         self.shell |= later.shell;
-        self.env.extend(later.env);
-        self.cwd = later.cwd.or(self.cwd.take());
-        self.timeout = later.timeout.or(self.timeout);
-        self.file.extend(later.file);
+        self.sandbox.add(later.sandbox);
         self.file_excludes.extend(later.file_excludes);
         self.detach |= later.detach;
         self.interactive |= later.interactive;
@@ -105,11 +87,6 @@ impl RunOptions {
         self.quiet |= later.quiet;
     }
 
-    /// The variables of the command.
-    pub(super) fn variables(&self) -> Result<Vec<(String, String)>, VerbError> {
-        variables(&self.env)
-    }
-
     /// The ports to publish.
     ///
     /// # Errors
@@ -117,32 +94,4 @@ impl RunOptions {
     pub(super) fn ports(&self) -> Result<Vec<PortOption>, VerbError> {
         PortOption::parse_all(&self.publish)
     }
-}
-
-/// The variables of arguments such as `NAME=VALUE`, or `NAME` alone for the value that it has here.
-///
-/// # Errors
-/// A variable without a name, or one that is not set here.
-pub(in crate::cli::verbs) fn variables(
-    arguments: &[String],
-) -> Result<Vec<(String, String)>, VerbError> {
-    let mut variables = Vec::with_capacity(arguments.len());
-    for text in arguments {
-        let pair = match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() => (name.to_owned(), value.to_owned()),
-            Some(_) => {
-                return Err(VerbError::Usage(format!("`{text}` has no name before `=`")));
-            }
-            None => match std::env::var(text) {
-                Ok(value) => (text.clone(), value),
-                Err(_) => {
-                    return Err(VerbError::Usage(format!(
-                        "the variable `{text}` is not set here; give {text}=VALUE"
-                    )));
-                }
-            },
-        };
-        variables.push(pair);
-    }
-    Ok(variables)
 }

@@ -80,7 +80,7 @@ impl Request {
                         "`{word}` before `--` is neither the image nor an option; `contree run [IMAGE] -- CMD` has at most one image"
                     )));
                 }
-                options.env.push(word);
+                options.sandbox.process.env.push(word);
             }
         }
         if command.is_empty() {
@@ -232,7 +232,10 @@ mod tests {
             assert_eq!(request.options.disposable, disposable, "{words:?}");
         }
         let variables = request(&["-e", "FOO=bar", "DEBUG=1", "--", "./app"]).unwrap();
-        assert_eq!(variables.options.env, ["FOO=bar", "DEBUG=1"]);
+        assert_eq!(
+            variables.options.sandbox.process.env,
+            ["FOO=bar", "DEBUG=1"]
+        );
         assert_eq!(
             (variables.image, variables.command),
             (None, vec!["./app".to_owned()])
@@ -261,7 +264,7 @@ mod tests {
     #[test]
     fn options_of_docker_are_taken_or_name_the_right_one() {
         let taken = request(&["--rm", "-w", "/x", "host", "--", "ls"]).unwrap();
-        assert_eq!(taken.options.cwd.as_deref(), Some("/x"));
+        assert_eq!(taken.options.sandbox.process.cwd.as_deref(), Some("/x"));
         assert!(taken.options.disposable && taken.image.as_deref() == Some("host"));
         for words in [
             &["-v", ".:/x", "--", "ls"][..],

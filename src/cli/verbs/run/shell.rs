@@ -3,12 +3,15 @@
 use clap::Args;
 
 use super::super::complete::{self, Known};
+use super::super::process_options::SandboxOptions;
 use super::super::rows::VerbOptions;
 use super::options::RunOptions;
 use super::request::Request;
 use crate::cli::error::CommandError;
-use crate::cli::number;
 use crate::cli::setup::Setup;
+
+const TIMEOUT_HELP: &str =
+    "Seconds until the shell is stopped; default: as long as the backend allows";
 
 /// Open a shell on the session's image and keep what it changed
 #[derive(Args, Debug)]
@@ -21,7 +24,9 @@ Examples:
   contree shell -- python3 -q         another program on the terminal
 
 Keys go to the programs inside: Ctrl-C interrupts them, Ctrl-Z stops them, and `exit` or Ctrl-D ends
-the shell. Without a terminal, the shell reads standard input. Exit status: see `contree run --help`."
+the shell. Without a terminal, the shell reads standard input. Exit status: see `contree run --help`.",
+    mut_arg("timeout", |timeout| timeout.help(TIMEOUT_HELP)),
+    mut_arg("file", |file| file.help("Place a local file or directory"))
 )]
 pub(in crate::cli) struct Shell {
     /// Image: a tag, a UUID or the beginning of one, @N; default: that of the session
@@ -33,24 +38,8 @@ pub(in crate::cli) struct Shell {
     /// Drop the changes
     #[arg(short = 'D', long, visible_alias = "rm")]
     disposable: bool,
-    /// Set a variable; K alone passes on its value from here
-    #[arg(short, long, value_name = "K=V")]
-    env: Vec<String>,
-    /// Directory to start in; default: that of the session
-    #[arg(
-        short = 'C',
-        long,
-        short_alias = 'w',
-        alias = "workdir",
-        value_name = "DIR"
-    )]
-    cwd: Option<String>,
-    /// Seconds until the shell is stopped; default: as long as the backend allows
-    #[arg(short, long, value_name = "SECS", value_parser = number::seconds::<u64>)]
-    timeout: Option<u64>,
-    /// Place a local file or directory
-    #[arg(short = 'F', long, value_name = "SRC[:DST]")]
-    file: Vec<String>,
+    #[command(flatten)]
+    sandbox: SandboxOptions,
     /// Publish a TCP port of the sandbox at 127.0.0.1
     #[arg(
         long,
@@ -75,10 +64,7 @@ impl Shell {
     ) -> Result<u8, CommandError> {
         let run = RunOptions {
             disposable: self.disposable,
-            env: self.env,
-            cwd: self.cwd,
-            timeout: self.timeout,
-            file: self.file,
+            sandbox: self.sandbox,
             publish: self.publish,
             quiet: self.quiet,
             interactive: true,

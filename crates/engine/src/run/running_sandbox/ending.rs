@@ -66,23 +66,14 @@ impl RunningSandbox {
         output_wait: Duration,
         diagnostics: impl Future<Output = ()>,
     ) {
-        let StartedProcess {
-            spid,
-            pid,
-            started_at,
-            input,
-            output,
-            writer,
-            readers,
-            ..
-        } = process;
-        let elapsed = started_at.elapsed();
-        self.keep_output(spid, &output);
-        writer.abort();
-        let _ = writer.await;
-        input.end();
+        let (spid, pid) = (process.spid, process.pid);
+        let elapsed = process.started_at.elapsed();
+        self.keep_output(spid, &process.output);
+        process.writer.abort();
+        let _ = process.writer.await;
+        process.input.end();
         let deadline = tokio::time::Instant::now() + output_wait;
-        for mut reader in readers {
+        for mut reader in process.readers {
             if tokio::time::timeout_at(deadline, &mut reader)
                 .await
                 .is_err()
@@ -105,7 +96,7 @@ impl RunningSandbox {
         };
         // The operation's ending reports a main process that ended with its sandbox.
         if spid == MAIN && exit.is_none() {
-            output.finish(ProcessEnd::default());
+            process.output.finish(ProcessEnd::default());
             return;
         }
         let exit = exit.unwrap_or(&killed);
@@ -129,7 +120,7 @@ impl RunningSandbox {
             },
         );
         // After its event, so that a client that sees the end finds it in the record.
-        output.finish(end);
+        process.output.finish(end);
     }
 
     /// Moves a process from the running to the ended ones, whose output can still be read.
