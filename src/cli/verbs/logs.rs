@@ -32,12 +32,12 @@ pub(in crate::cli) struct Logs {
     /// Wait for more output until the operation ends
     #[arg(short, long)]
     follow: bool,
-    /// Also show the output of commands that `contree exec` runs in the sandbox
-    #[arg(long)]
-    all: bool,
     /// Only the last N lines
     #[arg(short = 'n', long, alias = "lines", value_name = "N|all", value_parser = log_tail::lines)]
     tail: Option<usize>,
+    /// Also show the output of commands that `contree exec` runs in the sandbox
+    #[arg(long)]
+    all: bool,
 }
 
 /// An event of a stream as JSON.
@@ -60,17 +60,22 @@ impl Logs {
         let mut tail = self.tail.map(LogTail::new);
         if self.follow || has_ended {
             let mut last = None;
-            if !has_ended && tail.is_some() {
+            if !has_ended && let Some(mut tail) = tail.take() {
                 // An operation that has not started has no log yet.
                 for event in recorded(cx, id).await.unwrap_or_default() {
                     last = Some((event.id, event.is_last()));
-                    self.take(cx, &raw, &mut tail, event)?;
+                    if self.has(&event) {
+                        tail.push(event);
+                    }
                 }
-                show_tail(cx, &raw, tail.take())?;
+                self.show_all(cx, &raw, tail)?;
             }
-            let is_over = last.is_some_and(|(_, is_last)| is_last);
+            if last.is_some_and(|(_, is_last)| is_last) {
+                raw.finish();
+                return Ok(0);
+            }
             let mut events = cx.client.follow(id, last.map(|(id, _)| id));
-            while !is_over {
+            loop {
                 let event = tokio::select! {
                     biased;
                     () = cx.cancelled.cancelled() => return Ok(stopped(cx, &raw).await),
@@ -84,12 +89,19 @@ impl Logs {
                 self.take(cx, &raw, &mut tail, event)?;
             }
         }
-        show_tail(cx, &raw, tail)?;
+        if let Some(tail) = tail {
+            self.show_all(cx, &raw, tail)?;
+        }
         raw.finish();
         Ok(0)
     }
 
-    /// Shows an event of the run, or keeps it for the last lines.
+    /// Whether an event is of a process whose output is asked for.
+    fn has(&self, event: &Event) -> bool {
+        event.spid == MAIN || self.all
+    }
+
+    /// Shows an event, or keeps it until the end of the log.
     fn take(
         &self,
         cx: &VerbContext,
@@ -97,41 +109,44 @@ impl Logs {
         tail: &mut Option<LogTail>,
         event: Event,
     ) -> Result<(), VerbError> {
-        if event.spid != MAIN && !self.all {
-            return Ok(());
-        }
         match tail {
+            _ if !self.has(&event) => Ok(()),
             Some(tail) => {
                 tail.push(event);
                 Ok(())
             }
-            None => show(cx, raw, &event),
+            None => self.show(cx, raw, &event),
         }
     }
-}
 
-fn show(cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
-    let (stream, name, chunk) = match &event.payload {
-        Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
-        Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
-        _ => return Ok(()),
-    };
-    if cx.format.is_json() {
-        let line = LogLine {
-            id: event.id,
-            ts: &event.ts,
-            spid: event.spid,
-            stream: name,
-            text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
-        };
-        print_record(cx.format, &line)?;
-        if is_output_closed() {
-            cx.cancelled.cancel();
-        }
-        return Ok(());
+    fn show_all(&self, cx: &VerbContext, raw: &RawOutput, tail: LogTail) -> Result<(), VerbError> {
+        let mut events = tail.into_events().into_iter();
+        events.try_for_each(|event| self.show(cx, raw, &event))
     }
-    raw.output(stream, &chunk.bytes);
-    Ok(())
+
+    fn show(&self, cx: &VerbContext, raw: &RawOutput, event: &Event) -> Result<(), VerbError> {
+        let (stream, name, chunk) = match &event.payload {
+            Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk),
+            Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk),
+            _ => return Ok(()),
+        };
+        if cx.format.is_json() {
+            let line = LogLine {
+                id: event.id,
+                ts: &event.ts,
+                spid: event.spid,
+                stream: name,
+                text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+            };
+            print_record(cx.format, &line)?;
+            if is_output_closed() {
+                cx.cancelled.cancel();
+            }
+            return Ok(());
+        }
+        raw.output(stream, &chunk.bytes);
+        Ok(())
+    }
 }
 
 /// The events of the log so far.
@@ -147,13 +162,6 @@ async fn recorded(cx: &VerbContext, id: Uuid) -> Result<Vec<Event>, VerbError> {
     let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
     let events = events.map(|data| Event::from_json(data.trim()));
     Ok(events.collect::<Result<_, _>>()?)
-}
-
-fn show_tail(cx: &VerbContext, raw: &RawOutput, tail: Option<LogTail>) -> Result<(), VerbError> {
-    for event in tail.into_iter().flat_map(LogTail::into_events) {
-        show(cx, raw, &event)?;
-    }
-    Ok(())
 }
 
 async fn stopped(cx: &VerbContext, raw: &RawOutput) -> u8 {

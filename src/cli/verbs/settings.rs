@@ -162,9 +162,6 @@ impl Env {
                 }
             }
         }
-        if names.is_empty() {
-            return Ok(0);
-        }
         // The history has names alone, since values may be secrets.
         let sign = if self.delete { "-" } else { "" };
         let change = Change {
@@ -176,7 +173,10 @@ impl Env {
                 .join(" "),
             operation: None,
         };
-        cx.record(&state, change).await?;
+        // A removal of nothing is no change.
+        if !names.is_empty() {
+            cx.record(&state, change).await?;
+        }
         if cx.format.is_json() {
             let shown = state.env.into_iter().map(|(key, value)| {
                 let value = shown_value(&key, value);
