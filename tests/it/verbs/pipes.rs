@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::Shell;
 
-/// Longer than any of the verbs takes to end, and shorter than the time for which a run that does
-/// not end is waited for.
-const QUICK: Duration = Duration::from_secs(8);
+/// The longest time that a verb may take to end. A machine with much other work is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a verb, reads a little of its output, closes the pipe, and waits for the end. The verb
-/// must end quickly and without a message.
+/// must end, without a message.
 fn closes(shell: &Shell, words: &[&str]) {
     let mut child = shell.0.contree();
     let mut child = child
@@ -37,11 +36,11 @@ fn closes(shell: &Shell, words: &[&str]) {
         (Some(141), ""),
         "{words:?}"
     );
-    assert!(took < QUICK, "{words:?} took {took:?}");
+    assert!(took < PATIENCE, "{words:?} took {took:?}");
 }
 
 #[test]
-fn a_closed_pipe_ends_each_verb_quickly_and_silently() {
+fn a_closed_pipe_ends_each_verb_silently() {
     let shell = Shell::new();
     shell.ok(&["use", "host"]);
     let files = "mkdir /many; cd /many; seq 1 3000 | xargs touch; seq 1 200000 > /lines; \

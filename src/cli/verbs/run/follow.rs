@@ -23,10 +23,15 @@ use crate::cli::output::{RawOutput, WriteState, print_error, print_message};
 use crate::events::Payload;
 use crate::store::sessions::Appended;
 use crate::tools::{OutputStream, Watcher as _};
-use crate::{Changes, Command, OperationStatus, Outcome, Running};
+use crate::{Changes, Command, Error, OperationStatus, Outcome, Running};
 
 /// How long to wait for the end of a cancelled run.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the end of a cancelled run is looked for.
+const POLL: Duration = Duration::from_millis(50);
+/// The most running operations that are looked at.
+const MAX_LISTED: u64 = 1000;
 
 /// The connection of a run to the streams of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,11 +185,9 @@ impl StartedRun<'_> {
 async fn cancel<C: Changes>(cx: &VerbContext, run: Running<C>, raw: &RawOutput, signal: u8) -> u8 {
     let _ending = cx.ending();
     raw.finish();
-    // A program whose reader is gone ends at once and without a word. The record of the run has
-    // much output by then, so it is not waited for.
+    // A program whose reader is gone ends without a word.
     if signal == 0 || raw.write_state() == WriteState::Closed {
-        let cancelled = cx.client.cancel(run.detach());
-        let _ = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await;
+        let _ = tokio::time::timeout(CANCEL_TIMEOUT, abandon(cx, run.detach())).await;
         return CLOSED;
     }
     match tokio::time::timeout(CANCEL_TIMEOUT, run.cancel()).await {
@@ -193,6 +196,24 @@ async fn cancel<C: Changes>(cx: &VerbContext, run: Running<C>, raw: &RawOutput, 
         Err(_) => print_message("the run is being cancelled, and has not ended yet"),
     }
     signal
+}
+
+/// Cancels a run whose output nobody reads. The embedded engine ends with this process, so the end
+/// of the run is waited for; its record, which has much output by then, is not read.
+async fn abandon(cx: &VerbContext, id: Uuid) -> Result<(), Error> {
+    cx.client.cancel(id).await?;
+    while cx.is_local() {
+        let running = cx.client.list_operations();
+        let running = running
+            .status(OperationStatus::from("EXECUTING"))
+            .limit(MAX_LISTED);
+        let running = running.send().await?.into_inner();
+        if running.iter().all(|operation| operation.uuid != Some(id)) {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
 }
 
 fn kept_message(image: &Uuid, appended: Appended, status: u8) -> String {
