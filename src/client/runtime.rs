@@ -28,5 +28,7 @@ type Work = Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>;
 
 /// Without a type parameter, so that the runtime's code for a task exists once.
 async fn run(work: Work) -> Result<Box<dyn Any + Send>, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(Error::other)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(Error::other)
 }

@@ -20,7 +20,11 @@ pub(crate) fn set(
 }
 
 /// The last run of a session; none if it has started no run since a release that records them.
-pub(crate) fn find(c: &Connection, backend: &str, key: &str) -> Result<Option<String>, DatabaseError> {
+pub(crate) fn find(
+    c: &Connection,
+    backend: &str,
+    key: &str,
+) -> Result<Option<String>, DatabaseError> {
     let found = c
         .prepare_cached("SELECT operation FROM cli_last_runs WHERE backend = ?1 AND key = ?2")?
         .query_row([backend, key], |row| row.get(0))
