@@ -7,6 +7,8 @@
 
 #[cfg(feature = "api")]
 pub mod api;
+#[cfg(any(feature = "manifest", feature = "server"))]
+mod expansion;
 #[cfg(any(feature = "api", feature = "manifest", feature = "server"))]
 pub mod extensions;
 #[cfg(feature = "manifest")]

@@ -44,31 +44,6 @@ pub(crate) fn parts(schema: &Value) -> Vec<&str> {
     parts_of_all.flat_map(parts).collect()
 }
 
-/// The schemas with references that are being written in place of those references, the outermost
-/// first.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Expansion(Vec<Value>);
-
-impl Expansion {
-    /// Enters a schema, whose parts are then written in its place.
-    ///
-    /// # Errors
-    /// The chain of references, if the schema is within itself. It would be written without end.
-    pub(crate) fn enter(&self, schema: &Value) -> Result<Self, String> {
-        let mut schemas = self.0.clone();
-        if parts(schema).is_empty() {
-            return Ok(Self(schemas));
-        }
-        let first = schemas.iter().position(|outer| outer == schema);
-        schemas.push(schema.clone());
-        let Some(first) = first else {
-            return Ok(Self(schemas));
-        };
-        let names = schemas[first..].iter().flat_map(parts);
-        Err(chain_text(&names.collect::<Vec<_>>()))
-    }
-}
-
 /// Adds all references below a value to `found`.
 fn collect<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
     match value {

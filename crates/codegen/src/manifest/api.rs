@@ -8,8 +8,9 @@ use super::error::{ReferenceError, ShapeError};
 use super::names::suggestion;
 use super::problem::{Problem, SourceFile};
 use super::shape::Shape;
+use crate::expansion::Expansion;
 use crate::merge::overlay;
-use crate::references::{self, Expansion};
+use crate::references;
 
 /// The operations and schemas of the API document.
 pub struct Api {

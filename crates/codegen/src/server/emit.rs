@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::error::ServerTypesError;
 use super::schema::{self, Property, Schemas};
 use super::settings::Settings;
+use crate::expansion::Expansion;
 use crate::markdown;
-use crate::references::Expansion;
 
 /// Generates the types of a document.
 pub(super) struct Emitter<'a> {
