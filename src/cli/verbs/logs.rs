@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use http::StatusCode;
 use uuid::Uuid;
 
 use super::complete::{self, Known};
@@ -12,6 +13,7 @@ use super::exit_status::CLOSED;
 use super::last_run::LAST_RUN;
 use super::log_tail::{self, LogTail};
 use super::rows::print_record;
+use crate::Error;
 use crate::cli::output::{RawOutput, is_output_closed};
 use crate::events::{Event, Payload};
 use crate::tools::{OutputStream, Watcher};
@@ -54,15 +56,19 @@ impl Logs {
     pub(super) async fn run(self, cx: &VerbContext) -> Result<u8, VerbError> {
         let id = cx.operation(&self.operation).await?;
         let record = cx.client.get_operation_status().operation_id(id).send();
-        let record = record.await.map_err(crate::Error::from)?.into_inner();
+        let record = record.await.map_err(Error::from)?.into_inner();
         let has_ended = record.status.is_some_and(|status| status.is_terminal());
         let raw = Arc::new(RawOutput::new(cx.cancelled.clone()));
         let mut tail = self.tail.map(LogTail::new);
         if self.follow || has_ended {
             let mut last = None;
             if !has_ended && let Some(mut tail) = tail.take() {
-                // An operation that has not started has no log yet.
-                for event in recorded(cx, id).await.unwrap_or_default() {
+                let so_far = match recorded(cx, id).await {
+                    // An operation that has not started has no log yet.
+                    Err(error) if error.status() == Some(StatusCode::TOO_EARLY) => Vec::new(),
+                    events => events?,
+                };
+                for event in so_far {
                     last = Some((event.id, event.is_last()));
                     if self.has(&event) {
                         tail.push(event);
@@ -150,18 +156,18 @@ impl Logs {
 }
 
 /// The events of the log so far.
-async fn recorded(cx: &VerbContext, id: Uuid) -> Result<Vec<Event>, VerbError> {
+async fn recorded(cx: &VerbContext, id: Uuid) -> Result<Vec<Event>, Error> {
     let request = cx.client.get_operation_events().operation_id(id);
-    let answer = request.send().await.map_err(crate::Error::from)?;
+    let answer = request.send().await?;
     let mut text = Vec::new();
     let mut bytes = answer.into_inner().into_inner();
     while let Some(chunk) = futures_util::StreamExt::next(&mut bytes).await {
-        text.extend_from_slice(&chunk.map_err(crate::Error::from)?);
+        text.extend_from_slice(&chunk.map_err(Error::from)?);
     }
     let text = String::from_utf8_lossy(&text);
     let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
     let events = events.map(|data| Event::from_json(data.trim()));
-    Ok(events.collect::<Result<_, _>>()?)
+    events.collect()
 }
 
 async fn stopped(cx: &VerbContext, raw: &RawOutput) -> u8 {

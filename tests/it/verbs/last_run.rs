@@ -100,3 +100,41 @@ fn the_published_ports_of_all_runs_are_listed() {
     shell.ok(&["kill", "-a"]);
     assert_eq!(shell.ok(&["publish"]), "");
 }
+
+#[test]
+fn a_log_that_cannot_be_read_is_no_empty_log() {
+    const ID: &str = "01234567-89ab-4cde-8f01-23456789abcd";
+    let server = httpmock::MockServer::start();
+    server.mock(|when, then| {
+        when.path_suffix(format!("/operations/{ID}"));
+        then.json_body(serde_json::json!({
+            "uuid": ID, "kind": "instance", "status": "EXECUTING", "metadata": {},
+        }));
+    });
+    let whole_log = server.mock(|when, then| {
+        when.path_suffix("/events").query_param("follow", "1");
+        then.header("content-type", "text/event-stream").body("");
+    });
+    let log_so_far = server.mock(|when, then| {
+        when.path_suffix("/events").query_param_missing("follow");
+        then.status(403)
+            .json_body(serde_json::json!({"error": "not yours"}));
+    });
+    let shell = Shell::new();
+    let followed = shell
+        .0
+        .contree()
+        .args(["logs", "-f", "--tail", "2", ID])
+        .env("CONTREE_URL", server.base_url())
+        .env("CONTREE_TOKEN", "token")
+        .output()
+        .unwrap();
+    assert_eq!(followed.status.code(), Some(1), "{}", stderr(&followed));
+    assert!(
+        stderr(&followed).contains("not yours"),
+        "{}",
+        stderr(&followed)
+    );
+    log_so_far.assert();
+    assert_eq!(whole_log.calls(), 0);
+}

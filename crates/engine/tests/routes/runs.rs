@@ -217,6 +217,20 @@ fn find_process(command: &[u8]) -> Option<String> {
         })
 }
 
+/// The command line of `sleep`, as /proc shows it.
+fn command_line(time: &str) -> Vec<u8> {
+    format!("sleep\0{time}\0").into_bytes()
+}
+
+/// Waits until the engine shows that the command has printed `begun`. It then knows that the
+/// command has started.
+async fn wait_until_begun(local: &TestEngine, operation: &str) {
+    let path = format!("/operations/{operation}?inflight=1");
+    while local.get(&path).await.json["metadata"]["result"]["stdout"]["value"] != "begun\n" {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Stops the first process of the sandbox that runs a process with exactly this command line.
 async fn stop_first_process(command: &[u8]) {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -242,14 +256,15 @@ async fn a_timeout_is_reported_even_if_the_sandbox_is_ended_by_force() {
     let local = TestEngine::new().await;
     // No other process on this machine has this command line.
     let [first, second] = [1, 2].map(|n| format!("8317{n}.{}", std::process::id()));
-    let [one, other] = [&first, &second].map(|time| format!("exec sleep {time}"));
-    let commands = [&first, &second].map(|time| format!("sleep\0{time}\0").into_bytes());
-    let (disposable, kept, ..) = tokio::join!(
-        local.run(&one, json!({"timeout": 8})),
-        local.run(&other, json!({"timeout": 8, "disposable": false})),
-        stop_first_process(&commands[0]),
-        stop_first_process(&commands[1]),
-    );
+    let run_stopped = async |time: &str, disposable: bool| {
+        let command = format!("echo begun; exec sleep {time}");
+        let fields = json!({"timeout": 15, "disposable": disposable});
+        let operation = local.spawn(&command, fields).await;
+        wait_until_begun(&local, &operation).await;
+        stop_first_process(&command_line(time)).await;
+        local.done(&operation).await
+    };
+    let (disposable, kept) = tokio::join!(run_stopped(&first, true), run_stopped(&second, false));
     assert!(disposable.timed_out, "{disposable:?}");
     let ended = (
         disposable.status.as_str(),
@@ -260,8 +275,8 @@ async fn a_timeout_is_reported_even_if_the_sandbox_is_ended_by_force() {
     // The files of such a run may be inconsistent, so there is no result.
     assert_eq!((kept.status.as_str(), &kept.result), ("FAILED", &None));
     assert!(kept.error.contains("exceeded its time-out"), "{kept:?}");
-    for command in &commands {
-        assert_eq!(find_process(command), None);
+    for time in [&first, &second] {
+        assert_eq!(find_process(&command_line(time)), None);
     }
 }
 
@@ -271,12 +286,8 @@ async fn cancelling_ends_a_run_and_commits_nothing() {
     let operation = local
         .spawn("echo begun; sleep 600", json!({"disposable": false}))
         .await;
+    wait_until_begun(&local, &operation).await;
     let path = format!("/operations/{operation}");
-    while local.get(&format!("{path}?inflight=1")).await.json["metadata"]["result"]["stdout"]["value"]
-        != "begun\n"
-    {
-        tokio::task::yield_now().await;
-    }
     assert_eq!(local.delete(&path).await.status, 202);
     let done = local.done(&operation).await;
     assert_eq!((done.status.as_str(), done.result), ("CANCELLED", None));

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat};
+
+use crate::os::open_resolved::open_resolved;
 
 /// The largest part of the file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -17,7 +19,7 @@ pub(crate) fn of_user(uid: u32) -> Option<OsString> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     let root = rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let file = openat2(root, c"etc/passwd", flags, Mode::empty(), inside).ok()?;
+    let file = open_resolved(root, c"etc/passwd", flags, inside).ok()?;
     if FileType::from_raw_mode(fstat(&file).ok()?.st_mode) != FileType::RegularFile {
         return None;
     }

@@ -6,6 +6,7 @@ pub(crate) mod file_lock;
 pub(crate) mod free_space;
 pub(crate) mod limits;
 pub(crate) mod notifier;
+pub(crate) mod open_resolved;
 pub(crate) mod packet_socket;
 pub(crate) mod poll;
 pub(crate) mod process_tree;

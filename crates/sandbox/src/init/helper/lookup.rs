@@ -5,11 +5,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat, statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, ResolveFlags, Stat, fstat, readlinkat, statat};
 use rustix::io::Errno;
 
+use crate::os::open_resolved::open_resolved;
 use crate::os::tree::is_dot;
 use crate::protocol::entry::{Entry, EntryKind};
 
@@ -20,7 +19,7 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICL
 const MAX_LISTED: usize = 250_000;
 
 pub(crate) fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE)
+    open_resolved(root, path, flags | OFlags::CLOEXEC, INSIDE)
 }
 
 pub(crate) fn stat(root: BorrowedFd<'_>, path: &Path, follow: OFlags) -> Result<Entry, Errno> {

@@ -11,10 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fchmod, fchown, fstat,
-    mkdirat, openat, openat2, readlinkat, symlinkat, unlinkat,
+    mkdirat, openat, readlinkat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
+use crate::os::open_resolved::open_resolved;
 use crate::protocol::boot::SandboxBoot;
 use crate::protocol::spec::{FileCopy, NewDirectory, PathChange, PathChangeKind};
 use crate::protocol::step::Step;
@@ -56,7 +57,7 @@ pub(crate) fn make_directories_and_files(
 /// Makes a directory unless it exists. Returns whether it was missing.
 fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<bool, Errno> {
     let path = relative(&wanted.path);
-    match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
+    match open_resolved(root, &path, DIRECTORY, INSIDE) {
         Ok(_) => return Ok(false),
         Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
@@ -99,7 +100,7 @@ fn change_path(root: BorrowedFd<'_>, wanted: &PathChange) -> Result<(), Errno> {
         PathChangeKind::Directory { mode } => {
             let (parent, name) = open_parent(root, &path)?;
             let is_link = readlinkat(&parent, &name, Vec::new()).is_ok();
-            match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
+            match open_resolved(root, &path, DIRECTORY, INSIDE) {
                 Ok(_) if is_link => return Ok(()),
                 Ok(_) => {}
                 Err(Errno::NOENT | Errno::NOTDIR) => {
@@ -147,11 +148,10 @@ fn copy_file(
     wanted: &FileCopy,
     empties_directory: bool,
 ) -> io::Result<()> {
-    let source = openat2(
+    let source = open_resolved(
         store,
         &wanted.source,
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     )?;
     if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
@@ -207,7 +207,7 @@ fn open_directory(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     } else {
         path
     };
-    openat2(root, path, DIRECTORY, Mode::empty(), INSIDE)
+    open_resolved(root, path, DIRECTORY, INSIDE)
 }
 
 fn ensure_parents(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {

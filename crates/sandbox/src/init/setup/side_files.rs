@@ -4,11 +4,12 @@ use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
+use crate::os::open_resolved::open_resolved;
 use crate::os::sys;
 use crate::protocol::boot::SideFileBoot;
 use crate::protocol::step::Step;
@@ -78,7 +79,7 @@ fn beginning(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Vec<u8> {
         let path = path.strip_prefix("/").unwrap_or(path);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        let file = openat2(root, path, flags, Mode::empty(), inside).ok()?;
+        let file = open_resolved(root, path, flags, inside).ok()?;
         (kind(&fstat(&file).ok()?) == FileType::RegularFile).then_some(file)
     };
     let mut content = Vec::new();
@@ -132,11 +133,10 @@ fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
     let Some(path) = path.to_str() else {
         return Ok(());
     };
-    let target = openat2(
+    let target = open_resolved(
         root,
         path,
         OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
     );
     let Ok(target) = target else { return Ok(()) };
@@ -151,15 +151,9 @@ fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
 fn exists_in_image(root: BorrowedFd<'_>, path: &Path) -> bool {
     let path = path.strip_prefix("/").unwrap_or(path);
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    openat2(
-        root,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        inside,
-    )
-    .and_then(fstat)
-    .is_ok_and(|stat| kind(&stat) != FileType::RegularFile || stat.st_size > 0)
+    open_resolved(root, path, OFlags::PATH | OFlags::CLOEXEC, inside)
+        .and_then(fstat)
+        .is_ok_and(|stat| kind(&stat) != FileType::RegularFile || stat.st_size > 0)
 }
 
 fn kind(stat: &Stat) -> FileType {

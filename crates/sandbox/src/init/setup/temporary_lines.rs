@@ -14,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, unlinkat};
 use rustix::io::Errno;
 
+use crate::os::open_resolved::open_resolved;
 use crate::os::tree::is_dot;
 use crate::protocol::boot::SandboxBoot;
 use crate::protocol::spec::{LineFormat, TemporaryLines};
@@ -131,7 +132,7 @@ fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Err
     } else {
         path
     };
-    rustix::fs::openat2(root, path, flags, Mode::empty(), INSIDE)
+    open_resolved(root, path, flags, INSIDE)
 }
 
 /// Opens a regular file below `root` without following symlinks.

@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
     Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, linkat,
-    mkdirat, openat2, statat, unlinkat,
+    mkdirat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::error::UnpackError;
 use super::path::{PathSet, directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
+use crate::os::open_resolved::open_resolved;
 use crate::os::tree;
 
 /// The flags for resolving every path in the layer and the image.
@@ -177,7 +178,7 @@ impl Layer {
         let make = || {
             let before = modification_time(&fstat(above)?);
             mkdirat(above, name, Mode::from_raw_mode(0o755))?;
-            let new_directory = openat2(above, name, OPEN_DIRECTORY, Mode::empty(), BENEATH)?;
+            let new_directory = open_resolved(above, name, OPEN_DIRECTORY, BENEATH)?;
             if let Some(model) = self.open_below(path).unwrap_or_default() {
                 self.copy_metadata(&model, &new_directory)?;
             }
@@ -188,13 +189,7 @@ impl Layer {
     }
 
     pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        openat2(
-            &self.root,
-            or_dot(path),
-            OPEN_DIRECTORY,
-            Mode::empty(),
-            BENEATH,
-        )
+        open_resolved(&self.root, or_dot(path), OPEN_DIRECTORY, BENEATH)
     }
 
     fn open_error(&self, path: &[u8], error: Errno) -> UnpackError {
@@ -214,7 +209,7 @@ impl Layer {
             return Ok(None);
         };
         let flags = BENEATH.difference(ResolveFlags::NO_XDEV);
-        match openat2(below, or_dot(path), OPEN_DIRECTORY, Mode::empty(), flags) {
+        match open_resolved(below, or_dot(path), OPEN_DIRECTORY, flags) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(UnpackError::call("inspect", path, error)),
