@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use contree_error_codes::ErrorCode;
 use contree_sandbox::{
     Exit, FileCopy, LayerId, NewDirectory, PathChange, Sandbox, SandboxOutcome, SandboxSpec, Usage,
 };
@@ -276,6 +277,10 @@ async fn run_to_end(
         (StopCause::Cancel, _) => RunEnding::Cancelled,
         (StopCause::EngineStop, _) => RunEnding::EngineStopped,
         (_, Err(error)) if error.is_too_large() => RunEnding::TooLarge(error),
+        // The sandbox has said why it ended.
+        (StopCause::Exit(None), Err(error)) if error.code() != ErrorCode::SandboxGone => {
+            RunEnding::NotFinished(error)
+        }
         (StopCause::Exit(None), _) => RunEnding::SandboxLost,
         (StopCause::TimeOut, _) if outcome.is_none() => RunEnding::Stuck,
         (StopCause::TimeOut, Err(_)) if forced => RunEnding::TimedOut(None),

@@ -98,11 +98,14 @@ pub(crate) fn is_dot(name: &CStr) -> bool {
 /// Calls `visit` for everything below `root`, but not for `root` itself. Parents come before
 /// children, and no symlink is followed. `visit` gets the path from `root` without a leading slash.
 /// The walk stops at the first `Some` and returns it.
+///
+/// Fails with ESTALE if a directory is moved during the walk: its parent may be outside `root`.
 pub(crate) fn walk<T>(
     root: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>, &CStr, &[u8], &Stat) -> io::Result<Option<T>>,
 ) -> io::Result<Option<T>> {
     struct WalkLevel {
+        identity: (u64, u64),
         pending: Vec<CString>,
         path_length: usize,
     }
@@ -130,6 +133,7 @@ pub(crate) fn walk<T>(
             }
         }
         levels.push(WalkLevel {
+            identity: identity(current.as_fd())?,
             pending,
             path_length: path.len(),
         });
@@ -144,10 +148,14 @@ pub(crate) fn walk<T>(
                 break;
             }
             levels.pop();
-            if levels.is_empty() {
+            let Some(above) = levels.last() else {
                 return Ok(None);
+            };
+            let up = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
+            if identity(up.as_fd())? != above.identity {
+                return Err(Errno::STALE.into());
             }
-            current = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
+            current = up;
         }
     }
 }
@@ -197,6 +205,7 @@ fn push_name(path: &mut Vec<u8>, name: &CStr) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::error::errno;
     use std::os::unix::fs::PermissionsExt;
 
     fn open(path: &std::path::Path) -> OwnedFd {
@@ -262,6 +271,25 @@ mod tests {
             entries < 2
         });
         assert_eq!(stopped.unwrap(), None);
+    }
+
+    #[test]
+    fn a_walk_does_not_follow_a_moved_directory_outside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::fs::create_dir_all(path.join("walked/a/b")).unwrap();
+        std::fs::create_dir_all(path.join("outside/secret")).unwrap();
+        let mut seen = Vec::new();
+        let result = walk(open(&path.join("walked")).as_fd(), |_, name, _, _| {
+            seen.push(name.to_owned());
+            // Overlayfs moves a directory so when a process removes it.
+            if name == c"b" {
+                std::fs::rename(path.join("walked/a"), path.join("outside/a")).unwrap();
+            }
+            Ok(None::<()>)
+        });
+        assert_eq!(errno(&result.unwrap_err()), Errno::STALE);
+        assert_eq!(seen, [c"a".to_owned(), c"b".to_owned()]);
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl<'a> LayerWatcher<'a> {
             && may_hide_growth
             && self.measured_at.elapsed()
                 > REMEASURE_INTERVAL.max(self.measure_time * REMEASURE_PART)
-            && let Some((LayerUse { found, .. }, _)) = self.measure(RUNNING_TIME)?
+            && let Some((LayerUse { found, .. }, _)) = self.measure_running()
         {
             self.bytes.raise(found.bytes);
             self.inodes.raise(found.inodes);
@@ -308,7 +308,7 @@ impl<'a> LayerWatcher<'a> {
         if bytes.free < floor
             && self.bytes.upper_bound() >= large
             && self.measured_at.elapsed() > MAX_INTERVAL.max(self.measure_time * REMEASURE_PART)
-            && let Some((layer, _)) = self.measure(RUNNING_TIME)?
+            && let Some((layer, _)) = self.measure_running()
             && layer.found.bytes >= large
         {
             let free = bytes.free;

@@ -29,7 +29,7 @@ impl LayerWatcher<'_> {
         // Often it is another process that writes. Then the layer is far from full, and there is no
         // need to disturb the sandbox.
         if self.running_measurements < MAX_RUNNING_MEASUREMENTS
-            && let Some((layer, before)) = self.measure(RUNNING_TIME)?
+            && let Some((layer, before)) = self.measure_running()
             && layer.found.bytes <= self.bytes.limit / 2
             && layer.found.inodes <= self.inodes.limit / 2
             && !layer.in_flight
@@ -47,7 +47,10 @@ impl LayerWatcher<'_> {
                 Some(Err(_)) => return Ok(None),
                 None => true,
             };
-            let layer = self.measure(if stopped { STOPPED_TIME } else { RUNNING_TIME });
+            let layer = match stopped {
+                true => self.measure(STOPPED_TIME),
+                false => Ok(self.measure_running()),
+            };
             if is_set_up {
                 self.stopper.resume();
             }
@@ -106,12 +109,15 @@ impl LayerWatcher<'_> {
         Ok(self.excess())
     }
 
+    /// Measures the layer while its processes run. The result is also `None` after an error: the
+    /// kernel moves and removes directories for these processes during the walk.
+    pub(super) fn measure_running(&mut self) -> Option<(LayerUse, FileSystemSpace)> {
+        self.measure(RUNNING_TIME).ok().flatten()
+    }
+
     /// Measures the layer within `time`. Returns the file system's space before the measurement,
     /// too, or `None` if it is not possible: the layer changes, grows too fast or is too large.
-    pub(super) fn measure(
-        &mut self,
-        time: Duration,
-    ) -> Result<Option<(LayerUse, FileSystemSpace)>, Errno> {
+    fn measure(&mut self, time: Duration) -> Result<Option<(LayerUse, FileSystemSpace)>, Errno> {
         let start = Instant::now();
         // Read this before measuring, so that bytes written meanwhile count twice rather than not
         // at all.
@@ -129,9 +135,9 @@ impl LayerWatcher<'_> {
                     && FileSystemSpace::read(&self.layer.directory)
                         .is_ok_and(|space| space.used_bytes <= allowed))
         };
-        let layer = self.layer.measure(proceed)?;
+        let layer = self.layer.measure(proceed);
         self.measured_at = Instant::now();
         self.measure_time = start.elapsed();
-        Ok(layer.map(|layer| (layer, before)))
+        Ok(layer?.map(|layer| (layer, before)))
     }
 }
