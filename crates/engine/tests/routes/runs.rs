@@ -226,7 +226,14 @@ fn command_line(time: &str) -> Vec<u8> {
 /// command has started.
 async fn wait_until_begun(local: &TestEngine, operation: &str) {
     let path = format!("/operations/{operation}?inflight=1");
-    while local.get(&path).await.json["metadata"]["result"]["stdout"]["value"] != "begun\n" {
+    loop {
+        let record = local.get(&path).await.json;
+        if record["metadata"]["result"]["stdout"]["value"] == "begun\n" {
+            return;
+        }
+        let has_ended =
+            ["SUCCESS", "FAILED", "CANCELLED"].contains(&record["status"].as_str().unwrap());
+        assert!(!has_ended, "{record}");
         tokio::task::yield_now().await;
     }
 }
