@@ -115,7 +115,7 @@ impl Call {
         }
         let session = setup.session(false)?;
         let runtime = runtime()?;
-        let status = runtime.block_on(self.call(tool, arguments, &session));
+        let status = contree_tasks::block_on(&runtime, self.call(tool, arguments, &session));
         super::serve::close(session, runtime);
         Ok(status)
     }

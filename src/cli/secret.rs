@@ -34,7 +34,7 @@ pub(super) fn ask(name: &str) -> Result<String, SecretError> {
     };
     let hidden = Arc::new(Mutex::new(None::<HiddenInput>));
     let runtime = runtime()?;
-    let secret = runtime.block_on(async {
+    let secret = contree_tasks::block_on(&runtime, async {
         let hidden_on_signal = hidden.clone();
         signals::on_end(move |status| {
             // The lock is held until the exit, so that nothing changes the terminal again.
@@ -51,7 +51,7 @@ pub(super) fn ask(name: &str) -> Result<String, SecretError> {
             *hidden = Some(HiddenInput::start().map_err(failed)?);
         }
         let prompt = format!("{name}: ");
-        tokio::task::spawn_blocking(move || read(&prompt))
+        contree_tasks::blocking(move || read(&prompt))
             .await
             .map_err(|source| SecretError::Reading {
                 name: name.to_owned(),

@@ -50,7 +50,7 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
     }
     let session = setup.session(http.is_some())?;
     let runtime = runtime()?;
-    let served = runtime.block_on(async {
+    let served = contree_tasks::block_on(&runtime, async {
         let stop = CancellationToken::new();
         let stop_on_signal = stop.clone();
         signals::on_end(move |_| stop_on_signal.cancel())?;

@@ -243,7 +243,7 @@ fn engine_factory(config: crate::engine::LocalConfig, is_server: bool) -> Client
     Box::new(move || {
         let config = config.clone();
         async move {
-            tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(is_server))
+            contree_tasks::blocking(move || contree_engine::ControlGroups::enter(is_server))
                 .await
                 .map_err(ToolError::no_backend)?;
             Client::local(config).await.map_err(no_backend)

@@ -133,7 +133,7 @@ pub(super) fn run(setup: &Setup, options: ShellOptions) -> Result<u8, CommandErr
     }
     let session = setup.session(false)?;
     let runtime = super::process::runtime()?;
-    let ended = runtime.block_on(async {
+    let ended = contree_tasks::block_on(&runtime, async {
         let client = session.client().await;
         let client = client.map_err(|error| {
             let error = session.explain(error);

@@ -61,7 +61,7 @@ fn listen(handle: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
         let mut signals = signal(kind)?;
         let handle = handle.clone();
         let status = u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX);
-        tokio::spawn(async move {
+        contree_tasks::spawn(async move {
             while signals.recv().await.is_some() {
                 handle(status);
             }
@@ -91,7 +91,7 @@ fn is_ignored(_kind: tokio::signal::unix::SignalKind) -> bool {
 
 #[cfg(not(unix))]
 fn listen(handle: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
-    tokio::spawn(async move {
+    contree_tasks::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
             handle(130);
         }

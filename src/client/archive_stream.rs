@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use progenitor_client::ByteStream;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -26,9 +27,8 @@ impl Client {
         let name = name.as_encoded_bytes().to_vec();
         let request = self.inspect_image_archive().image_uuid(image);
         let answer = request.path(path.to_string_lossy()).send().await?;
-        let mut archive = answer.into_inner();
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = contree_tasks::blocking(move || {
             let reader = ChunkReader {
                 receiver,
                 chunk: Bytes::new(),
@@ -36,35 +36,36 @@ impl Client {
             };
             read(reader, &name)
         });
-        let mut broken = None;
-        while let Some(chunk) = archive.next().await {
-            let chunk = chunk.map_err(Error::from);
-            let failed = chunk.is_err();
-            let sent = match chunk {
-                Ok(chunk) => sender.send(Ok(Some(chunk))).await,
-                Err(error) => {
-                    let sent = sender
-                        .send(Err(io::Error::other("the archive broke off")))
-                        .await;
-                    broken = Some(error);
-                    sent
-                }
-            };
-            // The reader has ended, at the end of the archive or with an error.
-            if failed || sent.is_err() {
-                break;
-            }
-        }
-        if broken.is_none() {
-            let _ = sender.send(Ok(None)).await;
-        }
-        drop(sender);
+        let sent = send_chunks(answer.into_inner(), sender).await;
         let read = finished(reading.await)?;
-        match broken {
-            Some(error) => Err(error),
-            None => Ok(read),
+        sent.map(|()| read)
+    }
+}
+
+/// Passes an archive on to its reader, until the archive ends or the reader needs no more.
+///
+/// # Errors
+/// If the archive breaks off.
+async fn send_chunks(
+    mut archive: ByteStream,
+    sender: mpsc::Sender<io::Result<Option<Bytes>>>,
+) -> Result<(), Error> {
+    while let Some(chunk) = archive.next().await {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                let broken = io::Error::other("the archive broke off");
+                let _ = sender.send(Err(broken)).await;
+                return Err(error.into());
+            }
+        };
+        // The reader has ended, at the end of the archive or with an error.
+        if sender.send(Ok(Some(chunk))).await.is_err() {
+            return Ok(());
         }
     }
+    let _ = sender.send(Ok(None)).await;
+    Ok(())
 }
 
 /// Reads the pieces of an archive on a thread that may block.

@@ -31,7 +31,7 @@ pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Result<(
     };
     drop(runtime);
     // The task runs on the thread, which polls nothing else.
-    drop(handle.spawn(task));
+    drop(contree_tasks::spawn_on(&handle, task));
     Ok(())
 }
 

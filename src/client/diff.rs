@@ -365,7 +365,7 @@ fn compare(before: SortedRecords, after: SortedRecords) -> io::Result<Changes> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
-    finished(tokio::task::spawn_blocking(work).await)?.map_err(unreadable)
+    finished(contree_tasks::blocking(work).await)?.map_err(unreadable)
 }
 
 fn unprocessable(message: String) -> Error {

@@ -62,7 +62,7 @@ impl Drop for CancelGuard {
         };
         // A runtime that shuts down drops the task, which then cancels by itself.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(cancellation.perform());
+            contree_tasks::spawn_on(&runtime, cancellation.perform());
         }
     }
 }
@@ -94,7 +94,7 @@ impl Drop for Cancellation {
         let thread = std::thread::Builder::new().name("contree-cancel".to_owned());
         let started = thread.spawn(move || {
             if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
-                runtime.block_on(async {
+                contree_tasks::block_on(&runtime, async {
                     // The connections of the client belong to the other runtime.
                     if let Ok(client) = client.reconnect() {
                         let _ =
@@ -148,7 +148,7 @@ pub(super) async fn start<T: Send + 'static>(
         )
     })?;
     let client = client.clone();
-    let task = runtime.spawn(async move {
+    let task = contree_tasks::spawn_on(&runtime, async move {
         let started = start.await?;
         let guard = CancelGuard::new(client, target(&started));
         Ok((started, guard))

@@ -64,11 +64,8 @@ impl Stdin {
                 }
             }
         };
-        self.sending = Some(
-            Handle::try_current()
-                .map_err(io::Error::other)?
-                .spawn(request),
-        );
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        self.sending = Some(contree_tasks::spawn_on(&runtime, request));
         Ok(())
     }
 

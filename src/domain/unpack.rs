@@ -91,7 +91,7 @@ impl ImageFiles {
         let directory = directory.as_ref().to_owned();
         let mut archive = self.archive(path).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(chunks::QUEUE);
-        let unpacking = tokio::spawn(blocking(move || {
+        let unpacking = contree_tasks::spawn(blocking(move || {
             super::unpack_archive::unpack(chunks::Chunks::new(receiver), &directory)
         }));
         while let Some(chunk) = archive.next().await {

@@ -183,7 +183,7 @@ impl ToolCalls {
                 done
             }
         };
-        let mut follow = tokio::spawn(follow);
+        let mut follow = contree_tasks::spawn(follow);
         let work = async {
             let promotable = async {
                 tokio::time::sleep(TASK_DELAY).await;

@@ -171,7 +171,7 @@ where
                     // Counted as a call, so that shutdown waits for it.
                     let (sending, counted) =
                         (self.writer.send(&answer), self.shutdown.track_call());
-                    tokio::spawn(async move {
+                    contree_tasks::spawn(async move {
                         let _ = sending.await;
                         drop(counted);
                     });

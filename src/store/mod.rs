@@ -21,7 +21,7 @@ pub(crate) mod states;
 pub(crate) mod uploads;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -158,7 +158,7 @@ impl Store {
         statements: impl FnOnce(&mut Connection) -> Result<T, DatabaseError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
-        let result = tokio::task::spawn_blocking(move || inner.run(statements))
+        let result = contree_tasks::blocking(move || inner.run(statements))
             .await
             .map_err(|error| DatabaseError::Open {
                 path: PathBuf::from(FILE),
@@ -169,7 +169,7 @@ impl Store {
 }
 
 impl StoreState {
-    fn notes(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+    fn notes(&self) -> MutexGuard<'_, Vec<String>> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,27 +182,41 @@ impl StoreState {
         &self,
         statements: impl FnOnce(&mut Connection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
+        let mut slot = self.lock_open()?;
+        let Some(connection) = slot.as_mut() else {
+            unreachable!("`lock_open` has put a connection there");
+        };
+        let result = statements(connection);
+        if let Err(error) = &result {
+            self.close_if_broken(&mut slot, error);
+        }
+        result
+    }
+
+    /// Locks the connection, which is open then.
+    fn lock_open(&self) -> Result<MutexGuard<'_, Option<Connection>>, DatabaseError> {
         // A panic under the lock leaves no open transaction: rusqlite rolls back on drop.
         let mut slot = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let connection = match slot.take() {
-            Some(connection) => connection,
-            None => self.open()?,
+        if slot.is_none() {
+            *slot = Some(self.open()?);
+        }
+        Ok(slot)
+    }
+
+    /// Closes a broken database. The next call opens a new one.
+    fn close_if_broken(&self, slot: &mut Option<Connection>, error: &DatabaseError) {
+        let DatabaseError::Sqlite(error) = error else {
+            return;
         };
-        let connection = slot.insert(connection);
-        let result = statements(connection);
-        if let Err(DatabaseError::Sqlite(error)) = &result
-            && is_broken(error)
-        {
-            // The next call opens a new database.
+        if is_broken(error) {
             *slot = None;
             if let Some(directory) = &self.directory {
                 self.set_aside(&directory.join(FILE), &error.to_string());
             }
         }
-        result
     }
 
     fn open(&self) -> Result<Connection, DatabaseError> {

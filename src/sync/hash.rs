@@ -59,7 +59,7 @@ pub(super) async fn hash<H: SyncHost>(
         return Ok(hashed);
     }
     let hashing_host = host.clone();
-    let (read, removed) = tokio::task::spawn_blocking(move || {
+    let (read, removed) = contree_tasks::blocking(move || {
         // Only hashes of removed files are deleted. Files that this call excluded keep theirs.
         let mut removed: Vec<Vec<u8>> = known.into_keys().collect();
         removed.retain(|path| is_removed(path));

@@ -156,7 +156,7 @@ async fn changed_directories(
         let changed = directories.into_iter().filter(has_changed);
         changed.map(|(path, _)| path).collect()
     };
-    tokio::task::spawn_blocking(look)
+    contree_tasks::blocking(look)
         .await
         .map_err(SyncError::task("reading the directory failed"))
 }
@@ -191,7 +191,7 @@ async fn read<H: SyncHost>(
             ..FoundFiles::default()
         })
     };
-    tokio::task::spawn_blocking(walk)
+    contree_tasks::blocking(walk)
         .await
         .map_err(SyncError::task("reading the directory failed"))?
 }

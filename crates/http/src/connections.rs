@@ -121,7 +121,7 @@ where
         if open.is_at_limit(stream.peer()) {
             // The loop does not wait for this client, so that others can connect.
             if let Ok(rejection) = Arc::clone(&rejections).try_acquire_owned() {
-                tokio::spawn(async move {
+                contree_tasks::spawn(async move {
                     reject(stream).await;
                     drop(rejection);
                 });

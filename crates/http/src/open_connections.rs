@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -174,7 +175,7 @@ impl OpenConnections {
         closing: CancellationToken,
         serving: impl Future<Output = ()> + Send + 'static,
     ) {
-        let connection = self.tasks.spawn(serving);
+        let connection = self.tasks.spawn(serving.boxed());
         if let Some(peer) = peer {
             *self.peers.entry(peer).or_default() += 1;
         }

@@ -205,8 +205,9 @@ fn credentials(setup: &Setup) -> Vec<DoctorCheck> {
 fn service(setup: &Setup) -> Result<DoctorCheck, CommandError> {
     let session = setup.session(false)?;
     let runtime = runtime()?;
-    let answer =
-        runtime.block_on(async { tokio::time::timeout(SERVICE_TIMEOUT, whoami(&session)).await });
+    let answer = contree_tasks::block_on(&runtime, async {
+        tokio::time::timeout(SERVICE_TIMEOUT, whoami(&session)).await
+    });
     runtime.shutdown_background();
     Ok(match answer {
         Ok(Ok(())) => DoctorCheck::new("credentials", "service", CheckState::Fine, "it answers and accepts the token"),

@@ -60,7 +60,7 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(ProcessError::Runtime)?;
-        let served = runtime.block_on(async {
+        let served = contree_tasks::block_on(&runtime, async {
             let stop = CancellationToken::new();
             let stop_on_signal = stop.clone();
             // Registered before the server listens, since a client that sees the address may send a

@@ -68,9 +68,9 @@ async fn show(
         Err(error) => return Err(error.into()),
     };
     let raw = RawMode::enter().map_err(ShellError::Terminal)?;
-    let sizes = AbortOnDrop(tokio::spawn(follow_size(terminal(), started_with)));
-    let input = AbortOnDrop(tokio::spawn(send_input(input, read_input())));
-    let pauses = AbortOnDrop(tokio::spawn(follow_pauses(terminal())));
+    let sizes = AbortOnDrop(contree_tasks::spawn(follow_size(terminal(), started_with)));
+    let input = AbortOnDrop(contree_tasks::spawn(send_input(input, read_input())));
+    let pauses = AbortOnDrop(contree_tasks::spawn(follow_pauses(terminal())));
     let mut stdout = tokio::io::stdout();
     while let Some(piece) = output.next().await {
         let piece = piece.map_err(ShellError::Lost)?;
@@ -200,7 +200,7 @@ impl EndSignals {
             let mut signals = signal(kind)?;
             let sender = sender.clone();
             let status = u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX);
-            Ok(AbortOnDrop(tokio::spawn(async move {
+            Ok(AbortOnDrop(contree_tasks::spawn(async move {
                 while signals.recv().await.is_some() {
                     // At the second signal, the process does not wait any longer.
                     if sender.try_send(status).is_err() {

@@ -164,13 +164,16 @@ impl List {
     fn run(&self, setup: &Setup, options: &VerbOptions) -> Result<u8, VerbError> {
         let active = active(setup);
         let runtime = runtime()?;
-        let statuses = runtime.block_on(join_all(
-            setup
-                .files
-                .profiles
-                .values()
-                .map(|profile| status_of(profile, self.offline)),
-        ));
+        let statuses = contree_tasks::block_on(
+            &runtime,
+            join_all(
+                setup
+                    .files
+                    .profiles
+                    .values()
+                    .map(|profile| status_of(profile, self.offline)),
+            ),
+        );
         runtime.shutdown_background();
         let profiles = setup.files.profiles.iter().zip(statuses);
         let rows: Vec<ListedProfile> = profiles

@@ -55,7 +55,7 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
     }
     let tools = setup.session(false).ok()?;
     let runtime = runtime().ok()?;
-    let found = runtime.block_on(async {
+    let found = contree_tasks::block_on(&runtime, async {
         let names = async {
             let client = tools.client().await.ok()?;
             match known {

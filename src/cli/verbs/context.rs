@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use contree_error_codes::ErrorCode;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::error::VerbError;
@@ -58,34 +60,15 @@ where
     }
     let tools = setup.session(false)?;
     let runtime = runtime()?;
-    let status = runtime.block_on(async {
-        let cx = match VerbContext::connect(setup, options, tools.clone()).await {
-            Ok(cx) => cx,
+    let status = contree_tasks::block_on(&runtime, async {
+        match VerbContext::connect(setup, options, tools.clone()).await {
+            Ok(cx) => cx.run(verb(&cx).boxed_local()).await,
             Err(error) => {
                 let (status, code) = (status_of(&error), error.code());
                 print_error(message(&tools, error), code);
-                return status;
-            }
-        };
-        let done = tokio::select! {
-            biased;
-            done = verb(&cx) => done,
-            status = cx.interrupted_outside_of_endings() => Ok(status),
-        };
-        let status = match done {
-            Ok(status) => status,
-            // The user knows of the signal.
-            Err(error) if cx.signal_status() != 0 && error.code() == ErrorCode::Cancelled => {
-                cx.signal_status()
-            }
-            Err(error) => {
-                let (status, code) = (status_of(&error), error.code());
-                print_error(cx.message(error).await, code);
                 status
             }
-        };
-        CancelOnDrop::all_sent().await;
-        status
+        }
     });
     crate::cli::serve::close(tools, runtime);
     Ok(status)
@@ -162,6 +145,30 @@ impl VerbContext {
             signal_status,
             endings,
         })
+    }
+
+    /// Runs the future of a verb to its end, or drops it at the first signal. Returns the exit
+    /// status.
+    async fn run(&self, verb: LocalBoxFuture<'_, Result<u8, VerbError>>) -> u8 {
+        let done = tokio::select! {
+            biased;
+            done = verb => done,
+            status = self.interrupted_outside_of_endings() => Ok(status),
+        };
+        let status = match done {
+            Ok(status) => status,
+            // The user knows of the signal.
+            Err(error) if self.signal_status() != 0 && error.code() == ErrorCode::Cancelled => {
+                self.signal_status()
+            }
+            Err(error) => {
+                let (status, code) = (status_of(&error), error.code());
+                print_error(self.message(error).await, code);
+                status
+            }
+        };
+        CancelOnDrop::all_sent().await;
+        status
     }
 
     /// The message of an error, with a remedy. If the image of the session is gone, it says so.

@@ -141,7 +141,7 @@ impl Exec {
         }
         let process = cx.unless_interrupted(exec.spawn()).await?;
         if is_forwarded {
-            tokio::spawn(input::forward(process.stdin()));
+            contree_tasks::spawn(input::forward(process.stdin()));
         }
         follow(cx, operation, process).await
     }

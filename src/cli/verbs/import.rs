@@ -75,7 +75,7 @@ impl ImportImages {
             (None, _) => None,
             (Some(user), Some(password)) => Some((user.clone(), password.clone())),
             (Some(user), None) => {
-                let asked = tokio::task::spawn_blocking(|| secret::ask("password")).await;
+                let asked = contree_tasks::blocking(|| secret::ask("password")).await;
                 let asked = asked.map_err(|error| VerbError::Usage(error.to_string()))?;
                 let password = asked.map_err(|error| VerbError::Usage(error.to_string()))?;
                 Some((user.clone(), password))

@@ -269,7 +269,7 @@ pub(super) fn cloud(
 fn check(service: &CloudBackend) -> Result<(), VerbError> {
     let backend = service.backend()?;
     let runtime = runtime()?;
-    let account = runtime.block_on(async {
+    let account = contree_tasks::block_on(&runtime, async {
         let client = Client::connect(backend)?;
         let answer = client.who_am_i().send().await?;
         Ok::<_, Error>(answer.into_inner())

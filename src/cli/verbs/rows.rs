@@ -144,9 +144,11 @@ pub(super) fn print_record<T: Serialize + ?Sized>(
     format: OutputFormat,
     record: &T,
 ) -> Result<(), VerbError> {
+    // One serializer for both formats, so that the code for each type of record exists once.
+    let record = serde_json::to_value(record)?;
     let text = match format {
-        OutputFormat::JsonPretty => serde_json::to_string_pretty(record)?,
-        _ => serde_json::to_string(record)?,
+        OutputFormat::JsonPretty => serde_json::to_string_pretty(&record)?,
+        _ => record.to_string(),
     };
     Ok(print_json(&format!("{text}\n"))?)
 }

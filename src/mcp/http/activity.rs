@@ -218,7 +218,7 @@ impl ActivityMonitor {
     /// Measures the disk usage of the embedded engine. `None` for another backend.
     pub(super) async fn disk_usage(&self) -> Option<Result<DiskUsage, ToolError>> {
         let measure = self.0.session.disk_usage()?;
-        let measured = tokio::task::spawn_blocking(move || measure()).await;
+        let measured = contree_tasks::blocking(move || measure()).await;
         Some(
             measured
                 .unwrap_or_else(|_| Err(ToolError::cancelled("the measurement failed; try again"))),
@@ -290,7 +290,7 @@ impl ActivityMonitor {
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         let receiver = self.0.changes.subscribe();
         if !self.0.polling.swap(true, Ordering::AcqRel) {
-            tokio::spawn(self.clone().poll());
+            contree_tasks::spawn(self.clone().poll());
         }
         receiver
     }

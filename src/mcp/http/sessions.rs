@@ -247,7 +247,7 @@ impl Drop for WatchedStream {
             (self.sessions.clone(), self.session.clone(), self.number);
         // The runtime itself may be shutting down.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            contree_tasks::spawn_on(&runtime, async move {
                 tokio::time::sleep(RESUME_TIMEOUT).await;
                 if let Some(number) = number {
                     let mut known = sessions.0.known();

@@ -262,7 +262,7 @@ async fn upload_path(
     let failed = |error| ToolError::local_file(path, error);
     let host = ToolHost::new(cx, &client.backend().identity());
     let file = opened.file.try_clone().map_err(failed)?;
-    let hashed = tokio::task::spawn_blocking(move || sync::digest(&file, &host));
+    let hashed = contree_tasks::blocking(move || sync::digest(&file, &host));
     let (sha256, size) = hashed
         .await
         .map_err(|error| ToolError::internal("hashing failed", error))?

@@ -71,8 +71,9 @@ impl ResourceHandlers for Handlers {
         cx: &Context,
     ) -> Result<ResourceContent, ToolError> {
         let lineage = lineage(cx, &uri.image).await?;
-        let text = serde_json::to_string_pretty(&lineage)
+        let lineage = serde_json::to_value(&lineage)
             .map_err(|error| ToolError::internal("cannot serialise the lineage", error))?;
+        let text = format!("{lineage:#}");
         let text = visible_json(&text).into_owned();
         // An image may get a new child at any time.
         Ok(ResourceContent::text(text, CacheLifetime::None))
@@ -127,8 +128,9 @@ impl Handlers {
             )));
         }
         let over = OperationStatus::from(operation.status.as_str()).is_terminal();
-        let text = serde_json::to_string_pretty(&operation)
+        let operation = serde_json::to_value(&operation)
             .map_err(|error| ToolError::internal("cannot serialise the operation", error))?;
+        let text = format!("{operation:#}");
         Ok(ResourceContent::text(
             visible_json(&text).into_owned(),
             if over {

@@ -135,7 +135,7 @@ impl DirectoryState {
         };
         let (after, source) = (self.files.clone(), PathBuf::from(&self.source));
         let compare = move || removals(placed(&before), placed(&after), &destination, &source);
-        let gone = tokio::task::spawn_blocking(compare)
+        let gone = contree_tasks::blocking(compare)
             .await
             .map_err(|error| ToolError::internal("comparing the states failed", error))?;
         let absent = |path| (path, absent());
@@ -271,7 +271,7 @@ impl DirectoryState {
         let host = ToolHost::new(cx, &client.backend().identity());
         let hashing_host = host.clone();
         let (contents, missing) =
-            tokio::task::spawn_blocking(move || find_sources(wanted, &hashing_host))
+            contree_tasks::blocking(move || find_sources(wanted, &hashing_host))
                 .await
                 .map_err(|error| ToolError::internal("hashing failed", error))?;
         let unavailable = if missing.is_empty() {

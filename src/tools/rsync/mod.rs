@@ -164,7 +164,7 @@ async fn store_state(
         let below = |path: &String| path[root.len()..].trim_start_matches('/').to_owned();
         gone.iter().map(below).collect()
     };
-    let gone = tokio::task::spawn_blocking(compare).await;
+    let gone = contree_tasks::blocking(compare).await;
     let gone = gone.map_err(|error| ToolError::internal("comparing the states failed", error))?;
     Ok((id, gone))
 }
@@ -247,7 +247,7 @@ pub(crate) async fn gone_since_placed(
     before.retain(is_from_source);
     let (after, root, source) = (files.to_vec(), root.to_owned(), source.to_owned());
     let compare = move || removals(placed(&before), placed(&after), &root, &source);
-    tokio::task::spawn_blocking(compare)
+    contree_tasks::blocking(compare)
         .await
         .map_err(|error| ToolError::internal("comparing the states failed", error))
 }

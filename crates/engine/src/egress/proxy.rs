@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contree_sandbox::InterceptedPackets;
+use futures_util::FutureExt as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -85,7 +86,7 @@ impl Proxy {
                 .inspect_err(|error| tracing::error!(%error, "cannot answer a sandbox's packets"))
                 .ok()
         });
-        let task = tokio::spawn(accept(listener, context, stop.clone()));
+        let task = contree_tasks::spawn(accept(listener, context, stop.clone()));
         Ok(Self {
             stop,
             task,
@@ -123,10 +124,11 @@ async fn accept(listener: TcpListener, context: ConnectionContext, stop: Cancell
                     let permit = Arc::clone(&context.permits).acquire_owned().await;
                     let Ok(permit) = permit else { return };
                     let connection = ClientConnection::new(context.clone());
-                    connections.spawn(async move {
+                    let serving = async move {
                         connection.serve(stream).await;
                         drop(permit);
-                    });
+                    };
+                    connections.spawn(serving.boxed());
                 }
                 // Descriptors or memory may become available soon.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -287,7 +289,7 @@ impl ClientConnection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| ProxyError::failed(&target, &error))?;
-        let task = tokio::spawn(connection).abort_handle();
+        let task = contree_tasks::spawn(connection).abort_handle();
         let mut server = ServerConnection {
             target,
             route,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use contree_sandbox::UnpackTask;
+use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,8 +24,8 @@ impl ImportTasks {
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<Option<T>> {
         let stop = self.stop.clone();
-        self.tasks
-            .spawn(async move { stop.run_until_cancelled_owned(task).await })
+        let task = async move { stop.run_until_cancelled_owned(task).await };
+        self.tasks.spawn(task.boxed())
     }
 
     /// Spawns a blocking task. It ends by itself when its unpacking is stopped.
@@ -32,6 +33,7 @@ impl ImportTasks {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
+        let work: Box<dyn FnOnce() -> T + Send> = Box::new(work);
         self.tasks.spawn_blocking(work)
     }
 

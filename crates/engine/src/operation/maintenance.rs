@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::engine::Engine;
@@ -46,13 +47,14 @@ pub(crate) async fn maintain(engine: Arc<Engine>) {
             () = engine.accepted.notified() => next = next.min(Instant::now() + BUSY_INTERVAL),
             () = engine.committed.notified() => {
                 let syncing = Arc::clone(&engine);
-                engine.tasks.spawn(async move {
+                let delayed = async move {
                     tokio::select! {
                         () = tokio::time::sleep(SYNC_DELAY) => sync(syncing).await,
                         // Stopping an engine syncs as well.
                         () = syncing.stopping.cancelled() => {}
                     }
-                });
+                };
+                engine.tasks.spawn(delayed.boxed());
             }
             () = tokio::time::sleep_until(next) => {
                 close_idle_views(&engine);
@@ -165,7 +167,7 @@ async fn cancel_requested(engine: &Arc<Engine>) {
 fn close_idle_views(engine: &Engine) {
     let idle = engine.views.take_idle();
     if !idle.is_empty() {
-        tokio::task::spawn_blocking(move || drop(idle));
+        drop(contree_tasks::blocking(move || drop(idle)));
     }
 }
 

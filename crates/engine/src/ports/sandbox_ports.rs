@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use contree_error_codes::ErrorCode;
 use contree_sandbox::Sandbox;
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -132,11 +133,12 @@ impl SandboxPorts {
         self.service.log.record_published(port, host_port);
         let service = Arc::clone(&self.service);
         let tasks = self.tasks.clone();
-        self.tasks.spawn(async move {
+        let serving = async move {
             let accepting = accept(&service, &tasks, &listener, port, host_port);
             service.stop.run_until_cancelled(accepting).await;
             drop(permit);
-        });
+        };
+        self.tasks.spawn(serving.boxed());
         Ok(published)
     }
 
@@ -196,9 +198,10 @@ async fn accept(
             _permit: permit,
         };
         let stop = service.stop.clone();
-        tasks.spawn(async move {
+        let serving = async move {
             stop.run_until_cancelled_owned(connection.serve()).await;
-        });
+        };
+        tasks.spawn(serving.boxed());
     }
 }
 

@@ -22,6 +22,7 @@ impl PushTasks {
         &self,
         work: impl FnOnce() -> Result<T, PushError> + Send + 'static,
     ) -> Result<T, PushError> {
+        let work: Box<dyn FnOnce() -> Result<T, PushError> + Send> = Box::new(work);
         self.tasks.spawn_blocking(work).await?
     }
 

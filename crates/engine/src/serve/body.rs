@@ -40,7 +40,7 @@ pub(crate) fn body(
         sender,
         handle: Handle::current(),
     };
-    tokio::task::spawn_blocking(move || {
+    drop(contree_tasks::blocking(move || {
         let result = if gzip {
             write_compressed(&mut writer, write)
         } else {
@@ -51,7 +51,7 @@ pub(crate) fn body(
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Err(error) => tracing::warn!(%error, "cannot finish an answer's body"),
         }
-    });
+    }));
     Body::from_stream(stream::unfold(Some(receiver), next_chunk))
 }
 

@@ -168,7 +168,7 @@ impl EngineThread {
                     .build();
                 match runtime {
                     Ok(runtime) => {
-                        runtime.block_on(serve(config, stopping, sender));
+                        contree_tasks::block_on(&runtime, serve(config, stopping, sender));
                         runtime.shutdown_timeout(Duration::from_secs(1));
                     }
                     Err(source) => {

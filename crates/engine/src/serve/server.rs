@@ -169,7 +169,7 @@ impl Server {
                 let service = Service::start(&config)?;
                 let router = guarded_router(&service, guard(Some(&serve.allow_hosts)));
                 let shutdown = shutdown(&service);
-                let serving = tokio::spawn(connections::serve(
+                let serving = contree_tasks::spawn(connections::serve(
                     listener,
                     router,
                     public_bounds(),
@@ -189,7 +189,7 @@ impl Server {
                 })?;
                 let router = guarded_router(&service, guard(None));
                 let shutdown = shutdown(&service);
-                let serving = tokio::spawn(connections::serve(
+                let serving = contree_tasks::spawn(connections::serve(
                     listener,
                     router,
                     public_bounds(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +55,7 @@ impl Service {
         engine.set_socket(&socket.path());
         let recovering = Arc::clone(&engine);
         // Stopping the engine does not wait for this: the next start does the rest.
-        tokio::task::spawn_blocking(move || {
+        drop(contree_tasks::blocking(move || {
             let complete = recover::recover(&recovering).unwrap_or_else(|error| {
                 tracing::warn!(
                     %error,
@@ -65,14 +66,20 @@ impl Service {
             if !complete {
                 recovering.cleanup.notify_one();
             }
-        });
-        engine.tasks.spawn(maintain(Arc::clone(&engine)));
-        engine.tasks.spawn(sync_records(Arc::clone(&engine)));
-        engine.tasks.spawn(retry_cleanup(Arc::clone(&engine)));
-        engine.tasks.spawn(squash::run_queue(Arc::clone(&engine)));
+        }));
+        engine.tasks.spawn(maintain(Arc::clone(&engine)).boxed());
         engine
             .tasks
-            .spawn(upkeep::apply_retention(Arc::clone(&engine)));
+            .spawn(sync_records(Arc::clone(&engine)).boxed());
+        engine
+            .tasks
+            .spawn(retry_cleanup(Arc::clone(&engine)).boxed());
+        engine
+            .tasks
+            .spawn(squash::run_queue(Arc::clone(&engine)).boxed());
+        engine
+            .tasks
+            .spawn(upkeep::apply_retention(Arc::clone(&engine)).boxed());
         let closing = CancellationToken::new();
         let router = routes::router(Arc::clone(&engine));
         let shutdown = Shutdown {
@@ -80,7 +87,7 @@ impl Service {
             answered: closing.clone(),
             ..Shutdown::default()
         };
-        let server = tokio::spawn(connections::serve(
+        let server = contree_tasks::spawn(connections::serve(
             listener,
             router,
             private_bounds(),

@@ -78,7 +78,7 @@ impl StartedRun<'_> {
         let mut shown = !cx.format.is_json() && !self.options.detach;
         match self.streams {
             RunStreams::Output => {}
-            RunStreams::Both => drop(tokio::spawn(input::forward(run.stdin()))),
+            RunStreams::Both => drop(contree_tasks::spawn(input::forward(run.stdin()))),
             RunStreams::Terminal(columns, rows) => {
                 // The connection restores the terminal and says which signal ended it.
                 let _ending = cx.ending();

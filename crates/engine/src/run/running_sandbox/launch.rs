@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use contree_error_codes::ErrorCode;
 use contree_sandbox::{Command, Process, TerminalProcess};
+use futures_util::FutureExt as _;
 
 use super::{MAIN, RunningProcess, RunningSandbox, StartedProcess};
 use crate::api::report::spawn_event;
@@ -47,16 +48,16 @@ impl RunningSandbox {
         let running_sandbox = Arc::clone(self);
         // In a task of its own, because the process needs a reader of its output even if the client
         // goes away.
-        let started = self.tasks.spawn(async move {
+        let launching = async move {
             let process = running_sandbox.launch(spid, &request).await;
             drop(starting);
             let process = process?;
             let following = Arc::clone(&running_sandbox);
-            running_sandbox
-                .tasks
-                .spawn(async move { following.follow(process).await });
+            let following = async move { following.follow(process).await };
+            running_sandbox.tasks.spawn(following.boxed());
             Ok(())
-        });
+        };
+        let started = self.tasks.spawn(launching.boxed());
         started
             .await
             .map_err(|error| ApiError::internal(format!("a task of the engine failed: {error}")))?
@@ -147,7 +148,7 @@ impl RunningSandbox {
         };
         let writer = {
             let input = Arc::clone(&input);
-            tokio::spawn(async move { input.write_to(sink).await })
+            contree_tasks::spawn(async move { input.write_to(sink).await })
         };
         let started_at = Instant::now();
         let live = RunningProcess {

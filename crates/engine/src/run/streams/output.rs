@@ -34,7 +34,7 @@ pub(crate) fn record_output(
     which: EventDataTruncatedStream,
     max_recorded: u64,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move {
+    contree_tasks::spawn(async move {
         if let Ok(receiver) = pipe::Receiver::from_owned_fd(fd) {
             let output = Output {
                 log: &log,
@@ -57,7 +57,7 @@ pub(crate) fn record_terminal(
     terminal: Arc<ProcessTerminal>,
     max_recorded: u64,
 ) -> JoinHandle<()> {
-    tokio::spawn(async move {
+    contree_tasks::spawn(async move {
         let reader = TerminalReader(Arc::clone(&terminal));
         let output = Output {
             log: &log,

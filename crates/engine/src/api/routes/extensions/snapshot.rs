@@ -7,6 +7,7 @@ use axum::Json as Answer;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use crate::api::extract::Path;
@@ -36,7 +37,7 @@ pub(in crate::api::routes) async fn snapshot(
     let running = engine.running(uuid).ok_or_else(main_process_ended)?;
     let work = snapshot::take(Arc::clone(&engine), uuid, sandbox, running.cancel.clone());
     // In a task of its own, which completes the snapshot even if the client goes away.
-    let taken = engine.tasks.spawn(work).await;
+    let taken = engine.tasks.spawn(work.boxed()).await;
     let taken = taken
         .map_err(|error| ApiError::internal(format!("a task of the engine failed: {error}")))?;
     Ok((StatusCode::CREATED, Answer(taken?)).into_response())
