@@ -158,7 +158,12 @@ const SESSIONS: [(&[&str], &str); 2] = [
 ];
 
 /// Options of others: the verbs that lack them, or none for all; the options; the proposal.
-const OPTIONS: [(&str, &[&str], &str); 14] = [
+const OPTIONS: [(&str, &[&str], &str); 15] = [
+    (
+        "run shell",
+        &["--image", "--from"],
+        "the image stands before the command, as in `contree run IMAGE -- CMD`; `contree use IMAGE` chooses that of the session",
+    ),
     (
         "run shell",
         &["-v", "--volume", "--mount"],

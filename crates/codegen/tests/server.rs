@@ -209,6 +209,31 @@ fn schemas_without_end_are_refused_with_their_chain() {
 }
 
 #[test]
+fn types_that_contain_themselves_have_a_finite_size() {
+    let types = types_of(
+        "Node: {type: object, required: [pair], properties: {
+            next: {allOf: [{$ref: '#/components/schemas/Node'}], nullable: true},
+            pair: {$ref: '#/components/schemas/Pair'},
+            all: {type: array, items: {$ref: '#/components/schemas/Node'}},
+            leaf: {$ref: '#/components/schemas/Leaf'}}},
+         Pair: {type: object, properties: {left: {$ref: '#/components/schemas/Either'}}},
+         Either: {oneOf: [{$ref: '#/components/schemas/Node'}, {$ref: '#/components/schemas/Leaf'}]},
+         Leaf: {type: object, properties: {text: {type: string}}}",
+    );
+    for expected in [
+        "pubnext:Option<Box<Node>>,",
+        "pubpair:Box<Pair>,",
+        "puball:Option<Vec<Node>>,",
+        "publeaf:Option<Leaf>,",
+        "publeft:Option<Box<Either>>,",
+        "Node(Box<Node>),",
+        "Leaf(Leaf),",
+    ] {
+        assert!(types.contains(expected), "{expected}: {types}");
+    }
+}
+
+#[test]
 fn code_in_descriptions_is_not_tested() {
     let types = generate(
         "paths: {}\ncomponents:\n  schemas:\n    A:\n      type: object\n      properties: {}\n      \

@@ -7,10 +7,13 @@ use clap::Args as _;
 use clap::FromArgMatches as _;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
+use super::context::selected_session;
+use super::last_run::LAST_RUN;
 use crate::cli::options::Options;
 use crate::cli::process::runtime;
 use crate::cli::setup::Setup;
-use crate::store::sessions;
+use crate::store::{last_runs, sessions};
+use crate::tools::Session;
 
 /// How long a completion may take: a shell waits for it.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,6 +79,13 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
                         let operation = operation.ok()?;
                         found.push((operation.id.to_string(), operation.status.to_string()));
                     }
+                    let last = last_run(&setup, &tools, &client.backend().identity()).await;
+                    if let Some(last) = last
+                        && let Some((id, status)) = found.iter().find(|(id, _)| *id == last)
+                    {
+                        let help = format!("{status}, the last run of the session: {id}");
+                        found.insert(0, (LAST_RUN.to_owned(), help));
+                    }
                     Some(found)
                 }
                 Known::Profiles => None,
@@ -93,4 +103,14 @@ fn candidates(known: Known) -> Option<Vec<(String, String)>> {
     });
     crate::cli::serve::close(tools, runtime);
     found
+}
+
+/// The last run of the session that the environment or the current directory names. The option
+/// for another session is not known yet.
+async fn last_run(setup: &Setup, tools: &Session, backend: &str) -> Option<String> {
+    let (key, _) = selected_session(setup, None).ok()?;
+    let backend = backend.to_owned();
+    let store = tools.store();
+    let found = store.read_durably(move |c| last_runs::find(c, &backend, &key));
+    found.await.ok()?
 }

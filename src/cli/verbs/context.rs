@@ -74,6 +74,27 @@ where
     Ok(status)
 }
 
+/// The key of the session that an option, the environment or the current directory names. Also
+/// whether it has a name.
+///
+/// # Errors
+/// If the name is empty, or if there is no current directory.
+pub(super) fn selected_session(
+    setup: &Setup,
+    option: Option<&str>,
+) -> Result<(String, bool), VerbError> {
+    match option.or_else(|| setup.environment.get(SESSION_VARIABLE)) {
+        Some("") => Err(VerbError::Usage(
+            "the name of the session is empty; give -S NAME".into(),
+        )),
+        Some(name) => Ok((name.to_owned(), true)),
+        None => {
+            let directory = std::env::current_dir().map_err(VerbError::file("."))?;
+            Ok((directory.to_string_lossy().into_owned(), false))
+        }
+    }
+}
+
 /// The exit status of an error.
 fn status_of(error: &VerbError) -> u8 {
     match error {
@@ -109,23 +130,7 @@ impl VerbContext {
         options: &VerbOptions,
         tools: Arc<Session>,
     ) -> Result<Self, VerbError> {
-        let named = options.session.clone().or_else(|| {
-            let name = setup.environment.get(SESSION_VARIABLE)?;
-            Some(name.to_owned())
-        });
-        let is_named = named.is_some();
-        let key = match named {
-            Some(name) if name.is_empty() => {
-                return Err(VerbError::Usage(
-                    "the name of the session is empty; give -S NAME".into(),
-                ));
-            }
-            Some(name) => name,
-            None => {
-                let directory = std::env::current_dir().map_err(VerbError::file("."))?;
-                directory.to_string_lossy().into_owned()
-            }
-        };
+        let (key, is_named) = selected_session(setup, options.session.as_deref())?;
         let cancelled = CancellationToken::new();
         let signal_status = Arc::new(AtomicU8::new(0));
         let endings = Arc::new(AtomicUsize::new(0));

@@ -10,6 +10,7 @@ fn options_of_docker_are_taken_or_name_the_right_one() {
     for (words, expected) in [
         (&["run", "-v", ".:/x", "--", "ls"][..], "-F SRC:/DST"),
         (&["run", "host", "-v", ".:/x", "--", "ls"], "-F SRC:/DST"),
+        (&["run", "--image", "host", "--", "ls"], "run IMAGE -- CMD"),
         (&["run", "--name", "n", "host", "ls"], "contree tag NAME"),
         (&["run", "-it", "host", "--", "sh"], "`-i` alone"),
         (&["run", "-u", "nobody", "--", "id"], "URL of a Contree"),

@@ -1,6 +1,6 @@
 //! `@` for the last run of a session, the end of its log, and the published ports of all runs.
 
-use super::{Shell, stderr};
+use super::{Shell, stderr, stdout};
 
 /// A command that prints lines, and runs until a file appears.
 const UNTIL_STOP: &str =
@@ -46,6 +46,35 @@ fn the_last_run_of_a_session_is_named_while_it_runs() {
     let killed = shell.ok(&["kill", "@"]);
     assert!(killed.contains(&running[..8]), "{killed}");
     shell.fails(2, &["kill"]);
+}
+
+#[test]
+fn completions_propose_the_last_run_while_it_fits() {
+    let shell = Shell::new();
+    let proposed = |verb: &str| {
+        let mut command = shell.0.contree();
+        command.env("CONTREE_COMPLETE", "fish");
+        let output = command.args(["--", "contree", verb, ""]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert!(!proposed("logs").contains('@'));
+    let id = shell.ok(&["run", "-d", "-D", "-t", "600", "sleep", "600"]);
+    // `exec` needs a command that runs.
+    for verb in ["logs", "exec"] {
+        // Nothing is proposed if that takes too long.
+        let last = loop {
+            let lines = proposed(verb);
+            if let Some(last) = lines.lines().find(|line| line.starts_with("@\t")) {
+                break last.to_owned();
+            }
+        };
+        assert!(last.contains(id.trim()), "{last}");
+    }
+    shell.ok(&["kill", "@"]);
+    shell.run(&["wait"]);
+    while !proposed("logs").contains("@\t") {}
+    assert!(!proposed("exec").contains("@\t"));
 }
 
 #[test]

@@ -15,10 +15,12 @@
 //! | `allOf` | One struct with all properties; those beside `allOf` win, then the last ones |
 //! | `oneOf` | An untagged enum, `String` if all are texts, or any JSON value if one has no name |
 //! | `additionalProperties: false` | A struct that refuses unknown fields |
+//! | a property that leads back to its own type | `Box<T>` or `Option<Box<T>>` |
 //! | `format: password` | A struct whose `Debug` shows no fields |
 
 mod emit;
 mod error;
+mod recursion;
 mod schema;
 mod settings;
 
@@ -41,6 +43,7 @@ pub fn generate(document: &str, settings: &Settings) -> Result<String, ServerTyp
         .map_err(|chain| ServerTypesError::CircularReference(references::chain_text(&chain)))?;
     let tokens = emit::Emitter::new(&document, settings).emit()?;
     settings.check()?;
-    let file = syn::parse2(tokens).map_err(ServerTypesError::Syntax)?;
+    let mut file = syn::parse2(tokens).map_err(ServerTypesError::Syntax)?;
+    recursion::box_recursive_fields(&mut file);
     Ok(prettyplease::unparse(&file))
 }
