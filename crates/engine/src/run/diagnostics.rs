@@ -7,13 +7,18 @@ use contree_sandbox::{Exit, ReachedMemoryLimit};
 use crate::api::request::SpawnRequest;
 use crate::api::types::OperationEventType;
 use crate::engine::Engine;
-use crate::operation::events::{self, SYSTEM, stream};
+use crate::operation::events::{SYSTEM, stream};
 use crate::operation::lifecycle::OperationTask;
 use crate::run::hints::{self, CommandEnd};
+use crate::run::live_output::{LiveOutput, OutputRange};
 use crate::run::running_sandbox::MAIN;
 
 /// The prefix that tells these lines from the command's own output.
 const PREFIX: &str = "contree: ";
+
+/// The number of bytes at the end of each stream that are searched. A command may have written
+/// millions of lines before it failed.
+const SEARCHED_BYTES: usize = 64 * 1024;
 
 /// Events in a sandbox that its command does not report.
 pub(crate) struct Findings {
@@ -28,13 +33,15 @@ pub(crate) struct Findings {
 /// Appends the lines for which there is a reason.
 ///
 /// They are few and short, so `truncate_output_at` does not apply to them. A command whose output
-/// is not recorded at all gets none.
+/// is not recorded at all gets none. `output` is that of the command; its end is searched for
+/// failures that a sandbox causes.
 pub(crate) fn append(
     engine: &Engine,
     task: &OperationTask,
     request: &SpawnRequest,
     findings: Findings,
     exit: Option<&Exit>,
+    output: Option<&LiveOutput>,
 ) {
     let Findings {
         denial,
@@ -64,12 +71,14 @@ pub(crate) fn append(
     if request.truncate_output_at == 0 || (lines.is_empty() && !may_have_hints) {
         return;
     }
-    let main = events::read_process(&engine.log_path(task.operation), MAIN).unwrap_or_default();
+    let tail = OutputRange::Tail(SEARCHED_BYTES as u64);
+    let written = output.map(|output| output.read(tail, tail, SEARCHED_BYTES));
+    let written = written.unwrap_or_default();
     if let Some(exit) = exit {
-        let mut output = String::from_utf8_lossy(&main.stderr).into_owned();
+        let mut output = String::from_utf8_lossy(&written.stderr.bytes).into_owned();
         if failed {
             output.push('\n');
-            output.push_str(&String::from_utf8_lossy(&main.stdout));
+            output.push_str(&String::from_utf8_lossy(&written.stdout.bytes));
         }
         let end = CommandEnd {
             code: exit.code,
@@ -83,7 +92,15 @@ pub(crate) fn append(
         return;
     }
     let mut text = String::new();
-    if main.stderr.last().is_some_and(|last| *last != b'\n') {
+    // A truncated record may end within a line.
+    let is_truncated = written.stderr.total > request.truncate_output_at;
+    if is_truncated
+        || written
+            .stderr
+            .bytes
+            .last()
+            .is_some_and(|last| *last != b'\n')
+    {
         text.push('\n');
     }
     for line in lines {

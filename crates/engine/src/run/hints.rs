@@ -7,13 +7,13 @@ use contree_sandbox::Step;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-/// The end of a command, with its recorded output.
+/// The end of a command, with its output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CommandEnd<'a> {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
-    /// Standard error, and standard output too if the command failed. Many scripts send both
-    /// streams to one.
+    /// The end of standard error, and of standard output too if the command failed. Many scripts
+    /// send both streams to one.
     pub(super) output: &'a str,
     /// True if the sandbox has a single user id.
     pub(super) single_id: bool,

@@ -232,6 +232,7 @@ async fn run_to_end(
                 made_directory: made_directory(&sandbox, plan),
             },
             exit.as_ref(),
+            running_sandbox.output(MAIN).as_deref(),
         );
     };
     running_sandbox

@@ -66,6 +66,18 @@ async fn commands_that_do_not_need_an_explanation_get_none() {
 }
 
 #[tokio::test]
+async fn a_failure_after_much_output_is_explained() {
+    let local = TestEngine::shared().await;
+    let command = "seq 100000; echo 'fatal: hardlink different from source at x' >&2; exit 128";
+    let done = local.run(command, json!({"truncate_output_at": 20})).await;
+    let lines = added_lines(&done);
+    assert!(
+        lines.len() == 1 && lines[0].contains("--no-hardlinks"),
+        "{done:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_program_that_cannot_be_started_is_explained() {
     let local = TestEngine::shared().await;
     let file = local.upload(&[0; 100]).await;

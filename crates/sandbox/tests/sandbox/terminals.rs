@@ -142,13 +142,14 @@ fn a_new_size_reaches_the_program() {
     let (_run, sandbox) = start();
     let program = r#"
 import os, signal
-def show(*_):
-    size = os.get_terminal_size(0)
-    os.write(1, f"{size.lines} {size.columns}\n".encode())
-signal.signal(signal.SIGWINCH, show)
+# Blocked, so that one that comes before the wait is not lost.
+signals = {signal.SIGWINCH}
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    signal.sigwait(signals)
+    size = os.get_terminal_size(0)
+    os.write(1, f"{size.lines} {size.columns}\n".encode())
 "#;
     let mut session = Session::start(&sandbox, &command("python3", &["-c", program]));
     session.wait_for("ready");
