@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::group::remove_leftovers;
 use crate::error::Error;
-use crate::host_root::{self, HostReport};
+use crate::host_root::{self, HostError, HostReport};
 use crate::ids::IdMap;
 use crate::launch::classify::explain;
 use crate::launch::handshake::{InitProcess, pick_map, remove_inside};
@@ -28,6 +28,14 @@ use crate::store::runs::RunDir;
 
 /// The most layers of a chain. The kernel's limit for an overlay is 500.
 const MAX_LAYERS: usize = 480;
+/// The pauses before programs are copied again that changed meanwhile.
+const PAUSES_AFTER_CHANGES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+];
 /// The time-out of a squash, whose time grows with the number of names in the layers.
 const SQUASH_TIMEOUT: Duration = Duration::from_secs(1800);
 
@@ -151,17 +159,22 @@ impl LayerStore {
     /// allows one call at a time.
     ///
     /// # Errors
-    /// When the layer already exists, or the programs cannot be copied.
+    /// When the layer already exists, or the programs cannot be copied. [`HostError::Changed`] if
+    /// they change for several seconds.
     pub fn stage_host_layer(&self, id: LayerId) -> Result<HostReport, Error> {
         self.layout.record_map()?;
         if self.layout.is_taken(id) {
             return Err(StoreError::LayerExists(id).into());
         }
         let unfinished = unfinished_layer_tree(id);
-        // A process that was interrupted may have left an unfinished layer.
-        self.remove_tree(&unfinished)?;
-        self.layout.make_fast_directory(&unfinished)?;
-        let report = match self.fill_host_layer(&unfinished) {
+        let filled = again_if_changed(|| {
+            // An earlier attempt, or a process that was interrupted, may have left an unfinished
+            // layer.
+            self.remove_tree(&unfinished)?;
+            self.layout.make_fast_directory(&unfinished)?;
+            self.fill_host_layer(&unfinished)
+        });
+        let report = match filled {
             Ok(report) => report,
             Err(error) => {
                 let _ = self.remove_tree(&unfinished);
@@ -334,5 +347,66 @@ impl LayerStore {
             }
             other => Ok(other?),
         }
+    }
+}
+
+/// Copies programs again if the machine has replaced some meanwhile. An upgrade does that for
+/// seconds, and Python replaces compiled files when it first runs.
+fn again_if_changed<T>(mut copy: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut pauses = PAUSES_AFTER_CHANGES.into_iter();
+    loop {
+        match copy() {
+            Err(Error::Host(HostError::Changed { path })) => match pauses.next() {
+                Some(pause) => std::thread::sleep(pause),
+                None => return Err(HostError::Changed { path }.into()),
+            },
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::again_if_changed;
+    use crate::{Error, HostError};
+
+    fn changed() -> Error {
+        let path = PathBuf::from("/usr/bin/changed");
+        HostError::Changed { path }.into()
+    }
+
+    #[test]
+    fn programs_that_change_are_copied_again() {
+        let mut attempts = 0;
+        let copied = again_if_changed(|| {
+            attempts += 1;
+            if attempts < 3 {
+                Err(changed())
+            } else {
+                Ok(attempts)
+            }
+        });
+        assert_eq!(copied.ok(), Some(3));
+    }
+
+    #[test]
+    fn other_errors_are_final_and_changes_without_end_are_reported() {
+        let mut attempts = 0;
+        let failed = again_if_changed(|| -> Result<(), Error> {
+            attempts += 1;
+            Err(HostError::Io {
+                action: "read",
+                path: PathBuf::from("/usr"),
+                source: io::ErrorKind::PermissionDenied.into(),
+            }
+            .into())
+        });
+        assert!(failed.is_err() && attempts == 1);
+        let failed = again_if_changed(|| -> Result<(), Error> { Err(changed()) });
+        let message = failed.map_err(|error| error.to_string());
+        assert!(message.is_err_and(|message| message.contains("/usr/bin/changed changed")));
     }
 }

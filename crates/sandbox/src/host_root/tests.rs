@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::closure::ClosureFinder;
 use super::host::{CopyRefusal, Host};
-use super::{HostError, build_from};
+use super::write::RootWriter;
+use super::{HostError, build_from, make_plan};
 
 struct FakeHost {
     root: tempfile::TempDir,
@@ -500,6 +501,28 @@ fn a_directory_that_is_not_empty_is_refused() {
     fs::write(new.path().join("mine"), "x").unwrap();
     let error = build_from(&merged().host(), new.path(), None).unwrap_err();
     assert!(matches!(error, HostError::NotEmpty { .. }));
+}
+
+#[test]
+fn a_file_that_is_replaced_or_removed_before_its_copy_has_changed() {
+    for replaced in [true, false] {
+        let host = merged();
+        host.elf("/usr/bin/sh", &ElfBuilder::program(&[]));
+        let (plan, _) = make_plan(&host.host()).unwrap();
+        if replaced {
+            fs::copy(host.at("/usr/bin/sh"), host.at("/usr/bin/new")).unwrap();
+            fs::rename(host.at("/usr/bin/new"), host.at("/usr/bin/sh")).unwrap();
+        } else {
+            fs::remove_file(host.at("/usr/bin/sh")).unwrap();
+        }
+        let new = tempfile::tempdir().unwrap();
+        let written = RootWriter::new(&host.host(), new.path(), None).write(&plan);
+        let path = Path::new("/usr/bin/sh");
+        assert!(
+            matches!(written, Err(HostError::Changed { path: changed }) if changed == path),
+            "replaced: {replaced}"
+        );
+    }
 }
 
 #[test]

@@ -210,18 +210,22 @@ impl FileWriter<'_> {
 
     fn copy(&self, path: &Path, source: &HostFile) -> Result<u64, HostError> {
         let origin = in_root(self.root, path);
+        let changed = || HostError::Changed {
+            path: path.to_owned(),
+        };
         let from = OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32)
             .open(&origin)
-            .map_err(|error| failed("open", &origin, error))?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => changed(),
+                _ => failed("open", &origin, error),
+            })?;
         let metadata = from
             .metadata()
             .map_err(|error| failed("read", &origin, error))?;
         if (metadata.dev(), metadata.ino()) != (source.device, source.inode) {
-            return Err(HostError::Changed {
-                path: path.to_owned(),
-            });
+            return Err(changed());
         }
         let destination = in_root(self.destination, path);
         let to = create(&destination)?;
