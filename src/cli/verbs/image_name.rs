@@ -1,5 +1,7 @@
 //! Resolves the images and operations that arguments name.
 
+use std::collections::HashSet;
+
 use contree_error_codes::ErrorCode;
 use contree_registry::Reference;
 use uuid::Uuid;
@@ -227,9 +229,19 @@ impl VerbContext {
         for status in ["PENDING", "ASSIGNED", "EXECUTING"] {
             active.extend(self.client.operations().status(status).all().await?);
         }
+        keep_newest(&mut active, |operation| Some(operation.id));
         active.sort_by(|a, b| b.created_at.cmp(&a.created_at));
         Ok(active)
     }
+}
+
+/// Keeps the last record of each operation. An operation whose status changes between two requests
+/// is in both answers.
+pub(super) fn keep_newest<T>(records: &mut Vec<T>, id: impl Fn(&T) -> Option<Uuid>) {
+    let mut seen = HashSet::new();
+    records.reverse();
+    records.retain(|record| id(record).is_none_or(|id| seen.insert(id)));
+    records.reverse();
 }
 
 fn ambiguous(what: &str, name: &str, found: &[Uuid]) -> VerbError {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::context::VerbContext;
 use super::error::VerbError;
-use super::image_name::short;
+use super::image_name::{keep_newest, short};
 use super::rows::{Column, OutputFormat, print_rows, text_or_empty};
 use crate::OperationStatus;
 use crate::cli::number;
@@ -173,6 +173,7 @@ impl Ps {
                 }
             }
         }
+        keep_newest(&mut rows, |row| row.uuid);
         rows.sort_by(|a, b| b.created_at.cmp(&a.created_at));
         if rows.len() > self.show_max {
             rows.truncate(self.show_max);

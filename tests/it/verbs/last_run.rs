@@ -131,6 +131,39 @@ fn the_published_ports_of_all_runs_are_listed() {
 }
 
 #[test]
+fn a_run_that_starts_while_it_is_listed_is_shown_once() {
+    const ID: &str = "01234567-89ab-4cde-8f01-23456789abcd";
+    let server = httpmock::MockServer::start();
+    for status in ["ASSIGNED", "EXECUTING"] {
+        server.mock(|when, then| {
+            when.path_suffix("/operations")
+                .query_param("status", status);
+            then.json_body(serde_json::json!([{
+                "uuid": ID, "kind": "instance", "status": status,
+                "created_at": "2026-01-01T00:00:00Z",
+            }]));
+        });
+    }
+    server.mock(|when, then| {
+        when.path_suffix("/operations")
+            .query_param("status", "PENDING");
+        then.json_body(serde_json::json!([]));
+    });
+    let shell = Shell::new();
+    let list = |words: &[&str]| {
+        let mut command = shell.0.contree();
+        command.env("CONTREE_URL", server.base_url());
+        let output = command.args(words).env("CONTREE_TOKEN", "token").output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert_eq!(list(&["ps", "-q"]), format!("{ID}\n"));
+    // The newest status.
+    assert!(list(&["ps", "-o", "json"]).contains("EXECUTING"));
+}
+
+#[test]
 fn a_log_that_cannot_be_read_is_no_empty_log() {
     const ID: &str = "01234567-89ab-4cde-8f01-23456789abcd";
     let server = httpmock::MockServer::start();
