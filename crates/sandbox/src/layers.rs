@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backon::{BlockingRetryable as _, ExponentialBuilder};
+
 use crate::cgroup::group::remove_leftovers;
 use crate::error::Error;
 use crate::host_root::{self, HostError, HostReport};
@@ -28,14 +30,11 @@ use crate::store::runs::RunDir;
 
 /// The most layers of a chain. The kernel's limit for an overlay is 500.
 const MAX_LAYERS: usize = 480;
-/// The pauses before programs are copied again that changed meanwhile.
-const PAUSES_AFTER_CHANGES: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-];
+/// The first pause before programs are copied again that changed meanwhile. The next ones are
+/// twice as long each.
+const PAUSE_AFTER_CHANGES: Duration = Duration::from_millis(100);
+/// How often programs that change are copied again.
+const MAX_COPIES_AFTER_CHANGES: usize = 5;
 /// The time-out of a squash, whose time grows with the number of names in the layers.
 const SQUASH_TIMEOUT: Duration = Duration::from_secs(1800);
 
@@ -167,7 +166,10 @@ impl LayerStore {
             return Err(StoreError::LayerExists(id).into());
         }
         let unfinished = unfinished_layer_tree(id);
-        let filled = again_if_changed(|| {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(PAUSE_AFTER_CHANGES)
+            .with_max_times(MAX_COPIES_AFTER_CHANGES);
+        let filled = again_if_changed(pauses, || {
             // An earlier attempt, or a process that was interrupted, may have left an unfinished
             // layer.
             self.remove_tree(&unfinished)?;
@@ -352,26 +354,32 @@ impl LayerStore {
 
 /// Copies programs again if the machine has replaced some meanwhile. An upgrade does that for
 /// seconds, and Python replaces compiled files when it first runs.
-fn again_if_changed<T>(mut copy: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let mut pauses = PAUSES_AFTER_CHANGES.into_iter();
-    loop {
-        match copy() {
-            Err(Error::Host(HostError::Changed { path })) => match pauses.next() {
-                Some(pause) => std::thread::sleep(pause),
-                None => return Err(HostError::Changed { path }.into()),
-            },
-            other => return other,
-        }
-    }
+fn again_if_changed<T>(
+    pauses: ExponentialBuilder,
+    copy: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    copy.retry(pauses)
+        .sleep(std::thread::sleep)
+        .when(|error| matches!(error, Error::Host(HostError::Changed { .. })))
+        .call()
 }
 
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::path::PathBuf;
+    use std::time::Duration;
+
+    use backon::ExponentialBuilder;
 
     use super::again_if_changed;
     use crate::{Error, HostError};
+
+    fn without_pauses() -> ExponentialBuilder {
+        ExponentialBuilder::default()
+            .with_min_delay(Duration::ZERO)
+            .with_max_times(3)
+    }
 
     fn changed() -> Error {
         let path = PathBuf::from("/usr/bin/changed");
@@ -381,7 +389,7 @@ mod tests {
     #[test]
     fn programs_that_change_are_copied_again() {
         let mut attempts = 0;
-        let copied = again_if_changed(|| {
+        let copied = again_if_changed(without_pauses(), || {
             attempts += 1;
             if attempts < 3 {
                 Err(changed())
@@ -395,7 +403,7 @@ mod tests {
     #[test]
     fn other_errors_are_final_and_changes_without_end_are_reported() {
         let mut attempts = 0;
-        let failed = again_if_changed(|| -> Result<(), Error> {
+        let failed = again_if_changed(without_pauses(), || -> Result<(), Error> {
             attempts += 1;
             Err(HostError::Io {
                 action: "read",
@@ -405,7 +413,12 @@ mod tests {
             .into())
         });
         assert!(failed.is_err() && attempts == 1);
-        let failed = again_if_changed(|| -> Result<(), Error> { Err(changed()) });
+        attempts = 0;
+        let failed = again_if_changed(without_pauses(), || -> Result<(), Error> {
+            attempts += 1;
+            Err(changed())
+        });
+        assert_eq!(attempts, 4);
         let message = failed.map_err(|error| error.to_string());
         assert!(message.is_err_and(|message| message.contains("/usr/bin/changed changed")));
     }

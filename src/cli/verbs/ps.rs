@@ -169,6 +169,7 @@ impl Ps {
                 let is_last = (listed.len() as u64) < PAGE;
                 rows.extend(listed.into_iter().map(OperationRow::from));
                 if is_last || rows.len() > self.show_max {
+                    has_more |= !is_last;
                     break;
                 }
             }
