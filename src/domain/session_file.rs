@@ -5,8 +5,10 @@ use std::{
     io::{self, Read as _, Write as _},
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use backon::{BlockingRetryable as _, ConstantBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::step::{Settings, Step};
@@ -14,6 +16,11 @@ use crate::{
     Error, ImageRef,
     config::{Directories, Environment},
 };
+
+/// How often, and after which pause, the lock of a session is tried again. A process that has just
+/// been started holds the locks of the one that started it, until it executes its program. So a
+/// session may be locked for some milliseconds after its handle is dropped, or its process killed.
+const LOCK_ATTEMPTS: (usize, Duration) = (50, Duration::from_millis(10));
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -197,7 +204,16 @@ impl SessionFile {
     }
 
     fn lock(&self) -> Result<(), Error> {
-        match self.file.try_lock() {
+        let (attempts, pause) = LOCK_ATTEMPTS;
+        let attempts = ConstantBuilder::new()
+            .with_delay(pause)
+            .with_max_times(attempts);
+        let locked = (|| self.file.try_lock())
+            .retry(attempts)
+            .sleep(std::thread::sleep)
+            .when(|error| matches!(error, TryLockError::WouldBlock))
+            .call();
+        match locked {
             Ok(()) => Ok(()),
             Err(TryLockError::WouldBlock) => Err(Error::InvalidArgument(format!(
                 "the session {} is in use by another handle or process; end that one first",
@@ -280,5 +296,34 @@ mod tests {
             })
             .collect();
         assert_eq!(counts, [1, 4]);
+    }
+
+    #[test]
+    fn a_lock_that_is_about_to_be_released_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.jsonl");
+        let image = ImageRef::Tag("x".to_owned());
+        let header = Header::new("b".to_owned(), image, Settings::default());
+        drop(SessionFile::create(&path, &header, &[]).unwrap());
+        let held = File::open(&path).unwrap();
+        held.lock().unwrap();
+        let error = SessionFile::open(&path, "b").err().unwrap();
+        assert!(
+            error.to_string().contains("is in use by another"),
+            "{error}"
+        );
+        // The two begin at once, so the lock is released after the first attempt, or before it.
+        let both = std::sync::Barrier::new(2);
+        let opened = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| {
+                both.wait();
+                SessionFile::open(&path, "b").map(|_| ())
+            });
+            both.wait();
+            std::thread::sleep(LOCK_ATTEMPTS.1);
+            drop(held);
+            opening.join().unwrap()
+        });
+        opened.unwrap();
     }
 }

@@ -26,7 +26,7 @@ use crate::protocol::wire::WireError;
 use crate::store::error::StoreError;
 use crate::store::layers::{layer_link, layer_tree, unfinished_layer_tree};
 use crate::store::layout::StoreLayout;
-use crate::store::runs::RunDir;
+use crate::store::runs::{RunDir, RunHolder};
 
 /// The most layers of a chain. The kernel's limit for an overlay is 500.
 const MAX_LAYERS: usize = 480;
@@ -215,13 +215,21 @@ impl LayerStore {
         Ok(self.layout.runs()?)
     }
 
+    /// Returns the holder of the run directory's lock. Nobody holds that of a missing directory.
+    ///
+    /// # Errors
+    /// When the lock cannot be read.
+    pub fn run_holder(&self, name: &str) -> Result<Option<RunHolder>, Error> {
+        Ok(self.layout.run_holder(name)?)
+    }
+
     /// Returns true if a process (this one or another) holds the run directory's lock. A missing
     /// directory is not live.
     ///
     /// # Errors
     /// When the lock cannot be read.
     pub fn run_is_live(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.layout.run_is_live(name)?)
+        Ok(self.run_holder(name)?.is_some())
     }
 
     /// Removes a run directory and everything in it, if it exists.

@@ -120,7 +120,7 @@ pub use protocol::unpack::{UnpackLimits, UnpackReport};
 pub use protocol::wire::WireError;
 pub use sandbox::{Sandbox, SandboxUse};
 pub use store::error::StoreError;
-pub use store::runs::RunDir;
+pub use store::runs::{RunDir, RunHolder};
 pub use unpack_task::UnpackTask;
 pub use view::{View, ViewError};
 pub use walk::Walk;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use contree_error_codes::ErrorCode;
+use contree_sandbox::RunHolder;
 use uuid::Uuid;
 
 use crate::engine::Engine;
@@ -28,12 +29,13 @@ const ORPHANED: &str = "the engine that ran this operation ended before the oper
 
 /// Cleans up a data directory after engines that crashed or were killed.
 ///
-/// The operations of running engines are not touched: these engines hold locks. It skips data
-/// that cannot be removed or recorded. Returns whether nothing was skipped.
+/// The operations of running engines are not touched: these engines hold locks. A process that a
+/// killed engine has just started may still hold the locks of that engine. It also skips data that
+/// cannot be removed or recorded. Returns whether nothing was skipped.
 pub(crate) fn recover(engine: &Engine) -> Result<bool, StorageError> {
     record_endings(engine);
     for operation in engine.rows.read(operations::unfinished)? {
-        fail_if_orphaned(engine, operation)?;
+        end_if_orphaned(engine, operation)?;
     }
     let mut complete = engine.unrecorded.all().is_empty();
     let mut skip = |result: Result<bool, StorageError>, message: &str| {
@@ -94,29 +96,39 @@ pub(crate) fn record_endings(engine: &Engine) {
     }
 }
 
-/// Removes run directories that other engines left behind. Returns whether all could be removed.
+/// Removes run directories that other engines left behind. Returns whether no other engine has a
+/// run directory any more.
 fn remove_abandoned_runs(engine: &Engine) -> Result<bool, StorageError> {
     let mut complete = true;
     for run in engine.store.runs()? {
-        let removed = engine.store.run_is_live(&run).and_then(|live| {
-            if live {
-                Ok(())
-            } else {
-                engine.store.remove_run(&run)
-            }
-        });
-        if let Err(error) = removed {
+        let removed = match engine.store.run_holder(&run) {
+            Ok(Some(RunHolder::ThisStore)) => Ok(true),
+            Ok(Some(RunHolder::Another)) => Ok(false),
+            Ok(None) => engine.store.remove_run(&run).map(|()| true),
+            Err(error) => Err(error),
+        };
+        complete &= removed.unwrap_or_else(|error| {
             tracing::warn!(%run, %error, "cannot remove a run directory that another engine left behind");
-            complete = false;
-        }
+            false
+        });
     }
     Ok(complete)
 }
 
-/// Ends an unfinished operation whose owner is gone. Returns whether it ended it.
+/// Ends an unfinished operation whose owner is gone, and has its data removed. Returns whether it
+/// ended it.
 ///
 /// If the ending cannot be recorded, as on a full disk, this engine answers with it all the same.
 pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool, StorageError> {
+    let ended = end_if_orphaned(engine, operation)?;
+    if ended {
+        engine.cleanup.notify_one();
+    }
+    Ok(ended)
+}
+
+/// Does what [`fail_if_orphaned`] does, but leaves the data of the operation.
+fn end_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool, StorageError> {
     if engine.running(operation).is_some()
         || engine.unrecorded.contains(operation)
         || engine.store.run_is_live(&operation.to_string())?
@@ -149,7 +161,6 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
         Err(error) => {
             tracing::warn!(%operation, %error, "cannot record the ending of an orphaned operation; the engine tries again");
             engine.unrecorded.add(operation, ending, None);
-            engine.cleanup.notify_one();
             Ok(true)
         }
     }
@@ -171,17 +182,18 @@ fn append_missing_completion(engine: &Engine, operation: Uuid) {
 }
 
 /// Removes layers whose commit or copy will never finish. While an engine copies `tag:host`, it
-/// holds that image's lock, and nothing is removed. Returns whether all could be removed.
+/// holds that image's lock, and nothing is removed. Returns whether no other engine has such a
+/// layer any more.
 fn remove_unfinished_layers(engine: &Engine) -> Result<bool, StorageError> {
     let Some(_lock) = crate::image::host::try_lock(engine)? else {
-        return Ok(true);
+        return Ok(false);
     };
     let mut complete = true;
     for (layer, run) in engine.rows.read(layers::unfinished)? {
-        if let Err(error) = remove_if_abandoned(engine, layer, run) {
+        complete &= remove_if_abandoned(engine, layer, run).unwrap_or_else(|error| {
             tracing::warn!(layer, %error, "cannot remove an unfinished layer");
-            complete = false;
-        }
+            false
+        });
     }
     // Incomplete copies of this machine's programs.
     for entry in std::fs::read_dir(engine.store.root().join("layers"))?.flatten() {
@@ -195,17 +207,21 @@ fn remove_unfinished_layers(engine: &Engine) -> Result<bool, StorageError> {
     Ok(complete)
 }
 
-/// Removes an unfinished layer, if the run that makes it is gone.
-fn remove_if_abandoned(engine: &Engine, layer: u64, run: Uuid) -> Result<(), StorageError> {
-    if engine.running(run).is_some() || engine.store.run_is_live(&run.to_string())? {
-        return Ok(());
+/// Removes an unfinished layer, if the run that makes it is gone. Returns false if another engine
+/// has the run.
+fn remove_if_abandoned(engine: &Engine, layer: u64, run: Uuid) -> Result<bool, StorageError> {
+    if engine.running(run).is_some() {
+        return Ok(true);
+    }
+    if let Some(holder) = engine.store.run_holder(&run.to_string())? {
+        return Ok(holder == RunHolder::ThisStore);
     }
     // The owner may have finished the layer and ended since the list was read. The run's lock was
     // free, so no engine can finish the layer from now on.
-    if !engine.rows.read(|c| layers::is_unfinished(c, layer))? {
-        return Ok(());
+    if engine.rows.read(|c| layers::is_unfinished(c, layer))? {
+        discard::layer(engine, layer)?;
     }
-    discard::layer(engine, layer)
+    Ok(true)
 }
 
 /// Removes temporary files of uploads that never finished. Returns whether all could be removed.
@@ -283,6 +299,34 @@ mod tests {
         fs::remove_dir(data.path().join("l").join(id)).unwrap();
         assert!(recover(&engine).unwrap());
         assert!(!stuck.exists());
+    }
+
+    #[test]
+    fn what_another_process_holds_is_left_for_later() {
+        let data = tempfile::tempdir().unwrap();
+        let engine = engine(data.path());
+        let other = self::engine(data.path());
+        let (own, foreign) = (Uuid::new_v4(), Uuid::new_v4());
+        let _own = engine.store.create_run(&own.to_string()).unwrap();
+        let run = other.store.create_run(&foreign.to_string()).unwrap();
+        let layer = engine
+            .rows
+            .write(|t| layers::reserve(t, None, foreign, &other.boot))
+            .unwrap();
+        let is_unfinished = || engine.rows.read(|c| layers::is_unfinished(c, layer));
+        assert!(!remove_unfinished_layers(&engine).unwrap());
+        assert!(!remove_abandoned_runs(&engine).unwrap());
+        assert!(run.path().exists() && is_unfinished().unwrap());
+        let path = run.path().to_owned();
+        drop(run);
+        // A process that another test starts holds the lock until it executes its program.
+        while !recover(&engine).unwrap() {
+            std::thread::yield_now();
+        }
+        assert!(!path.exists() && !is_unfinished().unwrap());
+        assert_eq!(engine.store.runs().unwrap(), [own.to_string()]);
+        let copying = crate::image::host::try_lock(&engine).unwrap();
+        assert!(copying.is_some() && !remove_unfinished_layers(&engine).unwrap());
     }
 
     #[test]

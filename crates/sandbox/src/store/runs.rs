@@ -59,6 +59,16 @@ impl RunClaim {
     }
 }
 
+/// The holder of the lock of a run directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunHolder {
+    /// The store that was asked.
+    ThisStore,
+    /// Another process, or another store of this process. A process that has just been started may
+    /// also hold the locks of the one that started it, until it executes its program.
+    Another,
+}
+
 /// The result of trying to take the lock of a run directory.
 enum RunLock {
     Taken(File),
@@ -148,18 +158,18 @@ impl StoreLayout {
         Ok(names)
     }
 
-    /// Returns true if a process (this one or another) holds the run directory's lock. A missing
-    /// directory is not live.
+    /// Returns the holder of the run directory's lock. Nobody holds that of a missing directory.
     ///
     /// # Errors
     /// When the lock cannot be read.
-    pub(crate) fn run_is_live(&self, name: &str) -> Result<bool, StoreError> {
+    pub(crate) fn run_holder(&self, name: &str) -> Result<Option<RunHolder>, StoreError> {
         check_name(name)?;
         if self.held_runs().contains(name) {
-            return Ok(true);
+            return Ok(Some(RunHolder::ThisStore));
         }
         let _store = self.lock()?;
-        Ok(matches!(self.try_lock(name)?, RunLock::Held))
+        let held = matches!(self.try_lock(name)?, RunLock::Held);
+        Ok(held.then_some(RunHolder::Another))
     }
 
     /// Takes the lock of a run directory that is to be removed. A missing directory, and one that
