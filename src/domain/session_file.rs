@@ -104,7 +104,7 @@ impl SessionFile {
         let file = OpenOptions::new().read(true).append(true).open(&path);
         let file = file.map_err(Error::io(&path))?;
         let opened = Self::new(path, file);
-        opened.lock()?;
+        opened.lock_complete()?;
         let mut text = Vec::new();
         let read = (&*opened.file).read_to_end(&mut text);
         read.map_err(Error::io(&opened.path))?;
@@ -204,11 +204,34 @@ impl SessionFile {
     }
 
     fn lock(&self) -> Result<(), Error> {
+        self.retry_lock(|| self.file.try_lock())
+    }
+
+    /// Locks the file when it has a header. A process that makes the session creates the file
+    /// first, and locks and writes it then.
+    fn lock_complete(&self) -> Result<(), Error> {
+        let has_header = || self.file.metadata().map(|about| about.len() > 0);
+        let locked = self.retry_lock(|| {
+            self.file.try_lock()?;
+            if has_header().map_err(TryLockError::Error)? {
+                return Ok(());
+            }
+            self.file.unlock().map_err(TryLockError::Error)?;
+            Err(TryLockError::WouldBlock)
+        });
+        // A file that stays empty has been damaged, which its reader reports.
+        match has_header() {
+            Ok(false) => self.lock(),
+            _ => locked,
+        }
+    }
+
+    fn retry_lock(&self, try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), Error> {
         let (attempts, pause) = LOCK_ATTEMPTS;
         let attempts = ConstantBuilder::new()
             .with_delay(pause)
             .with_max_times(attempts);
-        let locked = (|| self.file.try_lock())
+        let locked = try_lock
             .retry(attempts)
             .sleep(std::thread::sleep)
             .when(|error| matches!(error, TryLockError::WouldBlock))
@@ -322,6 +345,34 @@ mod tests {
             both.wait();
             std::thread::sleep(LOCK_ATTEMPTS.1);
             drop(held);
+            opening.join().unwrap()
+        });
+        opened.unwrap();
+    }
+
+    #[test]
+    fn a_session_that_is_being_made_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let [made, path] = ["made.jsonl", "s.jsonl"].map(|name| folder.path().join(name));
+        let image = ImageRef::Tag("x".to_owned());
+        let header = Header::new("b".to_owned(), image, Settings::default());
+        drop(SessionFile::create(&made, &header, &[]).unwrap());
+        let lines = std::fs::read(&made).unwrap();
+        let mut file = File::create(&path).unwrap();
+        let error = SessionFile::open(&path, "b").err().unwrap();
+        assert!(
+            error.to_string().contains("not the file of a session"),
+            "{error}"
+        );
+        let both = std::sync::Barrier::new(2);
+        let opened = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| {
+                both.wait();
+                SessionFile::open(&path, "b").map(|_| ())
+            });
+            both.wait();
+            std::thread::sleep(LOCK_ATTEMPTS.1);
+            file.write_all(&lines).unwrap();
             opening.join().unwrap()
         });
         opened.unwrap();

@@ -99,7 +99,7 @@ pub(crate) fn insert(
     if let Some(id) = known {
         c.execute(
             "UPDATE states SET used_at = ?2 WHERE id = ?1",
-            params![id, now()],
+            params![id, next_moment(c)?],
         )?;
         return Ok(id);
     }
@@ -108,22 +108,40 @@ pub(crate) fn insert(
     c.execute(
         "INSERT INTO states (id, backend, digest, source, destination, files, size, used_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![id, backend, digest, source, destination, files, size, now()],
+        params![
+            id,
+            backend,
+            digest,
+            source,
+            destination,
+            files,
+            size,
+            next_moment(c)?
+        ],
     )?;
     c.execute(
         "DELETE FROM states WHERE id IN (
             SELECT id FROM (
                 SELECT id, sum(size) OVER newest AS bytes, row_number() OVER newest AS position FROM states
-                WINDOW newest AS (ORDER BY used_at DESC, id = ?3 DESC, id DESC)
+                WINDOW newest AS (ORDER BY used_at DESC, id DESC)
             ) WHERE bytes > ?1 AND position > ?2
         )",
-        [MAX_TOTAL_BYTES, ALWAYS_KEPT, id],
+        [MAX_TOTAL_BYTES, ALWAYS_KEPT],
     )?;
     c.execute(
         "DELETE FROM placements WHERE state NOT IN (SELECT id FROM states)",
         [],
     )?;
     Ok(id)
+}
+
+/// The time of a use now: later than that of any earlier use, also if the clock was set back.
+fn next_moment(c: &Connection) -> Result<i64, DatabaseError> {
+    let latest: Option<i64> =
+        c.query_row("SELECT max(used_at) FROM states", [], |row| row.get(0))?;
+    Ok(latest
+        .map_or(0, |latest| latest.saturating_add(1))
+        .max(now()))
 }
 
 /// A random id that no state has.
@@ -195,7 +213,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Option<StoredDirectoryState>> {
 pub(crate) fn touch(c: &Connection, id: i64) -> Result<(), DatabaseError> {
     c.execute(
         "UPDATE states SET used_at = ?2 WHERE id = ?1",
-        params![id, now()],
+        params![id, next_moment(c)?],
     )?;
     Ok(())
 }
@@ -234,5 +252,30 @@ mod tests {
             .unwrap();
         assert!(count >= ALWAYS_KEPT && size <= MAX_TOTAL_BYTES + ALWAYS_KEPT * 10 * 1024 * 1024);
         assert!(find(&c, first).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_newest_state_is_found_and_kept_after_the_clock_was_set_back() {
+        let c = super::super::in_memory().unwrap();
+        let large = serde_json::to_vec(&vec![0; 5 * 1024 * 1024]).unwrap();
+        let mut ids = Vec::new();
+        for n in 0..20 {
+            ids.push(insert(&c, "b", &n.to_string(), "/s", Some("/d"), &large).unwrap());
+        }
+        let hour = 3_600_000;
+        c.execute("UPDATE states SET used_at = used_at + ?1", [hour])
+            .unwrap();
+        let file = |path: &str| format!(r#"[{{"p":"{path}","s":"/s/x"}}]"#).into_bytes();
+        let newest = |expected: &str| {
+            let state = super::newest(&c, "b", "/s", "/d").unwrap().unwrap();
+            assert_eq!(state.files[0].path, expected);
+        };
+        let one = insert(&c, "b", "one", "/s", Some("/d"), &file("/d/one")).unwrap();
+        assert!(find(&c, one).unwrap().is_some());
+        newest("/d/one");
+        insert(&c, "b", "two", "/s", Some("/d"), &file("/d/two")).unwrap();
+        newest("/d/two");
+        touch(&c, one).unwrap();
+        newest("/d/one");
     }
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::host_root::{self, HostError, HostReport};
 use crate::ids::IdMap;
 use crate::launch::classify::explain;
-use crate::launch::handshake::{InitProcess, pick_map, remove_inside};
+use crate::launch::handshake::{InitProcess, pick_map};
 use crate::options::StoreOptions;
 use crate::os::error::CallContext;
 use crate::os::free_space::FileSystemSpace;
@@ -35,8 +35,8 @@ const MAX_LAYERS: usize = 480;
 const PAUSE_AFTER_CHANGES: Duration = Duration::from_millis(100);
 /// How often programs that change are copied again.
 const MAX_COPIES_AFTER_CHANGES: usize = 5;
-/// The time-out of a squash, whose time grows with the number of names in the layers.
-const SQUASH_TIMEOUT: Duration = Duration::from_secs(1800);
+/// The time-out of helpers whose work grows with the number of files in the layers.
+const LONG_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// A directory with the layers of images. Clones share the same store.
 #[derive(Debug, Clone)]
@@ -282,11 +282,16 @@ impl LayerStore {
             },
             target: self.new_layer(run)?,
         });
-        let init = InitProcess::start(&self.layout, &boot)?;
-        match init.receive(Instant::now() + SQUASH_TIMEOUT) {
-            Ok((Reply::Squashed, _)) => Ok(()),
+        self.run_helper(&boot, "make one layer of several")
+    }
+
+    /// Starts a helper and waits until it has done its work. `action` names the work in errors.
+    fn run_helper(&self, boot: &Boot, action: &'static str) -> Result<(), Error> {
+        let init = InitProcess::start(&self.layout, boot)?;
+        match init.receive(Instant::now() + LONG_TIMEOUT) {
+            Ok((Reply::Squashed | Reply::Removed, _)) => Ok(()),
             Ok((Reply::Failed(failure), _)) => Err(explain(&self.layout, failure)),
-            Err(WireError::TimedOut) => Err(Error::TimedOut("make one layer of several")),
+            Err(WireError::TimedOut) => Err(Error::TimedOut(action)),
             _ => Err(Error::Gone),
         }
     }
@@ -351,7 +356,8 @@ impl LayerStore {
                 if error.io().kind() == io::ErrorKind::PermissionDenied
                     && self.id_map().exceeds_engine_rights() =>
             {
-                remove_inside(&self.layout, relative)?;
+                let paths = vec![relative.to_owned()];
+                self.run_helper(&Boot::Remove { paths }, "remove files")?;
                 // Only this process's own directories around the tree are left.
                 Ok(self.layout.remove_tree(relative)?)
             }

@@ -23,14 +23,15 @@ const RESOLVERS_FILE: &str = "resolv.conf";
 /// Hosts that tools reach without the proxy: the sandbox itself.
 const NO_PROXY: &str = "localhost,127.0.0.1,::1";
 
-/// Contents of side files, each read once from the machine.
+/// Contents of side files. Those that hardly change are read once from the machine.
 pub(super) struct Provisions {
     /// Commands trust the machine's certificate authorities.
     trust_machine: bool,
     /// Files with certificates that the machine's environment names.
     named_certificates: Vec<PathBuf>,
     certificates: OnceLock<ProvidedCertificates>,
-    resolvers: OnceLock<Option<SideFileContent>>,
+    /// The machine's file of resolvers. It changes with the network: each sandbox gets that of now.
+    resolvers: &'static str,
     apt: OnceLock<Option<SideFileContent>>,
 }
 
@@ -47,7 +48,7 @@ impl Provisions {
             trust_machine,
             named_certificates,
             certificates: OnceLock::new(),
-            resolvers: OnceLock::new(),
+            resolvers: "/etc/resolv.conf",
             apt: OnceLock::new(),
         }
     }
@@ -98,10 +99,8 @@ impl Provisions {
             add(APT_FILE, apt.clone(), None);
         }
         if access == NetworkAccess::Host {
-            let resolvers = self
-                .resolvers
-                .get_or_init(|| read_first(&["/etc/resolv.conf"]));
-            add(RESOLVERS_FILE, resolvers.clone(), Some("/etc/resolv.conf"));
+            let resolvers = read_first(&[self.resolvers]);
+            add(RESOLVERS_FILE, resolvers, Some("/etc/resolv.conf"));
         }
         if access == NetworkAccess::Proxy || access == NetworkAccess::Host {
             let bundles: Vec<PathBuf> = SYSTEM_BUNDLES.iter().map(PathBuf::from).collect();
@@ -208,6 +207,23 @@ mod tests {
             serde_json::json!({"command": "true", "image": "tag:host", "env": env}),
         )
         .expect("a request")
+    }
+
+    #[test]
+    fn resolvers_that_appear_later_are_given_to_later_sandboxes() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("resolv.conf");
+        let mut provisions = Provisions::new(false, Vec::new());
+        provisions.resolvers = path.to_str().expect("a name").to_owned().leak();
+        let is_given = || {
+            let files = provisions.side_files(NetworkAccess::Host, false);
+            files.iter().any(|file| file.name == RESOLVERS_FILE)
+        };
+        assert!(!is_given());
+        fs::write(&path, "nameserver 127.0.0.1\n").expect("written");
+        assert!(is_given());
+        fs::remove_file(&path).expect("removed");
+        assert!(!is_given());
     }
 
     #[test]

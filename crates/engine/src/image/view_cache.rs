@@ -57,6 +57,11 @@ impl OpenView {
     }
 }
 
+/// The key of a chain's view: the top layer. A squashed layer may stand for that of the image.
+fn key(chain: &[u64]) -> u64 {
+    chain.first().copied().unwrap_or_default()
+}
+
 /// The most concurrent searches.
 const MAX_SEARCHES: usize = 4;
 /// The most archives that are written concurrently.
@@ -90,7 +95,7 @@ impl ViewCache {
         store: &LayerStore,
         chain: &[u64],
     ) -> Result<Arc<OpenView>, contree_sandbox::Error> {
-        let top = chain.first().copied().unwrap_or_default();
+        let top = key(chain);
         if let Some(view) = self.reuse(top) {
             return Ok(view);
         }
@@ -113,8 +118,9 @@ impl ViewCache {
         Some(view)
     }
 
-    /// Removes the view of a layer, for instance because its helper process has ended.
-    pub(crate) fn forget(&self, top: u64) {
+    /// Removes the view of a chain, for instance because its helper process has ended.
+    pub(crate) fn forget(&self, chain: &[u64]) {
+        let top = key(chain);
         self.open
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

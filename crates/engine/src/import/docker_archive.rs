@@ -12,6 +12,7 @@ use super::archive_size::{ArchiveSize, SizeError};
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::{ArchiveLocation, ImportPlan, PlanError};
+use super::tasks::ImportTasks;
 use contree_registry::manifest::{self, MAX_DOCUMENT_BYTES, MAX_LAYERS, ManifestError};
 use contree_registry::{Digest, Reference};
 
@@ -72,6 +73,9 @@ pub(super) enum ArchiveError {
     /// The manifest and the configuration of the image do not match.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The import is being stopped.
+    #[error("the import was stopped")]
+    Stopped,
 }
 
 /// An image in the archive's `manifest.json`.
@@ -95,15 +99,17 @@ struct ArchiveMembers {
 }
 
 /// Makes the plan of the image with this name, or of the only image if there is no name. A
-/// compressed archive is decompressed into `scratch`, up to `limit` bytes.
+/// compressed archive is decompressed into `scratch`, up to `limit` bytes and until `tasks` is
+/// stopped.
 pub(super) fn plan(
     path: &Path,
     name: Option<&str>,
     scratch: &Path,
     limit: u64,
+    tasks: &ImportTasks,
 ) -> Result<ImportPlan, ArchiveError> {
     let (_, source_bytes) = local_file::open(path)?;
-    let members = ArchiveMembers::read(&decompressed_path(path, scratch, limit)?)?;
+    let members = ArchiveMembers::read(&decompressed_path(path, scratch, limit, tasks)?)?;
     let list = members.read_member(LIST).map_err(|error| match error {
         ArchiveError::NoMember(_) => ArchiveError::NoList,
         other => other,
@@ -179,7 +185,12 @@ impl SavedImage {
 }
 
 /// Returns the archive's own path, or that of a decompressed copy if it is compressed.
-fn decompressed_path(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
+fn decompressed_path(
+    path: &Path,
+    scratch: &Path,
+    limit: u64,
+    tasks: &ImportTasks,
+) -> Result<PathBuf, ArchiveError> {
     let (file, length) = local_file::open(path)?;
     let failed = |source| ArchiveError::Decompress {
         path: path.to_owned(),
@@ -195,6 +206,9 @@ fn decompressed_path(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf,
     let mut size = ArchiveSize::new(length, limit);
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
+        if tasks.is_stopped() {
+            return Err(ArchiveError::Stopped);
+        }
         let read = match decoder.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => read,
@@ -317,10 +331,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("saved.tar");
         std::fs::write(&path, bytes).unwrap();
-        match plan(&path, name, scratch, 1 << 30) {
+        match plan(&path, name, scratch, 1 << 30, &ImportTasks::default()) {
             Ok(_) => panic!("it is valid"),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[tokio::test]
+    async fn decompressing_ends_when_the_import_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("saved.tar.gz");
+        std::fs::write(&path, gzip(&archive(&[("manifest.json", "[]")]))).unwrap();
+        let tasks = ImportTasks::default();
+        tasks.stop_all().await;
+        let planned = plan(&path, None, folder.path(), 1 << 30, &tasks);
+        assert!(matches!(planned, Err(ArchiveError::Stopped)));
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl ArchiveError {
             }
             Self::Size(error) => error.code(),
             Self::NoMember(_) => ErrorCode::ImageIncomplete,
+            Self::Stopped => ErrorCode::Cancelled,
             Self::TooManyMembers
             | Self::NoList
             | Self::LargeMember(_)

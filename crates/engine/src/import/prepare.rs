@@ -102,6 +102,7 @@ impl ImportContext<'_> {
     ) -> Result<ImportPlan, FetchError> {
         let (text, scratch) = (text.to_owned(), scratch.to_owned());
         let limit = self.engine.imports.limits.bytes;
+        let tasks = self.tasks.clone();
         let plan = self
             .tasks
             .spawn_blocking(move || -> Result<ImportPlan, FetchError> {
@@ -117,6 +118,7 @@ impl ImportContext<'_> {
                             name.as_deref(),
                             &scratch,
                             limit,
+                            &tasks,
                         )?)
                     }
                     LocalFormat::Rootfs => {

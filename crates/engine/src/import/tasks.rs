@@ -28,7 +28,8 @@ impl ImportTasks {
         self.tasks.spawn(task.boxed())
     }
 
-    /// Spawns a blocking task. It ends by itself when its unpacking is stopped.
+    /// Spawns a blocking task. It ends by itself when its unpacking is stopped, or when it finds
+    /// that the import is.
     pub(super) fn spawn_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -1,7 +1,7 @@
 //! Writes an image as an archive of the form that `docker save` writes.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Read, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::error::PushError;
 use super::pack::ScratchBlob;
+use super::tasks::PushTasks;
 
 /// The bytes that are written at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -30,13 +31,14 @@ struct ArchivedImage {
 }
 
 /// Writes the new archive `path` with this configuration and these layers, the bottom first. It
-/// appears when it is complete. A file that is this very archive already stays. Returns the size.
-/// Blocks.
+/// appears when it is complete, unless `tasks` is stopped before. A file that is this very archive
+/// already stays. Returns the size. Blocks.
 pub(super) fn write(
     path: &Path,
     name: Option<&str>,
     config: &[u8],
     layers: &[ScratchBlob],
+    tasks: &PushTasks,
 ) -> Result<u64, PushError> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -60,7 +62,11 @@ pub(super) fn write(
             if written.contains(&name) {
                 continue;
             }
-            archive.member(&name, layer.layer.size, File::open(&layer.path)?)?;
+            let file = UntilStopped {
+                inner: File::open(&layer.path)?,
+                tasks,
+            };
+            archive.member(&name, layer.layer.size, file)?;
             written.push(name);
         }
         let config_name = format!("{}.json", Digest::of(config).hex());
@@ -72,7 +78,11 @@ pub(super) fn write(
         file.sync_all()?;
         Ok(file.metadata()?.len())
     };
-    let size = write().map_err(&failed)?;
+    let written = write();
+    if tasks.is_stopped() {
+        return Err(PushError::Stopped);
+    }
+    let size = written.map_err(&failed)?;
     let same = unfinished.file().try_clone().map_err(&failed)?;
     match unfinished.finish(path) {
         Ok(()) => Ok(size),
@@ -83,6 +93,21 @@ pub(super) fn write(
             }
         }
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// A reader that fails once its push is stopped.
+struct UntilStopped<'a, R> {
+    inner: R,
+    tasks: &'a PushTasks,
+}
+
+impl<R: Read> Read for UntilStopped<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.tasks.is_stopped() {
+            return Err(io::Error::other("the push is stopped"));
+        }
+        self.inner.read(buffer)
     }
 }
 
@@ -173,7 +198,7 @@ fn layer_name(layer: &ScratchBlob) -> String {
 struct ArchiveFile<'a>(BufWriter<&'a File>);
 
 impl ArchiveFile<'_> {
-    fn member(&mut self, name: &str, size: u64, content: impl io::Read) -> io::Result<()> {
+    fn member(&mut self, name: &str, size: u64, content: impl Read) -> io::Result<()> {
         let mut header = Vec::new();
         TarHeader {
             path: name.as_bytes(),
@@ -216,6 +241,24 @@ mod tests {
         std::os::unix::fs::symlink(&one, &two).unwrap();
         assert!(!is_same(&file, &two).unwrap());
         assert!(!is_same(&file, folder.path()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_push_that_is_stopped_makes_no_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("archive");
+        let tasks = PushTasks::default();
+        write(&path, None, b"{}", &[], &tasks).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        tasks.stop_all().await;
+        let stopped = write(&path, None, b"{}", &[], &tasks);
+        assert!(matches!(stopped, Err(PushError::Stopped)));
+        let mut content = UntilStopped {
+            inner: &b"content"[..],
+            tasks: &tasks,
+        };
+        assert!(content.read(&mut [0; 4]).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -168,9 +168,13 @@ async fn push(
             let layout = Arc::new(Layout::open(directory).await?);
             let destination = Destination::Layout(Arc::clone(&layout));
             let sent = send_blobs(&context, &plan, &destination).await?;
-            layout.store_bytes(&sent.manifest)?;
-            layout.add_to_index(&sent.manifest, &sent.media_type, name.as_deref())?;
-            sent
+            let name = name.clone();
+            let add = move || {
+                layout.store_bytes(&sent.manifest)?;
+                layout.add_to_index(&sent.manifest, &sent.media_type, name.as_deref())?;
+                Ok(sent)
+            };
+            tasks.blocking(add).await?
         }
         PushTarget::Registry(reference) => {
             let sources: HashSet<String> = plan
@@ -275,10 +279,9 @@ async fn send_archive(
     let config = document::config(&plan.properties, &layers).map_err(PushError::Configuration)?;
     let digest = Digest::of(&config);
     let count = blobs.len() as u64 + 1;
-    let size = context
-        .tasks
-        .blocking(move || docker_archive::write(&path, name.as_deref(), &config, &blobs))
-        .await?;
+    let tasks = context.tasks.clone();
+    let write = move || docker_archive::write(&path, name.as_deref(), &config, &blobs, &tasks);
+    let size = context.tasks.blocking(write).await?;
     context.counts.sent.fetch_add(count, Ordering::Relaxed);
     context.counts.bytes.fetch_add(size, Ordering::Relaxed);
     Ok(SentImage {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,26 +50,22 @@ impl Layout {
     /// Opens or makes the layout, and waits while another program has locked it.
     pub(super) async fn open(directory: &Path) -> Result<Self, PushError> {
         let failed = PushError::write(directory);
-        let has_made_directory = !directory.exists();
-        fs::create_dir_all(directory).map_err(&failed)?;
-        let lock = File::open(directory).map_err(&failed)?;
         let mut waited = Duration::ZERO;
-        loop {
-            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) if waited < LOCK_TIMEOUT => {
+        let (lock, has_made_directory) = loop {
+            match Self::try_lock(directory).map_err(&failed)? {
+                Some(locked) => break locked,
+                None if waited < LOCK_TIMEOUT => {
                     tokio::time::sleep(LOCK_INTERVAL).await;
                     waited += LOCK_INTERVAL;
                 }
-                Err(rustix::io::Errno::WOULDBLOCK) => {
+                None => {
                     return Err(PushError::Locked {
                         path: directory.to_owned(),
                         seconds: LOCK_TIMEOUT.as_secs(),
                     });
                 }
-                Err(error) => return Err(failed(error.into())),
             }
-        }
+        };
         let layout = Self {
             directory: directory.to_owned(),
             is_new: !directory.join(MARKER).exists(),
@@ -84,6 +80,31 @@ impl Layout {
         layout.is_complete.store(false, Ordering::Release);
         layout.remove_unfinished();
         Ok(layout)
+    }
+
+    /// Makes the directory if there is none, and locks it. Also returns whether it was made. `None`
+    /// if another program has locked the directory, or has removed it meanwhile, as a push does
+    /// that has made the directory and fails.
+    fn try_lock(directory: &Path) -> io::Result<Option<(File, bool)>> {
+        let has_made_directory = !directory.exists();
+        fs::create_dir_all(directory)?;
+        let lock = match File::open(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let identity = |about: &fs::Metadata| (about.dev(), about.ino());
+        match fs::metadata(directory) {
+            Ok(about) if identity(&about) == identity(&lock.metadata()?) => {
+                Ok(Some((lock, has_made_directory)))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        }
     }
 
     /// Checks that the directory is a layout, or empty. An empty one becomes a layout.
@@ -355,6 +376,23 @@ mod tests {
             digests,
             [Digest::of(b"b").to_string(), Digest::of(b"c").to_string()]
         );
+    }
+
+    #[tokio::test]
+    async fn a_push_that_waits_for_one_that_fails_makes_the_layout_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("layout");
+        let failing = Layout::open(&path).await.unwrap();
+        let waiting = Layout::open(&path);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(failing);
+        assert!(!path.exists());
+        let layout = waiting.await.unwrap();
+        layout.store_bytes(b"a").unwrap();
+        layout.add_to_index(b"a", "application/json", None).unwrap();
+        drop(layout);
+        assert!(path.join("index.json").exists());
     }
 
     #[tokio::test]

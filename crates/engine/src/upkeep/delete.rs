@@ -79,11 +79,14 @@ pub(crate) fn delete_image(
         .map_err(StorageError::from)??;
     let mut removed = Vec::new();
     for layer in &deletion.layers {
-        engine.views.forget(layer.id);
+        engine.views.forget(&[layer.id]);
         match engine.store.remove_layer(LayerId(layer.id)) {
             Ok(()) => removed.push(layer.id),
-            // It is noted, so the next upkeep removes it.
-            Err(error) => tracing::warn!(layer = layer.id, %error, "cannot remove a layer"),
+            // It is noted, so it is removed later.
+            Err(error) => {
+                tracing::warn!(layer = layer.id, %error, "cannot remove a layer; the engine tries again");
+                engine.cleanup.notify_one();
+            }
         }
     }
     engine

@@ -1,5 +1,6 @@
 //! Tests of images with long chains of layers.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -59,4 +60,35 @@ async fn a_long_chain_is_squashed_and_shows_the_same_files() {
     let script = "cd /tmp; i=0; while [ $i -lt 80 ]; do mkdir -p w/$((i % 7)); echo $i > w/$((i % 7))/$i; rm -rf w/$(((i + 3) % 7)); i=$((i+1)); done; find w -type f | sort | cut -d/ -f2- > /tmp/expected; cd /work; find * -type f | sort | diff - /tmp/expected && echo same";
     let same = local.run(script, json!({"image": image})).await;
     assert_eq!(same.stdout, "same\n", "{same:?}");
+    // A view of a squashed layer is opened again when its helper has been killed.
+    let top: String = records
+        .query_row(
+            "SELECT i.uuid FROM images i JOIN layers l ON l.stands_for = i.layer WHERE l.ready = 1",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    for _ in 0..2 {
+        let listed = local.get(&format!("/inspect/{top}/list?path=/work")).await;
+        assert_eq!(listed.status, 200, "{listed:?}");
+        assert!(kill_helpers(local.engine.data.path()) > 0);
+    }
+}
+
+/// Kills the helpers and sandboxes of a data directory. Returns their number.
+fn kill_helpers(data: &Path) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let helpers = processes.filter(|process| {
+        std::fs::read_link(process.path().join("cwd")).is_ok_and(|directory| directory == data)
+            && std::fs::read(process.path().join("cmdline"))
+                .is_ok_and(|line| line.starts_with(b"contree-sandbox-init"))
+    });
+    helpers
+        .map(|helper| {
+            let pid: i32 = helper.file_name().to_str().unwrap().parse().unwrap();
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+        })
+        .filter(Result::is_ok)
+        .count()
 }

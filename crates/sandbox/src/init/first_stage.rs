@@ -123,13 +123,14 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
     match boot {
         Boot::Probe => wire::send(socket, &Reply::Ready, &[])?,
         Boot::Remove { paths } => {
+            wire::send(socket, &Reply::Ready, &[])?;
             for path in paths {
                 let shown = path.display().to_string();
                 let name = std::ffi::CString::new(path.into_os_string().into_encoded_bytes())
                     .map_err(|_| InitError::Lost)?;
                 tree::remove(store.as_fd(), &name).at_step_on(Step::Remove, shown)?;
             }
-            wire::send(socket, &Reply::Ready, &[])?;
+            wire::send(socket, &Reply::Removed, &[])?;
         }
         Boot::View { lowers, old_mount } => view::serve(socket, &store, &lowers, old_mount)?,
         Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,

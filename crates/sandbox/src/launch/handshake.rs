@@ -288,11 +288,3 @@ fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), StartError> {
         .map_err(|error| StartError::Other(error.into()))?;
     InitProcess::start_with_map(options, map, root.as_fd(), &Boot::Probe, &[]).map(drop)
 }
-
-/// Removes a tree of the store from within the user namespace.
-pub(crate) fn remove_inside(store: &StoreLayout, relative: &Path) -> Result<(), Error> {
-    let boot = Boot::Remove {
-        paths: vec![relative.to_owned()],
-    };
-    InitProcess::start(store, &boot).map(drop)
-}

@@ -13,8 +13,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Removes `name` in `parent`, whether file or directory. A missing name is not an error. A
-/// directory without permissions for its owner first gets them.
+/// Removes `name` in `parent`, whether file or directory. A missing name is not an error, also if
+/// another process removes the same tree meanwhile. A directory without permissions for its owner
+/// first gets them.
 pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     match fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -22,28 +23,39 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     let mut parents = vec![(name.to_owned(), identity(parent)?)];
-    let mut current = open_writable(parent, name)?;
+    let Some(mut current) = open_writable(parent, name)? else {
+        return Ok(());
+    };
     loop {
         if let Some(child) = unlink_files(&current)? {
             let here = identity(current.as_fd())?;
-            let below = open_writable(current.as_fd(), &child)?;
-            parents.push((child, here));
-            current = below;
+            if let Some(below) = open_writable(current.as_fd(), &child)? {
+                parents.push((child, here));
+                current = below;
+            }
             continue;
         }
         let Some((name, above)) = parents.pop() else {
             return Ok(());
         };
         if parents.is_empty() {
-            return Ok(fs::unlinkat(parent, &name, AtFlags::REMOVEDIR)?);
+            return remove_directory(parent, &name);
         }
         let up = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
         // Another process may have moved the directory; the removal must not leave the tree.
         if identity(up.as_fd())? != above {
             return Err(Errno::STALE.into());
         }
-        fs::unlinkat(&up, &name, AtFlags::REMOVEDIR)?;
+        remove_directory(up.as_fd(), &name)?;
         current = up;
+    }
+}
+
+/// Removes an empty directory, unless it is gone.
+fn remove_directory(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    match fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -67,14 +79,17 @@ fn unlink_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
     Ok(None)
 }
 
-/// Opens a directory to remove its content, and gives its owner all permissions.
-fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
-    let directory = match fs::openat(parent, name, DIRECTORY, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            // It is not a symlink: the open above would have failed with ELOOP or ENOTDIR.
-            fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-            fs::openat(parent, name, DIRECTORY, Mode::empty())?
-        }
+/// Opens a directory to remove its content, and gives its owner all permissions. `None` if it is
+/// gone.
+fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<OwnedFd>> {
+    let mut opened = fs::openat(parent, name, DIRECTORY, Mode::empty());
+    if matches!(opened, Err(Errno::ACCESS)) {
+        // It is not a symlink: the open above would have failed with ELOOP or ENOTDIR.
+        opened = fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())
+            .and_then(|()| fs::openat(parent, name, DIRECTORY, Mode::empty()));
+    }
+    let directory = match opened {
+        Err(Errno::NOENT) => return Ok(None),
         other => other?,
     };
     if fs::fstat(&directory)?.st_mode & 0o700 != 0o700 {
@@ -82,7 +97,7 @@ fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
         // this fails, and the unlink reports that.
         let _ = fs::fchmod(&directory, Mode::RWXU);
     }
-    Ok(directory)
+    Ok(Some(directory))
 }
 
 /// The device and inode of an open file.
@@ -233,6 +248,30 @@ mod tests {
         assert_eq!((count, longest), (3000, 1500 * 7 - 1));
         remove(top.as_fd(), c"deeper").unwrap();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn processes_that_remove_the_same_tree_do_not_make_each_other_fail() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = open(directory.path());
+        for _ in 0..20 {
+            for a in 0..10 {
+                for b in 0..10 {
+                    let path = directory.path().join(format!("tree/{a}/{b}/c"));
+                    std::fs::create_dir_all(&path).unwrap();
+                    std::fs::write(path.join("file"), "x").unwrap();
+                }
+            }
+            std::thread::scope(|scope| {
+                let removers: Vec<_> = (0..3)
+                    .map(|_| scope.spawn(|| remove(top.as_fd(), c"tree")))
+                    .collect();
+                for remover in removers {
+                    remover.join().unwrap().unwrap();
+                }
+            });
+            assert!(!directory.path().join("tree").exists());
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(crate) enum Reply {
     },
     /// The layers are merged.
     Squashed,
+    /// The trees are removed.
+    Removed,
     /// The archive is unpacked.
     Unpacked(UnpackReport),
     /// The layers are packed.

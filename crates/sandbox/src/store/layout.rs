@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub(crate) struct StoreLayout {
     /// True once the file system has been seen to support upper directories.
     upper_probed: AtomicBool,
     /// The directory with the description of the machine, once it was made or could not be made.
-    pub(super) machine_view: OnceLock<Option<PathBuf>>,
+    pub(super) machine_view: OnceLock<PathBuf>,
 }
 
 impl StoreLayout {
@@ -215,8 +215,16 @@ impl StoreLayout {
                 let text = serde_json::to_string(&self.map)
                     .map_err(io::Error::from)
                     .context_path("encode", &path)?;
-                fs::write(&temporary, text + "\n").context_path("write", &temporary)?;
-                fs::rename(&temporary, &path).context_path("write", &path)?;
+                // A power loss must not leave an empty file: nothing could be run then.
+                File::create(&temporary)
+                    .and_then(|mut file| {
+                        file.write_all((text + "\n").as_bytes())?;
+                        file.sync_all()
+                    })
+                    .context_path("write", &temporary)?;
+                fs::rename(&temporary, &path)
+                    .and_then(|()| File::open(self.root())?.sync_all())
+                    .context_path("write", &path)?;
             }
         }
         let _ = self.recorded.set(());

@@ -92,9 +92,12 @@ impl StoreLayout {
     /// The directory of the description, relative to the store. Its content is in `d`, beside an
     /// `empty` directory. `None` if it could not be made, such as on a full disk.
     pub(crate) fn machine_view(&self) -> Option<&Path> {
-        self.machine_view
-            .get_or_init(|| self.make_machine_view(Path::new(SOURCE)).ok())
-            .as_deref()
+        if self.machine_view.get().is_none() {
+            // A failure is not remembered: the disk may have space for the next sandbox.
+            let made = self.make_machine_view(Path::new(SOURCE)).ok()?;
+            let _ = self.machine_view.set(made);
+        }
+        self.machine_view.get().map(PathBuf::as_path)
     }
 
     fn make_machine_view(&self, source: &Path) -> io::Result<PathBuf> {

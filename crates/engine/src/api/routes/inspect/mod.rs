@@ -110,7 +110,7 @@ async fn with_view<T: Send + 'static>(
         let chain: Vec<u64> = chain.iter().map(|layer| layer.id).collect();
         let result = match read(&*engine.views.get(&engine.store, &chain)?, &path) {
             Err(ViewError::Sandbox(_)) => {
-                engine.views.forget(image.layer);
+                engine.views.forget(&chain);
                 read(&*engine.views.get(&engine.store, &chain)?, &path)
             }
             result => result,
