@@ -54,7 +54,7 @@ pub use log::LogRequest;
 #[cfg(feature = "mcp")]
 pub(crate) use log::{OriginMemory, RememberedOrigin};
 #[cfg(feature = "mcp")]
-pub(crate) use new_file::NewFileMode;
+pub(crate) use new_file::{NewFile, NewFileMode};
 pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
 pub use process_output::{OutputPart, OutputPosition, ProcessOutput};
 pub use runs::Run;

@@ -56,7 +56,7 @@ impl NewFileMode {
 ///
 /// On Linux it has no name at all, so a killed process leaves nothing behind. On a filesystem
 /// without such files, it has a temporary name and is locked.
-pub(super) enum NewFile {
+pub(crate) enum NewFile {
     #[cfg(target_os = "linux")]
     Unnamed {
         file: File,
@@ -68,7 +68,7 @@ pub(super) enum NewFile {
 
 impl NewFile {
     /// Creates an empty file in `directory`.
-    pub(super) fn create(directory: &Path, mode: NewFileMode) -> io::Result<Self> {
+    pub(crate) fn create(directory: &Path, mode: NewFileMode) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         if let Some(file) = unnamed(directory, mode)? {
             return Ok(Self::Unnamed {
@@ -81,7 +81,7 @@ impl NewFile {
     }
 
     /// A handle for writing.
-    pub(super) fn writer(&self) -> io::Result<File> {
+    pub(crate) fn writer(&self) -> io::Result<File> {
         match self {
             #[cfg(target_os = "linux")]
             Self::Unnamed { file, .. } => file.try_clone(),
@@ -90,7 +90,7 @@ impl NewFile {
     }
 
     /// Gives the file its final name, and replaces a file or link of that name.
-    pub(super) fn publish(self, destination: &Path) -> io::Result<()> {
+    pub(crate) fn publish(self, destination: &Path) -> io::Result<()> {
         match self {
             #[cfg(target_os = "linux")]
             Self::Unnamed {

@@ -181,6 +181,21 @@ pub(crate) fn append(
     Ok(Appended { id, is_tip })
 }
 
+/// Adds an entry as [`append`] does, if its parent is the newest one of the branch. Returns its id,
+/// or `None` if another process has moved the branch meanwhile.
+pub(crate) fn append_at_tip(
+    c: &Connection,
+    backend: &str,
+    key: &str,
+    branch: &str,
+    entry: &SessionEntry,
+) -> Result<Option<i64>, DatabaseError> {
+    if tip(c, backend, key, branch)? != entry.parent {
+        return Ok(None);
+    }
+    append(c, backend, key, branch, entry).map(|appended| Some(appended.id))
+}
+
 /// Creates a branch or moves it to an entry.
 pub(crate) fn set_branch(
     c: &Connection,
@@ -297,6 +312,11 @@ mod tests {
         let late = append(Some(1), "i3");
         assert_eq!((late.id, late.is_tip), (3, false));
         assert_eq!(tip(&c, "b", "/dir", FIRST_BRANCH).unwrap(), Some(2));
+        // A change of settings is made again to the newest entry.
+        let at_tip =
+            |parent| append_at_tip(&c, "b", "/dir", FIRST_BRANCH, &run(parent, "i4")).unwrap();
+        assert_eq!((at_tip(Some(1)), at_tip(Some(2))), (None, Some(4)));
+        assert_eq!(tip(&c, "b", "/dir", FIRST_BRANCH).unwrap(), Some(4));
         let kept = entry(&c, "b", "/dir", 3).unwrap().unwrap();
         assert_eq!((kept.image.as_str(), kept.parent), ("i3", Some(1)));
         assert_eq!(kept.env["A"], "b");

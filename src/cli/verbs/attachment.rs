@@ -16,6 +16,9 @@ use crate::{Changes, Command, Content, Tree};
 /// The mode of a directory that the files in it imply.
 const IMPLIED_MODE: u32 = 0o755;
 
+/// The number of paths that a message about paths that were not sent names.
+const MAX_NAMED: usize = 3;
+
 /// Names below a directory that are not sent, the same as those of the official command line.
 const EXCLUDED: [&str; 9] = [
     ".*",
@@ -167,11 +170,7 @@ impl Attachment {
         let mut tree = cx.unless_interrupted(tree.into_future()).await?;
         drop(progress);
         if tree.skipped_count() > 0 {
-            print_message(format_args!(
-                "{} files below {} could not be sent",
-                tree.skipped_count(),
-                self.source.display()
-            ));
+            print_message(skipped_message(&tree, &self.source));
         }
         if let Some((uid, gid)) = self.owner() {
             tree = tree.with_owner(uid, gid);
@@ -212,6 +211,24 @@ impl Attachment {
         }
         Ok(command)
     }
+}
+
+/// The message about paths that were not sent, with the first of them.
+fn skipped_message(tree: &Tree, source: &Path) -> String {
+    let count = tree.skipped_count();
+    let named = tree.skipped().iter().take(MAX_NAMED);
+    let mut named: Vec<String> = named
+        .map(|skipped| format!("{} ({})", skipped.path, skipped.reason))
+        .collect();
+    let others = count.saturating_sub(named.len() as u64);
+    if others > 0 {
+        named.push(format!("and {others} more"));
+    }
+    format!(
+        "{count} files below {} could not be sent: {}",
+        source.display(),
+        named.join(", ")
+    )
 }
 
 /// The path of a file in a directory that ends with `/`, as `cp` reads it, else the path itself.

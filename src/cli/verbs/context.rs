@@ -55,6 +55,35 @@ pub(super) fn run_verb<F>(setup: &Setup, options: &VerbOptions, verb: F) -> Resu
 where
     F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
 {
+    run_with_status(setup, options, 1, verb)
+}
+
+/// Runs a verb whose exit status is that of a command, as [`run_verb`] does. If the backend cannot
+/// be used, the status says that the command could not run.
+pub(super) fn run_command_verb<F>(
+    setup: &Setup,
+    options: &VerbOptions,
+    verb: F,
+) -> Result<u8, CommandError>
+where
+    F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
+{
+    run_with_status(setup, options, FAILED, verb).or_else(|error| {
+        print_error(&error, error.code());
+        Ok(FAILED)
+    })
+}
+
+/// Runs a verb. If it cannot begin, the exit status is `failed`.
+fn run_with_status<F>(
+    setup: &Setup,
+    options: &VerbOptions,
+    failed: u8,
+    verb: F,
+) -> Result<u8, CommandError>
+where
+    F: AsyncFnOnce(&VerbContext) -> Result<u8, VerbError>,
+{
     for note in &setup.backend_selection.notes {
         tracing::warn!("{note}");
     }
@@ -64,7 +93,7 @@ where
         match VerbContext::connect(setup, options, tools.clone()).await {
             Ok(cx) => cx.run(verb(&cx).boxed_local()).await,
             Err(error) => {
-                let (status, code) = (status_of(&error), error.code());
+                let (status, code) = (status_of(&error, failed), error.code());
                 print_error(message(&tools, error), code);
                 status
             }
@@ -95,11 +124,11 @@ pub(super) fn selected_session(
     }
 }
 
-/// The exit status of an error.
-fn status_of(error: &VerbError) -> u8 {
+/// The exit status of an error; `failed` for one that is not the user's.
+fn status_of(error: &VerbError, failed: u8) -> u8 {
     match error {
         VerbError::Usage(_) => USAGE,
-        _ => 1,
+        _ => failed,
     }
 }
 
@@ -167,7 +196,7 @@ impl VerbContext {
                 self.signal_status()
             }
             Err(error) => {
-                let (status, code) = (status_of(&error), error.code());
+                let (status, code) = (status_of(&error, 1), error.code());
                 print_error(self.message(error).await, code);
                 status
             }

@@ -108,20 +108,26 @@ impl VerbContext {
     /// # Errors
     /// If a new session needs an image on another backend.
     pub(super) async fn state_with_image(&self) -> Result<SessionState, VerbError> {
-        let mut state = self.state().await?;
-        if state.image.is_none() {
+        loop {
+            let mut state = self.state().await?;
+            if state.image.is_some() {
+                return Ok(state);
+            }
             state.image = Some(self.current_image(&state).await?);
             let change = Change {
                 kind: "use",
                 title: format!("tag:{HOST_TAG}"),
                 operation: None,
             };
-            print_message(format_args!(
-                "this session begins with tag:{HOST_TAG}, this machine's own programs; `contree use IMAGE` chooses another"
-            ));
-            state.tip = Some(self.record(&state, change).await?.id);
+            let tip = self.record_at_tip(&state, change).await?;
+            if tip.is_some() {
+                print_message(format_args!(
+                    "this session begins with tag:{HOST_TAG}, this machine's own programs; `contree use IMAGE` chooses another"
+                ));
+                state.tip = tip;
+                return Ok(state);
+            }
         }
-        Ok(state)
     }
 
     async fn images_with_prefix(&self, prefix: &str) -> Result<Vec<Uuid>, VerbError> {

@@ -14,7 +14,7 @@ use super::last_run::LAST_RUN;
 use super::log_tail::{self, LogTail};
 use super::rows::print_record;
 use crate::Error;
-use crate::cli::output::{RawOutput, is_output_closed};
+use crate::cli::output::{RawOutput, WriteState, is_output_closed};
 use crate::events::{Event, Payload};
 use crate::tools::{OutputStream, Watcher};
 
@@ -77,8 +77,7 @@ impl Logs {
                 self.show_all(cx, &raw, tail)?;
             }
             if last.is_some_and(|(_, is_last)| is_last) {
-                raw.finish();
-                return Ok(0);
+                return Ok(shown(&raw));
             }
             let mut events = cx.client.follow(id, last.map(|(id, _)| id));
             loop {
@@ -98,8 +97,7 @@ impl Logs {
         if let Some(tail) = tail {
             self.show_all(cx, &raw, tail)?;
         }
-        raw.finish();
-        Ok(0)
+        Ok(shown(&raw))
     }
 
     /// Whether an event is of a process whose output is asked for.
@@ -152,6 +150,17 @@ impl Logs {
         }
         raw.output(stream, &chunk.bytes);
         Ok(())
+    }
+}
+
+/// The exit status after the log has been shown.
+fn shown(raw: &RawOutput) -> u8 {
+    raw.finish();
+    match raw.write_state() {
+        WriteState::Complete => 0,
+        WriteState::Closed => CLOSED,
+        // The message has been printed.
+        WriteState::Failed => 1,
     }
 }
 

@@ -55,7 +55,7 @@ use super::error::CommandError;
 use super::output::print_error;
 use super::setup::Setup;
 pub(super) use completions::COMPLETE_VARIABLE;
-use context::run_verb;
+use context::{run_command_verb, run_verb};
 pub(super) use error::VerbError;
 pub(super) use exit_status::CLOSED;
 pub(super) use image_name::nearest;
@@ -162,7 +162,7 @@ impl Verb {
         match self {
             Self::Run(run) => run.run(&setup, options),
             Self::Shell(shell) => shell.run(&setup, &options),
-            Self::Exec(verb) => with_backend!(verb),
+            Self::Exec(verb) => run_command_verb(&setup, &options, async |cx| verb.run(cx).await),
             Self::Use(verb) => with_backend!(verb),
             Self::Build(verb) => with_backend!(verb),
             Self::Ps(verb) => with_backend!(verb),

@@ -33,6 +33,24 @@ pub(super) struct Change<'a> {
     pub(super) operation: Option<Uuid>,
 }
 
+/// The entry for a state. The store sets its id and time.
+fn new_entry(state: &SessionState, change: Change<'_>) -> Result<SessionEntry, VerbError> {
+    let Some(image) = state.image else {
+        return Err(no_image());
+    };
+    Ok(SessionEntry {
+        id: 0,
+        parent: state.tip,
+        kind: change.kind.to_owned(),
+        title: change.title,
+        image: image.to_string(),
+        operation: change.operation.map(|id| id.to_string()),
+        cwd: state.cwd.clone(),
+        env: state.env.clone(),
+        made_at: 0,
+    })
+}
+
 impl VerbContext {
     /// The current state of the session.
     ///
@@ -80,24 +98,31 @@ impl VerbContext {
         state: &SessionState,
         change: Change<'_>,
     ) -> Result<Appended, VerbError> {
-        let Some(image) = state.image else {
-            return Err(no_image());
-        };
-        let entry = SessionEntry {
-            id: 0,
-            parent: state.tip,
-            kind: change.kind.to_owned(),
-            title: change.title,
-            image: image.to_string(),
-            operation: change.operation.map(|id| id.to_string()),
-            cwd: state.cwd.clone(),
-            env: state.env.clone(),
-            made_at: 0,
-        };
+        let entry = new_entry(state, change)?;
         let (backend, key, branch) = (self.backend(), self.key.clone(), state.branch.clone());
         let store = self.tools.store();
         let write = store
             .write_durably(move |c| sessions::append(c, &backend, &key, &branch, &entry))
+            .await?;
+        Ok(write)
+    }
+
+    /// Adds a state as [`record`](Self::record) does, if `state.tip` is still the newest entry of
+    /// its branch. Returns the id of the entry, or `None`: then the change has to be made to the
+    /// new state.
+    ///
+    /// # Errors
+    /// See [`record`](Self::record).
+    pub(super) async fn record_at_tip(
+        &self,
+        state: &SessionState,
+        change: Change<'_>,
+    ) -> Result<Option<i64>, VerbError> {
+        let entry = new_entry(state, change)?;
+        let (backend, key, branch) = (self.backend(), self.key.clone(), state.branch.clone());
+        let store = self.tools.store();
+        let write = store
+            .write_durably(move |c| sessions::append_at_tip(c, &backend, &key, &branch, &entry))
             .await?;
         Ok(write)
     }

@@ -6,6 +6,7 @@ use clap::Args;
 use contree_error_codes::ErrorCode;
 use contree_http::secret_variables::{MASK, is_secret};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::context::VerbContext;
 use super::error::VerbError;
@@ -42,37 +43,43 @@ impl Cd {
             }
             return Ok(0);
         };
-        let mut state = cx.state_with_image().await?;
-        let path = join(state.cwd.as_deref(), &path);
-        let image = cx.current_image(&state).await?;
-        let listed = cx
-            .client
-            .inspect_image_file()
-            .image_uuid(image)
-            .path(&path)
-            .send()
-            .await;
-        match listed.map_err(Error::from) {
-            Ok(_) => {}
-            Err(error) if error.is_not_found() => {
-                return Err(VerbError::WithCode(
-                    ErrorCode::PathNotFound,
-                    format!("the image has no directory {path}; `contree ls` lists what there is"),
-                ));
+        let cwd = loop {
+            let mut state = cx.state_with_image().await?;
+            let path = join(state.cwd.as_deref(), &path);
+            check_directory(cx, cx.current_image(&state).await?, &path).await?;
+            state.cwd = Some(path.clone());
+            let change = Change {
+                kind: "cd",
+                title: path,
+                operation: None,
+            };
+            if cx.record_at_tip(&state, change).await?.is_some() {
+                break state.cwd;
             }
-            Err(error) => return Err(error.into()),
-        }
-        state.cwd = Some(path.clone());
-        let change = Change {
-            kind: "cd",
-            title: path,
-            operation: None,
         };
-        cx.record(&state, change).await?;
         if cx.format.is_json() {
-            print_record(cx.format, &Directory { cwd: state.cwd })?;
+            print_record(cx.format, &Directory { cwd })?;
         }
         Ok(0)
+    }
+}
+
+/// Fails if an image has no such directory.
+async fn check_directory(cx: &VerbContext, image: Uuid, path: &str) -> Result<(), VerbError> {
+    let listed = cx
+        .client
+        .inspect_image_file()
+        .image_uuid(image)
+        .path(path)
+        .send()
+        .await;
+    match listed.map_err(Error::from) {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Err(VerbError::WithCode(
+            ErrorCode::PathNotFound,
+            format!("the image has no directory {path}; `contree ls` lists what there is"),
+        )),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -133,22 +140,58 @@ impl Env {
             )?;
             return Ok(0);
         }
-        let mut state = cx.state_with_image().await?;
-        let mut names = Vec::new();
+        let env = loop {
+            let mut state = cx.state_with_image().await?;
+            let changed = self.change(&mut state.env)?;
+            let is_done = match changed.names.is_empty() {
+                // A removal of nothing is no change.
+                true => true,
+                false => {
+                    // The history has names alone, since values may be secrets.
+                    let change = Change {
+                        kind: "env",
+                        title: changed.names.join(" "),
+                        operation: None,
+                    };
+                    cx.record_at_tip(&state, change).await?.is_some()
+                }
+            };
+            if is_done {
+                for name in changed.missing {
+                    print_message(format_args!(
+                        "the session has no variable `{name}`; `contree env` lists them"
+                    ));
+                }
+                break state.env;
+            }
+        };
+        if cx.format.is_json() {
+            let shown = env.into_iter().map(|(key, value)| {
+                let value = shown_value(&key, value);
+                (key, value)
+            });
+            let variables = shown.collect();
+            print_record(cx.format, &Variables { variables })?;
+        }
+        Ok(0)
+    }
+
+    /// Changes variables as the arguments say.
+    fn change(
+        &self,
+        env: &mut BTreeMap<String, String>,
+    ) -> Result<ChangedVariables<'_>, VerbError> {
+        let mut changed = ChangedVariables::default();
         for text in &self.variables {
             match (text.split_once('='), self.delete) {
-                (None, true) => {
-                    // It is not set afterwards, so this is no error.
-                    match state.env.remove(text) {
-                        Some(_) => names.push(text.clone()),
-                        None => print_message(format_args!(
-                            "the session has no variable `{text}`; `contree env` lists them"
-                        )),
-                    }
-                }
+                // It is not set afterwards, so a missing one is no error.
+                (None, true) => match env.remove(text) {
+                    Some(_) => changed.names.push(format!("-{text}")),
+                    None => changed.missing.push(text),
+                },
                 (Some((name, value)), false) if !name.is_empty() => {
-                    state.env.insert(name.to_owned(), value.to_owned());
-                    names.push(name.to_owned());
+                    env.insert(name.to_owned(), value.to_owned());
+                    changed.names.push(name.to_owned());
                 }
                 (_, true) => {
                     return Err(VerbError::Usage(format!(
@@ -162,31 +205,17 @@ impl Env {
                 }
             }
         }
-        // The history has names alone, since values may be secrets.
-        let sign = if self.delete { "-" } else { "" };
-        let change = Change {
-            kind: "env",
-            title: names
-                .iter()
-                .map(|name| format!("{sign}{name}"))
-                .collect::<Vec<_>>()
-                .join(" "),
-            operation: None,
-        };
-        // A removal of nothing is no change.
-        if !names.is_empty() {
-            cx.record(&state, change).await?;
-        }
-        if cx.format.is_json() {
-            let shown = state.env.into_iter().map(|(key, value)| {
-                let value = shown_value(&key, value);
-                (key, value)
-            });
-            let variables = shown.collect();
-            print_record(cx.format, &Variables { variables })?;
-        }
-        Ok(0)
+        Ok(changed)
     }
+}
+
+/// The variables that `contree env` changes.
+#[derive(Default)]
+struct ChangedVariables<'a> {
+    /// The names, with a sign before those that are removed.
+    names: Vec<String>,
+    /// Names to remove that are not set.
+    missing: Vec<&'a str>,
 }
 
 /// The value of a variable as it is shown.

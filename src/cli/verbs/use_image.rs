@@ -74,15 +74,18 @@ pub(super) async fn show(cx: &VerbContext) -> Result<u8, VerbError> {
 /// Selects an image, and returns it.
 pub(super) async fn select(cx: &VerbContext, name: &str) -> Result<Uuid, VerbError> {
     let image = cx.image(name).await?;
-    let mut state = cx.state().await?;
-    state.image = Some(image);
-    let change = Change {
-        kind: "use",
-        title: name.to_owned(),
-        operation: None,
-    };
-    cx.record(&state, change).await?;
-    Ok(image)
+    loop {
+        let mut state = cx.state().await?;
+        state.image = Some(image);
+        let change = Change {
+            kind: "use",
+            title: name.to_owned(),
+            operation: None,
+        };
+        if cx.record_at_tip(&state, change).await?.is_some() {
+            return Ok(image);
+        }
+    }
 }
 
 impl Use {

@@ -3,6 +3,7 @@
 mod arguments;
 mod build;
 mod errors;
+mod failures;
 mod habits;
 mod home;
 mod json;

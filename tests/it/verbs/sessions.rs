@@ -82,6 +82,31 @@ fn variables_that_look_like_secrets_are_listed_without_values() {
 }
 
 #[test]
+fn settings_that_are_changed_at_once_are_all_kept() {
+    let shell = Shell::new();
+    for round in 0..3 {
+        let session = format!("s{round}");
+        // The first of them begins the session.
+        let children: Vec<_> = ["A=1", "B=2", "C=3"]
+            .map(|variable| {
+                let mut env = shell.0.contree();
+                let env = env.args(["-S", &session, "env", variable]);
+                env.stderr(Stdio::null()).spawn().unwrap()
+            })
+            .into();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        let listed = shell.ok(&["-S", &session, "-o", "plain", "env"]);
+        for name in ["A", "B", "C"] {
+            assert!(listed.contains(name), "{listed}");
+        }
+        let history = shell.ok(&["-S", &session, "-o", "plain", "session", "show"]);
+        assert_eq!(history.matches("tag:host").count(), 1, "{history}");
+    }
+}
+
+#[test]
 fn a_session_keeps_image_directory_and_variables() {
     let shell = Shell::new();
     shell.ok(&["run", "-s", "mkdir -p /w/x"]);

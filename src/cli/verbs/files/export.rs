@@ -15,6 +15,7 @@ use super::super::progress::Progress;
 use super::super::rows::print_record;
 use crate::FileReader;
 use crate::cli::process::ProcessError;
+use crate::client::{NewFile, NewFileMode};
 
 /// Write the files of an image as a tar archive
 #[derive(Args, Debug)]
@@ -63,16 +64,16 @@ impl Export {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
-        let new = new_file(directory).map_err(VerbError::file(directory))?;
-        let mut output = ArchiveOutput::new(new, is_plain);
+        let new = NewFile::create(directory, NewFileMode::default());
+        let new = new.map_err(VerbError::file(directory))?;
+        let writer = new.writer().map_err(VerbError::file(directory))?;
+        let mut output = ArchiveOutput::new(writer, is_plain);
         let copied = copy(cx, &mut archive, &mut output, &progress).await?;
-        let new = copied
+        let written = copied
             .and_then(|()| output.finish())
             .map_err(VerbError::file(path))?;
         drop(progress);
-        let written = new
-            .persist(path)
-            .map_err(|error| VerbError::file(path)(error.error))?;
+        new.publish(path).map_err(VerbError::file(path))?;
         if cx.format.is_json() {
             let record = Exported {
                 image_uuid: at.image,
@@ -97,18 +98,6 @@ struct Exported<'a> {
     /// The size of the file.
     bytes: u64,
     compressed: bool,
-}
-
-/// Creates a temporary file with the permissions that the umask gives to a new file. By default,
-/// temporary files are private.
-fn new_file(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(directory)
 }
 
 /// Copies an archive. The outer error is the backend's, the inner one that of the output.

@@ -160,10 +160,16 @@ impl StartedRun<'_> {
                 OperationStatus::Cancelled => "it was cancelled",
                 _ => "the backend gave no reason",
             });
-            print_error(
-                format_args!("the command did not run to its end: {reason}"),
-                outcome.error_code.unwrap_or(ErrorCode::OperationFailed),
-            );
+            let code = outcome.error_code.unwrap_or(ErrorCode::OperationFailed);
+            // The reason tells what became of the result.
+            if outcome.status == OperationStatus::Failed && outcome.exit_code.is_some() {
+                print_error(reason, code);
+            } else {
+                print_error(
+                    format_args!("the command did not run to its end: {reason}"),
+                    code,
+                );
+            }
         } else if outcome.timed_out {
             print_error(
                 format_args!(
@@ -232,12 +238,17 @@ fn moved_message(id: i64) -> String {
     )
 }
 
-/// The exit status of the command, or of its failure.
+/// The exit status of the command, or of its failure. A command that succeeded may have lost its
+/// result.
 fn exit_status(outcome: &Outcome) -> u8 {
     if outcome.timed_out {
         return TIMED_OUT;
     }
-    status_of(outcome.exit_code, outcome.signal)
+    match status_of(outcome.exit_code, outcome.signal) {
+        _ if outcome.status == OperationStatus::Failed => FAILED,
+        0 if outcome.status != OperationStatus::Success => FAILED,
+        status => status,
+    }
 }
 
 /// The exit status of a command with `status`, whose output went to `raw`.

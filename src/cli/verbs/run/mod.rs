@@ -13,7 +13,7 @@ mod terminal;
 use clap::Args;
 
 use super::complete::{self, Known};
-use super::context::{VerbContext, run_verb};
+use super::context::{VerbContext, run_command_verb};
 use super::detached;
 use super::error::VerbError;
 use super::exit_status::FAILED;
@@ -106,7 +106,7 @@ fn run(setup: &Setup, options: &VerbOptions, request: Request) -> Result<u8, Com
             FAILED
         }));
     }
-    run_verb(setup, options, async |cx: &VerbContext| {
+    run_command_verb(setup, options, async |cx: &VerbContext| {
         match start(cx, request).await {
             Ok(status) => Ok(status),
             Err(error) => cx.could_not_run(error).await,
