@@ -20,7 +20,16 @@ use crate::{
 /// How often, and after which pause, the lock of a session is tried again. A process that has just
 /// been started holds the locks of the one that started it, until it executes its program. So a
 /// session may be locked for some milliseconds after its handle is dropped, or its process killed.
-const LOCK_ATTEMPTS: (usize, Duration) = (50, Duration::from_millis(10));
+const LOCK_ATTEMPTS: LockAttempts = LockAttempts {
+    count: 50,
+    pause: Duration::from_millis(10),
+};
+
+#[derive(Clone, Copy)]
+struct LockAttempts {
+    count: usize,
+    pause: Duration,
+}
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -88,7 +97,7 @@ impl SessionFile {
         }
         let created = Self::new(path, file);
         let written = created
-            .lock()
+            .lock(LOCK_ATTEMPTS)
             .and_then(|()| created.write(&lines))
             .and_then(|_| created.sync());
         if written.is_err() {
@@ -100,11 +109,19 @@ impl SessionFile {
 
     /// Opens the file of a session of this backend. May block.
     pub(super) fn open(name: &Path, backend: &str) -> Result<(Self, Header, Vec<Entry>), Error> {
+        Self::open_within(LOCK_ATTEMPTS, name, backend)
+    }
+
+    fn open_within(
+        attempts: LockAttempts,
+        name: &Path,
+        backend: &str,
+    ) -> Result<(Self, Header, Vec<Entry>), Error> {
         let path = path_of(name)?;
         let file = OpenOptions::new().read(true).append(true).open(&path);
         let file = file.map_err(Error::io(&path))?;
         let opened = Self::new(path, file);
-        opened.lock_complete()?;
+        opened.lock_complete(attempts)?;
         let mut text = Vec::new();
         let read = (&*opened.file).read_to_end(&mut text);
         read.map_err(Error::io(&opened.path))?;
@@ -203,15 +220,15 @@ impl SessionFile {
         Ok(before)
     }
 
-    fn lock(&self) -> Result<(), Error> {
-        self.retry_lock(|| self.file.try_lock())
+    fn lock(&self, attempts: LockAttempts) -> Result<(), Error> {
+        self.retry_lock(attempts, || self.file.try_lock())
     }
 
     /// Locks the file when it has a header. A process that makes the session creates the file
     /// first, and locks and writes it then.
-    fn lock_complete(&self) -> Result<(), Error> {
+    fn lock_complete(&self, attempts: LockAttempts) -> Result<(), Error> {
         let has_header = || self.file.metadata().map(|about| about.len() > 0);
-        let locked = self.retry_lock(|| {
+        let locked = self.retry_lock(attempts, || {
             self.file.try_lock()?;
             if has_header().map_err(TryLockError::Error)? {
                 return Ok(());
@@ -221,16 +238,19 @@ impl SessionFile {
         });
         // A file that stays empty has been damaged, which its reader reports.
         match has_header() {
-            Ok(false) => self.lock(),
+            Ok(false) => self.lock(attempts),
             _ => locked,
         }
     }
 
-    fn retry_lock(&self, try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), Error> {
-        let (attempts, pause) = LOCK_ATTEMPTS;
+    fn retry_lock(
+        &self,
+        attempts: LockAttempts,
+        try_lock: impl Fn() -> Result<(), TryLockError>,
+    ) -> Result<(), Error> {
         let attempts = ConstantBuilder::new()
-            .with_delay(pause)
-            .with_max_times(attempts);
+            .with_delay(attempts.pause)
+            .with_max_times(attempts.count);
         let locked = try_lock
             .retry(attempts)
             .sleep(std::thread::sleep)
@@ -295,6 +315,12 @@ fn create_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// More attempts, for a machine that is busy with something else.
+    const PATIENT: LockAttempts = LockAttempts {
+        count: 6000,
+        ..LOCK_ATTEMPTS
+    };
+
     #[test]
     fn a_part_of_an_entry_is_not_joined_to_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
@@ -340,10 +366,10 @@ mod tests {
         let opened = std::thread::scope(|scope| {
             let opening = scope.spawn(|| {
                 both.wait();
-                SessionFile::open(&path, "b").map(|_| ())
+                SessionFile::open_within(PATIENT, &path, "b").map(|_| ())
             });
             both.wait();
-            std::thread::sleep(LOCK_ATTEMPTS.1);
+            std::thread::sleep(PATIENT.pause);
             drop(held);
             opening.join().unwrap()
         });
@@ -368,10 +394,10 @@ mod tests {
         let opened = std::thread::scope(|scope| {
             let opening = scope.spawn(|| {
                 both.wait();
-                SessionFile::open(&path, "b").map(|_| ())
+                SessionFile::open_within(PATIENT, &path, "b").map(|_| ())
             });
             both.wait();
-            std::thread::sleep(LOCK_ATTEMPTS.1);
+            std::thread::sleep(PATIENT.pause);
             file.write_all(&lines).unwrap();
             opening.join().unwrap()
         });

@@ -58,30 +58,31 @@ impl VerbContext {
     /// If the store cannot be read.
     pub(super) async fn state(&self) -> Result<SessionState, VerbError> {
         let (backend, key) = (self.backend(), self.key.clone());
-        let (branch, tip) = self
+        let (branch, tip, entry) = self
             .tools
             .store()
             .read_durably(move |c| {
                 let branch = sessions::active_branch(c, &backend, &key)?;
                 let branch = branch.unwrap_or_else(|| FIRST_BRANCH.to_owned());
-                let tip = match sessions::tip(c, &backend, &key, &branch)? {
+                let tip = sessions::tip(c, &backend, &key, &branch)?;
+                let entry = match tip {
                     Some(id) => sessions::entry(c, &backend, &key, id)?,
                     None => None,
                 };
-                Ok((branch, tip))
+                Ok((branch, tip, entry))
             })
             .await?;
-        Ok(match tip {
+        Ok(match entry {
             None => SessionState {
                 branch,
-                tip: None,
+                tip,
                 image: None,
                 cwd: None,
                 env: BTreeMap::new(),
             },
             Some(entry) => SessionState {
                 branch,
-                tip: Some(entry.id),
+                tip,
                 image: entry.image.parse().ok(),
                 cwd: entry.cwd,
                 env: entry.env,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::engine::Engine;
 use crate::error::StorageError;
-use crate::operation::recover;
+use crate::operation::recover::{self, Recovery};
 use crate::rows::layers;
 use crate::rows::operations;
 
@@ -28,6 +28,9 @@ const MAX_SYNCED_FILES: usize = 16;
 /// The first and the longest time between attempts to record and remove what could not be recorded
 /// or removed before.
 const CLEANUP_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// The longest time between looks at the runs of other engines. They may run for days.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often an engine with operations checks whether another process has cancelled one of them.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
@@ -139,11 +142,17 @@ pub(crate) async fn retry_cleanup(engine: Arc<Engine>) {
                 () = tokio::time::sleep(delay) => {}
             }
             let cleaning = Arc::clone(&engine);
-            let cleaned = crate::blocking::blocking(move || Ok(recover::recover(&cleaning)?)).await;
-            if matches!(cleaned, Ok(true)) {
-                break;
-            }
-            delay = (delay * 2).min(longest);
+            let cleaned = crate::blocking::blocking(move || Ok(recover::recover(&cleaning)?));
+            let cleaned = tokio::select! {
+                // Stopping does not wait for it: the next start does the rest.
+                () = engine.stopping.cancelled() => return,
+                cleaned = cleaned => cleaned,
+            };
+            delay = match cleaned {
+                Ok(Recovery::Complete) => break,
+                Ok(Recovery::OthersRun) => (delay * 2).min(OTHERS_INTERVAL),
+                Ok(Recovery::Incomplete) | Err(_) => (delay * 2).min(longest),
+            };
         }
     }
 }

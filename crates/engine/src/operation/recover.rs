@@ -27,22 +27,43 @@ const ABANDONED_UPLOAD_AGE: i64 = DAY;
 /// The error of an operation whose owner is gone.
 const ORPHANED: &str = "the engine that ran this operation ended before the operation did";
 
+/// The state of a data directory after cleaning up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Recovery {
+    /// Nothing is left of other engines.
+    Complete,
+    /// Other engines run, or their locks are not free yet.
+    OthersRun,
+    /// Data could not be removed or recorded.
+    Incomplete,
+}
+
+impl Recovery {
+    fn all_done(all: bool) -> Self {
+        if all {
+            Self::Complete
+        } else {
+            Self::Incomplete
+        }
+    }
+}
+
 /// Cleans up a data directory after engines that crashed or were killed.
 ///
 /// The operations of running engines are not touched: these engines hold locks. A process that a
 /// killed engine has just started may still hold the locks of that engine. It also skips data that
-/// cannot be removed or recorded. Returns whether nothing was skipped.
-pub(crate) fn recover(engine: &Engine) -> Result<bool, StorageError> {
+/// cannot be removed or recorded.
+pub(crate) fn recover(engine: &Engine) -> Result<Recovery, StorageError> {
     record_endings(engine);
     for operation in engine.rows.read(operations::unfinished)? {
         end_if_orphaned(engine, operation)?;
     }
-    let mut complete = engine.unrecorded.all().is_empty();
-    let mut skip = |result: Result<bool, StorageError>, message: &str| {
-        complete &= result.unwrap_or_else(|error| {
+    let mut recovery = Recovery::all_done(engine.unrecorded.all().is_empty());
+    let mut skip = |result: Result<Recovery, StorageError>, message: &str| {
+        recovery = recovery.max(result.unwrap_or_else(|error| {
             tracing::warn!(%error, "{message}");
-            false
-        });
+            Recovery::Incomplete
+        }));
     };
     skip(
         remove_unfinished_layers(engine),
@@ -52,12 +73,12 @@ pub(crate) fn recover(engine: &Engine) -> Result<bool, StorageError> {
         engine
             .store
             .remove_retired_layers()
-            .map(|()| true)
+            .map(|()| Recovery::Complete)
             .map_err(StorageError::from),
         "cannot remove the rest of removed layers",
     );
     skip(
-        remove_abandoned_uploads(engine),
+        remove_abandoned_uploads(engine).map(Recovery::all_done),
         "cannot remove abandoned uploads",
     );
     skip(
@@ -65,13 +86,15 @@ pub(crate) fn recover(engine: &Engine) -> Result<bool, StorageError> {
         "cannot remove run directories",
     );
     skip(
-        layer_note::describe_old_layers(engine).map(|()| true),
+        layer_note::describe_old_layers(engine).map(|()| Recovery::Complete),
         "cannot write notes to the layers of an earlier release",
     );
     engine.store.remove_leftover_groups();
-    // A killed engine may have left commits that are not synced yet.
-    engine.committed.notify_one();
-    Ok(complete)
+    if recovery != Recovery::OthersRun {
+        // A killed engine may have left commits that are not synced yet.
+        engine.committed.notify_one();
+    }
+    Ok(recovery)
 }
 
 /// Records the endings of this process that could not be recorded earlier.
@@ -96,23 +119,22 @@ pub(crate) fn record_endings(engine: &Engine) {
     }
 }
 
-/// Removes run directories that other engines left behind. Returns whether no other engine has a
-/// run directory any more.
-fn remove_abandoned_runs(engine: &Engine) -> Result<bool, StorageError> {
-    let mut complete = true;
+/// Removes run directories that other engines left behind.
+fn remove_abandoned_runs(engine: &Engine) -> Result<Recovery, StorageError> {
+    let mut recovery = Recovery::Complete;
     for run in engine.store.runs()? {
         let removed = match engine.store.run_holder(&run) {
-            Ok(Some(RunHolder::ThisStore)) => Ok(true),
-            Ok(Some(RunHolder::Another)) => Ok(false),
-            Ok(None) => engine.store.remove_run(&run).map(|()| true),
+            Ok(Some(RunHolder::ThisStore)) => Ok(Recovery::Complete),
+            Ok(Some(RunHolder::Another)) => Ok(Recovery::OthersRun),
+            Ok(None) => engine.store.remove_run(&run).map(|()| Recovery::Complete),
             Err(error) => Err(error),
         };
-        complete &= removed.unwrap_or_else(|error| {
+        recovery = recovery.max(removed.unwrap_or_else(|error| {
             tracing::warn!(%run, %error, "cannot remove a run directory that another engine left behind");
-            false
-        });
+            Recovery::Incomplete
+        }));
     }
-    Ok(complete)
+    Ok(recovery)
 }
 
 /// Ends an unfinished operation whose owner is gone, and has its data removed. Returns whether it
@@ -182,18 +204,19 @@ fn append_missing_completion(engine: &Engine, operation: Uuid) {
 }
 
 /// Removes layers whose commit or copy will never finish. While an engine copies `tag:host`, it
-/// holds that image's lock, and nothing is removed. Returns whether no other engine has such a
-/// layer any more.
-fn remove_unfinished_layers(engine: &Engine) -> Result<bool, StorageError> {
+/// holds that image's lock, and nothing is removed.
+fn remove_unfinished_layers(engine: &Engine) -> Result<Recovery, StorageError> {
     let Some(_lock) = crate::image::host::try_lock(engine)? else {
-        return Ok(false);
+        return Ok(Recovery::OthersRun);
     };
-    let mut complete = true;
+    let mut recovery = Recovery::Complete;
     for (layer, run) in engine.rows.read(layers::unfinished)? {
-        complete &= remove_if_abandoned(engine, layer, run).unwrap_or_else(|error| {
-            tracing::warn!(layer, %error, "cannot remove an unfinished layer");
-            false
-        });
+        recovery = recovery.max(
+            remove_if_abandoned(engine, layer, run).unwrap_or_else(|error| {
+                tracing::warn!(layer, %error, "cannot remove an unfinished layer");
+                Recovery::Incomplete
+            }),
+        );
     }
     // Incomplete copies of this machine's programs.
     for entry in std::fs::read_dir(engine.store.root().join("layers"))?.flatten() {
@@ -201,27 +224,28 @@ fn remove_unfinished_layers(engine: &Engine) -> Result<bool, StorageError> {
             && let Err(error) = std::fs::remove_dir_all(entry.path())
         {
             tracing::warn!(path = %entry.path().display(), %error, "cannot remove an incomplete copy of this machine's programs");
-            complete = false;
+            recovery = Recovery::Incomplete;
         }
     }
-    Ok(complete)
+    Ok(recovery)
 }
 
-/// Removes an unfinished layer, if the run that makes it is gone. Returns false if another engine
-/// has the run.
-fn remove_if_abandoned(engine: &Engine, layer: u64, run: Uuid) -> Result<bool, StorageError> {
+/// Removes an unfinished layer, if the run that makes it is gone.
+fn remove_if_abandoned(engine: &Engine, layer: u64, run: Uuid) -> Result<Recovery, StorageError> {
     if engine.running(run).is_some() {
-        return Ok(true);
+        return Ok(Recovery::Complete);
     }
-    if let Some(holder) = engine.store.run_holder(&run.to_string())? {
-        return Ok(holder == RunHolder::ThisStore);
+    match engine.store.run_holder(&run.to_string())? {
+        Some(RunHolder::ThisStore) => return Ok(Recovery::Complete),
+        Some(RunHolder::Another) => return Ok(Recovery::OthersRun),
+        None => {}
     }
     // The owner may have finished the layer and ended since the list was read. The run's lock was
     // free, so no engine can finish the layer from now on.
     if engine.rows.read(|c| layers::is_unfinished(c, layer))? {
         discard::layer(engine, layer)?;
     }
-    Ok(true)
+    Ok(Recovery::Complete)
 }
 
 /// Removes temporary files of uploads that never finished. Returns whether all could be removed.
@@ -262,7 +286,7 @@ fn is_locked(path: &Path) -> bool {
 mod tests {
     use std::fs;
     use std::sync::Arc;
-    use std::time::SystemTime;
+    use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
     use crate::config::LocalConfig;
@@ -292,12 +316,12 @@ mod tests {
         // be unlinked.
         let id = stuck.file_name().unwrap();
         fs::create_dir(data.path().join("l").join(id)).unwrap();
-        let (complete, text) = logged(|| remove_unfinished_layers(&engine).unwrap());
-        assert!(!complete);
+        let (recovery, text) = logged(|| remove_unfinished_layers(&engine).unwrap());
+        assert_eq!(recovery, Recovery::Incomplete);
         assert!(text.contains("cannot remove an unfinished layer"), "{text}");
         assert!(stuck.exists() && !removable.exists());
         fs::remove_dir(data.path().join("l").join(id)).unwrap();
-        assert!(recover(&engine).unwrap());
+        assert_eq!(recover(&engine).unwrap(), Recovery::Complete);
         assert!(!stuck.exists());
     }
 
@@ -314,26 +338,43 @@ mod tests {
             .write(|t| layers::reserve(t, None, foreign, &other.boot))
             .unwrap();
         let is_unfinished = || engine.rows.read(|c| layers::is_unfinished(c, layer));
-        assert!(!remove_unfinished_layers(&engine).unwrap());
-        assert!(!remove_abandoned_runs(&engine).unwrap());
+        assert_eq!(
+            remove_unfinished_layers(&engine).unwrap(),
+            Recovery::OthersRun
+        );
+        assert_eq!(remove_abandoned_runs(&engine).unwrap(), Recovery::OthersRun);
         assert!(run.path().exists() && is_unfinished().unwrap());
         let path = run.path().to_owned();
         drop(run);
         // A process that another test starts holds the lock until it executes its program.
-        while !recover(&engine).unwrap() {
-            std::thread::yield_now();
-        }
+        soon(|| recover(&engine).unwrap() == Recovery::Complete);
         assert!(!path.exists() && !is_unfinished().unwrap());
         assert_eq!(engine.store.runs().unwrap(), [own.to_string()]);
-        let copying = crate::image::host::try_lock(&engine).unwrap();
-        assert!(copying.is_some() && !remove_unfinished_layers(&engine).unwrap());
+        let mut copying = None;
+        soon(|| {
+            copying = crate::image::host::try_lock(&engine).unwrap();
+            copying.is_some()
+        });
+        assert_eq!(
+            remove_unfinished_layers(&engine).unwrap(),
+            Recovery::OthersRun
+        );
+    }
+
+    /// Waits until a condition holds.
+    fn soon(mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < deadline, "it does not hold in time");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
     fn the_upload_of_a_running_process_is_never_abandoned() {
         let data = tempfile::tempdir().unwrap();
         let engine = engine(data.path());
-        let old = SystemTime::now() - std::time::Duration::from_secs(3 * 24 * 3600);
+        let old = SystemTime::now() - Duration::from_secs(3 * 24 * 3600);
         let [held, abandoned] = ["held", "abandoned"].map(|name| {
             let path = data.path().join(format!("files/{UPLOAD_PREFIX}{name}"));
             let file = File::create(&path).unwrap();
@@ -389,7 +430,7 @@ mod tests {
         assert_eq!(answered.status, Status::Executing);
         engine.unrecorded.complete(&mut answered);
         assert_eq!(answered.status, Status::Failed);
-        assert!(recover(&engine).unwrap());
+        assert_eq!(recover(&engine).unwrap(), Recovery::Complete);
         let recorded = find().unwrap().unwrap();
         assert_eq!(recorded.error.as_deref(), Some("the disk was full"));
         assert!(engine.store.runs().unwrap().is_empty());

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::image::squash;
 use crate::operation::maintenance::{maintain, retry_cleanup, sync_at_end, sync_records};
-use crate::operation::recover;
+use crate::operation::recover::{self, Recovery};
 use crate::operation::running::STOPPED;
 use crate::serve::bounds::private_bounds;
 use crate::serve::socket::SocketDirectory;
@@ -56,14 +56,14 @@ impl Service {
         let recovering = Arc::clone(&engine);
         // Stopping the engine does not wait for this: the next start does the rest.
         drop(contree_tasks::blocking(move || {
-            let complete = recover::recover(&recovering).unwrap_or_else(|error| {
+            let recovery = recover::recover(&recovering).unwrap_or_else(|error| {
                 tracing::warn!(
                     %error,
                     "cannot clean up the data directory after killed engines"
                 );
-                false
+                Recovery::Incomplete
             });
-            if !complete {
+            if recovery != Recovery::Complete {
                 recovering.cleanup.notify_one();
             }
         }));

@@ -82,9 +82,9 @@ pub(crate) fn delete_image(
         engine.views.forget(&[layer.id]);
         match engine.store.remove_layer(LayerId(layer.id)) {
             Ok(()) => removed.push(layer.id),
-            // It is noted, so it is removed later.
+            // It is noted, so the next upkeep removes it. A tree that was renamed goes earlier.
             Err(error) => {
-                tracing::warn!(layer = layer.id, %error, "cannot remove a layer; the engine tries again");
+                tracing::warn!(layer = layer.id, %error, "cannot remove a layer");
                 engine.cleanup.notify_one();
             }
         }

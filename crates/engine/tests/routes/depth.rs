@@ -71,7 +71,10 @@ async fn a_long_chain_is_squashed_and_shows_the_same_files() {
     for _ in 0..2 {
         let listed = local.get(&format!("/inspect/{top}/list?path=/work")).await;
         assert_eq!(listed.status, 200, "{listed:?}");
-        assert!(kill_helpers(local.engine.data.path()) > 0);
+        // An ordinary user cannot see the directory of a helper.
+        if rustix::process::geteuid().is_root() {
+            assert!(kill_helpers(local.engine.data.path()) > 0);
+        }
     }
 }
 

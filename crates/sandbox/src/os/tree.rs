@@ -26,15 +26,24 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let Some(mut current) = open_writable(parent, name)? else {
         return Ok(());
     };
+    // The directory below `current` that was listed, and gone when it was opened.
+    let mut gone: Option<CString> = None;
     loop {
         if let Some(child) = unlink_files(&current)? {
             let here = identity(current.as_fd())?;
-            if let Some(below) = open_writable(current.as_fd(), &child)? {
-                parents.push((child, here));
-                current = below;
+            match open_writable(current.as_fd(), &child)? {
+                Some(below) => {
+                    parents.push((child, here));
+                    current = below;
+                    gone = None;
+                }
+                // A damaged file system may list it again each time.
+                None if gone.as_ref() == Some(&child) => return Err(Errno::NOENT.into()),
+                None => gone = Some(child),
             }
             continue;
         }
+        gone = None;
         let Some((name, above)) = parents.pop() else {
             return Ok(());
         };

@@ -222,9 +222,9 @@ impl StoreLayout {
                         file.sync_all()
                     })
                     .context_path("write", &temporary)?;
-                fs::rename(&temporary, &path)
-                    .and_then(|()| File::open(self.root())?.sync_all())
-                    .context_path("write", &path)?;
+                fs::rename(&temporary, &path).context_path("write", &path)?;
+                // Not all file systems sync directories.
+                let _ = File::open(self.root()).and_then(|directory| directory.sync_all());
             }
         }
         let _ = self.recorded.set(());

@@ -238,8 +238,8 @@ fn moved_message(id: i64) -> String {
     )
 }
 
-/// The exit status of the command, or of its failure. A command that succeeded may have lost its
-/// result.
+/// The exit status of the command, or of its failure. The result of a command that ended may be
+/// lost.
 fn exit_status(outcome: &Outcome) -> u8 {
     if outcome.timed_out {
         return TIMED_OUT;
