@@ -181,7 +181,11 @@ fn the_command_of_a_run_takes_input_if_it_was_left_open() {
     assert!(refused.contains("signal"), "{refused}");
     raw.call_ok("cancel_operation", json!({"operation_id": closed}));
     let over = raw.call_error("exec", json!({"operation_id": closed, "command": "true"}));
-    assert!(over.contains("has ended"), "{over}");
+    // Its processes may still be ending.
+    assert!(
+        over.contains("has ended") || over.contains("is ending"),
+        "{over}"
+    );
 }
 
 #[test]

@@ -272,6 +272,20 @@ async fn signals_reach_the_process_group() {
 }
 
 #[tokio::test]
+async fn no_process_is_started_in_a_cancelled_operation() {
+    let local = TestEngine::new().await;
+    for _ in 0..10 {
+        let operation = local.spawn("sleep 600", json!({})).await;
+        let command = json!({"command": "true"});
+        start(&local, &operation, command.clone()).await;
+        let path = format!("/operations/{operation}");
+        assert_eq!(local.delete(&path).await.status, 202);
+        let refused = local.post(&format!("{path}/subprocesses"), &command).await;
+        assert_eq!(refused.status, 409, "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn invalid_requests_for_subprocesses_are_refused() {
     let local = TestEngine::shared().await;
     let operation = local.spawn("sleep 600", json!({})).await;

@@ -38,6 +38,12 @@ pub(super) async fn create(
     let Json(body) = Json::<ExecSpec>::from_request(request, &()).await?;
     let body = body.into_spawn();
     body.check(engine.store.id_map().is_single())?;
+    if engine
+        .running(uuid)
+        .is_some_and(|running| running.cancel.is_cancelled())
+    {
+        return Err(is_ending());
+    }
     let spid = sandbox.start(body).await?;
     let location = format!("/v1/operations/{uuid}/subprocesses/{spid}");
     Ok((
@@ -66,6 +72,15 @@ pub(super) async fn get(
         ));
     }
     Ok(Answer(report::process_result(&process)))
+}
+
+/// 409: the operation was cancelled, and its processes are being killed.
+fn is_ending() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        ErrorCode::OperationOver,
+        "the operation was cancelled or exceeded a limit, and is ending, so no process can be started in it",
+    )
 }
 
 /// `DELETE /operations/{operationId}/subprocesses/{spid}`.
