@@ -325,9 +325,7 @@ mod tests {
     fn a_part_of_an_entry_is_not_joined_to_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.jsonl");
-        let image = ImageRef::Tag("x".to_owned());
-        let header = Header::new("b".to_owned(), image, Settings::default());
-        let file = SessionFile::create(&path, &header, &[]).unwrap();
+        let file = SessionFile::create(&path, &header(), &[]).unwrap();
         file.append(&[Entry::Rollback { count: 1 }]).unwrap();
         // A failed write leaves the beginning of an entry.
         (&*file.file).write_all(b"{\"rollb").unwrap();
@@ -347,60 +345,47 @@ mod tests {
         assert_eq!(counts, [1, 4]);
     }
 
-    #[test]
-    fn a_lock_that_is_about_to_be_released_is_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s.jsonl");
+    fn header() -> Header {
         let image = ImageRef::Tag("x".to_owned());
-        let header = Header::new("b".to_owned(), image, Settings::default());
-        drop(SessionFile::create(&path, &header, &[]).unwrap());
-        let held = File::open(&path).unwrap();
-        held.lock().unwrap();
-        let error = SessionFile::open(&path, "b").err().unwrap();
-        assert!(
-            error.to_string().contains("is in use by another"),
-            "{error}"
-        );
-        // The two begin at once, so the lock is released after the first attempt, or before it.
+        Header::new("b".to_owned(), image, Settings::default())
+    }
+
+    /// Opens the session, which cannot be opened yet, and makes it possible meanwhile.
+    fn opens_after(path: &Path, expected: &str, make_possible: impl FnOnce()) {
+        let error = SessionFile::open(path, "b").err().unwrap();
+        assert!(error.to_string().contains(expected), "{error}");
+        // The two begin at once. Whichever is first, the session is opened.
         let both = std::sync::Barrier::new(2);
         let opened = std::thread::scope(|scope| {
             let opening = scope.spawn(|| {
                 both.wait();
-                SessionFile::open_within(PATIENT, &path, "b").map(|_| ())
+                SessionFile::open_within(PATIENT, path, "b").map(|_| ())
             });
             both.wait();
             std::thread::sleep(PATIENT.pause);
-            drop(held);
+            make_possible();
             opening.join().unwrap()
         });
         opened.unwrap();
     }
 
     #[test]
+    fn a_lock_that_is_about_to_be_released_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.jsonl");
+        drop(SessionFile::create(&path, &header(), &[]).unwrap());
+        let held = File::open(&path).unwrap();
+        held.lock().unwrap();
+        opens_after(&path, "is in use by another", || drop(held));
+    }
+
+    #[test]
     fn a_session_that_is_being_made_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let [made, path] = ["made.jsonl", "s.jsonl"].map(|name| folder.path().join(name));
-        let image = ImageRef::Tag("x".to_owned());
-        let header = Header::new("b".to_owned(), image, Settings::default());
-        drop(SessionFile::create(&made, &header, &[]).unwrap());
-        let lines = std::fs::read(&made).unwrap();
+        let path = folder.path().join("s.jsonl");
         let mut file = File::create(&path).unwrap();
-        let error = SessionFile::open(&path, "b").err().unwrap();
-        assert!(
-            error.to_string().contains("not the file of a session"),
-            "{error}"
-        );
-        let both = std::sync::Barrier::new(2);
-        let opened = std::thread::scope(|scope| {
-            let opening = scope.spawn(|| {
-                both.wait();
-                SessionFile::open_within(PATIENT, &path, "b").map(|_| ())
-            });
-            both.wait();
-            std::thread::sleep(PATIENT.pause);
-            file.write_all(&lines).unwrap();
-            opening.join().unwrap()
+        opens_after(&path, "not the file of a session", || {
+            file.write_all(&line(&header())).unwrap();
         });
-        opened.unwrap();
     }
 }

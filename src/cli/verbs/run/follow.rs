@@ -244,8 +244,10 @@ fn exit_status(outcome: &Outcome) -> u8 {
     if outcome.timed_out {
         return TIMED_OUT;
     }
+    if outcome.status == OperationStatus::Failed {
+        return FAILED;
+    }
     match status_of(outcome.exit_code, outcome.signal) {
-        _ if outcome.status == OperationStatus::Failed => FAILED,
         0 if outcome.status != OperationStatus::Success => FAILED,
         status => status,
     }
